@@ -1,0 +1,108 @@
+/**
+ * The argument list of every kernel that computes a contraction: written once, here. Templates print their parameters
+ * from it, launchers pack from it, the addon unpacks by its kinds.
+ */
+
+import type { Contraction, Geometry, Problem } from './problem.js';
+import { contraction } from './problem.js';
+import { DTYPE_TABLE } from './target.js';
+
+/** `p` device pointer (0 allowed where optional), `i` int32, `l` int64, `f` float32, `d` float64. */
+export type ArgKind = 'p' | 'i' | 'l' | 'f' | 'd';
+
+export interface Arg {
+  readonly name: string;
+  readonly kind: ArgKind;
+  /** Only for pointers. */
+  readonly role?: 'in' | 'out';
+  readonly optional?: boolean;
+}
+
+const input = (name: string, optional = false): Arg => ({ name, kind: 'p', role: 'in', optional });
+const output = (name: string): Arg => ({ name, kind: 'p', role: 'out' });
+const ints = (...names: string[]): Arg[] => names.map((name) => ({ name, kind: 'i' }));
+
+/** Tensors of each contraction, in launch order. Weight is always [Cs, Cl/G, R, S], whatever the layout. */
+export const OPERANDS: Readonly<Record<Contraction, readonly Arg[]>> = {
+  expand: [input('small'), input('weight'), input('bias', true), output('large')],
+  contract: [input('large'), input('weight'), input('bias', true), output('small')],
+  wgrad: [input('small'), input('large'), output('weight')],
+  bgrad: [input('grad'), output('bias')],
+};
+
+/** Sizes that every kernel takes at run time. */
+export const SIZE_ARGS: readonly Arg[] = ints('n', 'cs', 'hs', 'ws', 'cl', 'hl', 'wl');
+/** Taken at run time by kernels for any argument, baked into the text of specialised ones. */
+export const SHAPE_ARGS: readonly Arg[] = ints('r', 's', 'sh', 'sw', 'ph', 'pw', 'dh', 'dw', 'groups');
+/** Index of the activation in ACTIVATIONS (run-time kernels only), and the slope of leaky_relu. */
+export const EPILOGUE_ARGS: readonly Arg[] = [...ints('activation'), { name: 'slope', kind: 'd' }];
+/** Sizes of the gradient that bgrad sums: batch, channels, positions a channel. */
+export const BGRAD_ARGS: readonly Arg[] = ints('n', 'c', 'hw');
+
+/**
+ * The full argument list. `general` kernels take the shape and the activation at run time; specialised ones have them
+ * in their text and take operands, sizes and the slope.
+ */
+export function argumentTable(form: Contraction, kind: 'general' | 'specialised'): readonly Arg[] {
+  if (form === 'bgrad') return [...OPERANDS.bgrad, ...BGRAD_ARGS];
+  const epilogue = form === 'wgrad' ? [] : kind === 'general' ? EPILOGUE_ARGS : EPILOGUE_ARGS.slice(1);
+  return [...OPERANDS[form], ...SIZE_ARGS, ...(kind === 'general' ? SHAPE_ARGS : []), ...epilogue];
+}
+
+/** The scalar arguments of a problem by name, for packing. `slope` is the negative slope of leaky_relu. */
+export function scalarArguments(problem: Problem, slope: number, activationIndex: number): Record<string, number> {
+  const g = problem.geometry;
+  const side = gradSide(problem);
+  return {
+    n: g.n,
+    cs: g.cs,
+    hs: g.hs,
+    ws: g.ws,
+    cl: g.cl,
+    hl: g.hl,
+    wl: g.wl,
+    r: g.r,
+    s: g.s,
+    sh: g.stride[0],
+    sw: g.stride[1],
+    ph: g.padding[0],
+    pw: g.padding[1],
+    dh: g.dilation[0],
+    dw: g.dilation[1],
+    groups: g.groups,
+    activation: activationIndex,
+    slope,
+    c: side.c,
+    hw: side.hw,
+  };
+}
+
+function gradSide(problem: Problem): { c: number; hw: number } {
+  const g = problem.geometry;
+  return problem.op === 'convT2d' ? { c: g.cl, hw: g.hl * g.wl } : { c: g.cs, hw: g.hs * g.ws };
+}
+
+/** Elements of each operand of a contraction. */
+export function operandElements(form: Contraction, g: Geometry): Record<string, number> {
+  const small = g.n * g.cs * g.hs * g.ws;
+  const large = g.n * g.cl * g.hl * g.wl;
+  const weight = (g.cs * g.cl * g.r * g.s) / g.groups;
+  const bias = form === 'expand' ? g.cl : g.cs;
+  return { small, large, weight, bias };
+}
+
+/** Multiply-adds times two, taps that fall outside the large side included (the usual nominal count). */
+export function flops(problem: Problem): number {
+  const g = problem.geometry;
+  if (problem.pass === 'bgrad') return operandElements('bgrad', g)[problem.op === 'convT2d' ? 'large' : 'small'] ?? 0;
+  return 2 * g.n * g.hs * g.ws * g.cs * (g.cl / g.groups) * g.r * g.s;
+}
+
+/** Bytes when each tensor is touched once: the floor of memory traffic. */
+export function bytes(problem: Problem): number {
+  const form = contraction(problem.op, problem.pass);
+  const e = operandElements(form, problem.geometry);
+  const size = DTYPE_TABLE[problem.dtype].bytes;
+  if (form === 'bgrad') return size * (flops(problem) + gradSide(problem).c);
+  return size * (e.small! + e.large! + e.weight! + (problem.bias ? e.bias! : 0));
+}

@@ -1,0 +1,1 @@
+export { ERROR_CODES, type ErrorCode, FracstrideError, show } from '../codegen/errors.js';

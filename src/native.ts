@@ -1,0 +1,118 @@
+/**
+ * The addon's surface as one type, and the only place it is loaded. Device 0 is the CPU, device 1 + i is CUDA device i.
+ * Every function may throw an Error with a `code` of errors.ts; `device.ts` is its only user.
+ */
+
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { FracstrideError } from './errors.js';
+
+export interface CpuInfo {
+  /** Instruction sets this machine runs and this build holds kernels for, best first. */
+  isas: string[];
+  /** Threads of the team, the calling thread included. */
+  threads: number;
+}
+
+export interface CudaDeviceInfo {
+  name: string;
+  /** Compute capability, e.g. 90. */
+  arch: number;
+  multiprocessors: number;
+  totalMemory: number;
+  clockRateKhz: number;
+  memoryClockRateKhz: number;
+  memoryBusWidthBits: number;
+  l2CacheBytes: number;
+}
+
+export interface CudaInfo {
+  available: boolean;
+  /** Why not, one sentence; null when available. */
+  reason: string | null;
+  /** cuDriverGetVersion, 0 when there is no driver. */
+  driverVersion: number;
+  devices: CudaDeviceInfo[];
+}
+
+export interface MemoryInfo {
+  /** Bytes of buffers that are allocated now, exactly as asked for. */
+  live: number;
+  /** Bytes kept for re-use. */
+  cached: number;
+  /** Largest `live` so far. */
+  peak: number;
+}
+
+export interface Native {
+  cpuInfo(): CpuInfo;
+  /** Resizes the thread team (1 … 1024). */
+  setThreads(count: number): void;
+  cudaInfo(): CudaInfo;
+  /** Names of kernels compiled into the addon for this device (CPU: of every instruction set this machine runs). */
+  kernelNames(device: number): string[];
+
+  /** A buffer of `bytes` (≥ 0) bytes, contents undefined; returns a handle > 0 that stays unique for the process. */
+  alloc(device: number, bytes: number): number;
+  /** Releases a buffer; a handle that is not live is ignored. */
+  free(device: number, handle: number): void;
+  copyIn(device: number, handle: number, byteOffset: number, source: ArrayBufferView): void;
+  copyOut(device: number, handle: number, byteOffset: number, target: ArrayBufferView): void;
+  memory(device: number): MemoryInfo;
+  /** Gives cached bytes back to the system. */
+  emptyCache(device: number): void;
+  /** Refuses allocations that would take `live` above this many bytes; 0 removes the limit. */
+  setMemoryLimit(device: number, bytes: number): void;
+
+  /**
+   * A kernel by name: compiled in, or from `image` (cubin, fatbin or PTX; CUDA only). `kinds` has one letter an
+   * argument: p i l f d, as codegen/passes.ts defines them. Returns a handle > 0.
+   */
+  load(device: number, name: string, kinds: string, image: Uint8Array | null): number;
+  /** The argument staging area: `launch` reads its arguments from here. A pointer takes three slots, a scalar one. */
+  readonly args: Float64Array;
+  /**
+   * Launches with `args[0 …]`: a pointer is (buffer handle, byte offset, bytes used) and is refused unless the buffer
+   * is live and holds them; handle 0 is the null pointer. Everything else is one number.
+   */
+  launch(
+    device: number,
+    kernel: number,
+    gridX: number,
+    gridY: number,
+    gridZ: number,
+    blockX: number,
+    blockY: number,
+    blockZ: number,
+    sharedBytes: number,
+  ): void;
+  sync(device: number): void;
+}
+
+let loaded: Native | undefined;
+
+/** @throws FracstrideError ERR_BINDING when no addon can be loaded; the sentence says what was looked for. */
+export function native(): Native {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Native {
+  const root = new URL('../../', import.meta.url);
+  const candidates = [`prebuilds/${process.platform}-${process.arch}/fracstride.node`, 'build/Release/fracstride.node'];
+  const found = candidates.map((path) => fileURLToPath(new URL(path, root))).find((path) => existsSync(path));
+  const advice = `run 'npm run build' in a clone, or install a package with a prebuilt binary for ${process.platform}-${process.arch}`;
+  if (found === undefined) {
+    throw new FracstrideError(
+      'ERR_BINDING',
+      `native: the addon must be built, found none of ${candidates.join(', ')}; ${advice}`,
+    );
+  }
+  try {
+    return createRequire(import.meta.url)(found) as Native;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
+    throw new FracstrideError('ERR_BINDING', `native: the addon must load, got ${why}; ${advice}`, { cause });
+  }
+}
