@@ -1,0 +1,170 @@
+/**
+ * The kernels that are not convolutions: their names, element types and argument lists, each written once. The
+ * launcher packs from them, the CPU templates print their registry entries from them.
+ *
+ * A kernel is named `<operation>_<dtype>__<family>__<isa>`, e.g. `add_f32__pointwise__avx2`, `cast_f32_f16__cast__avx2`.
+ */
+
+import { FracstrideError, show } from './errors.js';
+import type { Arg, ArgKind } from './passes.js';
+import { POINTWISE, POINTWISE_DIMS, type PointwiseOperation } from './pointwise.js';
+import type { CpuIsa } from './target.js';
+
+/** Element types of these kernels: those of target.ts, and 32-bit integers where an operation has them. */
+export const STORAGE_TYPES = ['f32', 'f64', 'f16', 'bf16', 'i32'] as const;
+export type StorageType = (typeof STORAGE_TYPES)[number];
+
+export const FAMILIES = ['pointwise', 'cast', 'reduce', 'norm', 'optimizer', 'random', 'fill'] as const;
+export type Family = (typeof FAMILIES)[number];
+
+export interface Operation {
+  readonly name: string;
+  readonly family: Family;
+  readonly types: readonly StorageType[];
+  readonly args: readonly Arg[];
+}
+
+const FLOATS: readonly StorageType[] = ['f32', 'f64', 'f16', 'bf16'];
+
+const input = (name: string): Arg => ({ name, kind: 'p', role: 'in' });
+const optional = (name: string): Arg => ({ name, kind: 'p', role: 'in', optional: true });
+const output = (name: string): Arg => ({ name, kind: 'p', role: 'out' });
+const all = (kind: ArgKind, ...names: string[]): Arg[] => names.map((name) => ({ name, kind }));
+
+/** Sizes [n, c, hw] of a normalised tensor and its layout: 0 is [n, c, hw], 1 is [n, hw, c]. */
+const PLANES: readonly Arg[] = [...all('l', 'n', 'c', 'hw'), ...all('i', 'layout')];
+
+function pointwiseArguments(operation: PointwiseOperation): readonly Arg[] {
+  const operands = Array.from({ length: operation.inputs }, (_, i) => `x${i}`);
+  const dims = Array.from({ length: POINTWISE_DIMS }, (_, d) => d);
+  return [
+    output('out'),
+    ...operands.map(input),
+    ...all('d', ...operation.scalars),
+    ...all('i', 'ndim'),
+    ...all('l', ...dims.map((d) => `shape${d}`)),
+    ...all('l', ...['out', ...operands].flatMap((name) => dims.map((d) => `${name}_stride${d}`))),
+  ];
+}
+
+const pointwise: Operation[] = Object.entries(POINTWISE).map(([name, operation]) => ({
+  name,
+  family: 'pointwise',
+  types: name === 'copy' ? STORAGE_TYPES : FLOATS,
+  args: pointwiseArguments(operation),
+}));
+
+/** `cast_<from>` to every other type. A number outside int32 becomes its nearest end, NaN becomes 0. */
+const casts: Operation[] = STORAGE_TYPES.map((from) => ({
+  name: `cast_${from}`,
+  family: 'cast',
+  types: STORAGE_TYPES.filter((to) => to !== from),
+  args: [output('out'), input('in'), ...all('l', 'count')],
+}));
+
+/** in [outer, reduced, inner] → out [outer, inner]. */
+const reductions: Operation[] = ['sum', 'max'].map((name) => ({
+  name,
+  family: 'reduce',
+  types: FLOATS,
+  args: [output('out'), input('in'), ...all('l', 'outer', 'reduced', 'inner')],
+}));
+
+/** Means, variances (biased), inverse deviations and sums are in the accumulator type: f32, or f64 for f64. */
+const norms: Operation[] = [
+  { name: 'bn_stats', args: [input('x'), output('mean'), output('var')] },
+  {
+    name: 'bn_apply',
+    args: [input('x'), input('mean'), input('invstd'), optional('weight'), optional('bias'), output('out')],
+  },
+  {
+    name: 'bn_backward_stats',
+    args: [input('gy'), input('x'), input('mean'), input('invstd'), output('sum_gy'), output('sum_gy_xhat')],
+  },
+  {
+    name: 'bn_backward_input',
+    args: [
+      ...['gy', 'x', 'mean', 'invstd'].map(input),
+      optional('weight'),
+      ...['sum_gy', 'sum_gy_xhat'].map(input),
+      output('gx'),
+    ],
+  },
+].map(({ name, args }) => ({ name, family: 'norm', types: FLOATS, args: [...args, ...PLANES] }));
+
+/** PyTorch's formulas (torch.optim.SGD, Adam, AdamW); `correction1` is 1 − beta1^step, `correction2` 1 − beta2^step. */
+const optimizers: Operation[] = [
+  {
+    name: 'sgd',
+    args: [
+      output('p'),
+      input('g'),
+      optional('buf'),
+      ...all('l', 'count'),
+      ...all('d', 'lr', 'momentum', 'dampening', 'weight_decay'),
+      ...all('i', 'nesterov', 'maximize', 'first'),
+    ],
+  },
+  {
+    name: 'adam',
+    args: [
+      output('p'),
+      input('g'),
+      output('m'),
+      output('v'),
+      optional('vmax'),
+      ...all('l', 'count'),
+      ...all('d', 'lr', 'beta1', 'beta2', 'eps', 'weight_decay', 'correction1', 'correction2'),
+      ...all('i', 'decoupled', 'maximize'),
+    ],
+  },
+].map(({ name, args }) => ({ name, family: 'optimizer', types: FLOATS, args }));
+
+/** Philox4x32-10 (Salmon et al., SC 2011): counter = offset + index / 4, key = seed; uniform in [a, b), normal with mean a and deviation b. */
+const randoms: Operation[] = ['uniform', 'normal'].map((name) => ({
+  name,
+  family: 'random',
+  types: FLOATS,
+  args: [output('out'), ...all('l', 'count', 'seed', 'offset'), ...all('d', 'a', 'b')],
+}));
+
+const fills: Operation[] = [
+  { name: 'fill', args: [output('out'), ...all('l', 'count'), ...all('d', 'value')] },
+  { name: 'arange', args: [output('out'), ...all('l', 'count'), ...all('d', 'start', 'step')] },
+].map(({ name, args }) => ({ name, family: 'fill', types: STORAGE_TYPES, args }));
+
+/** Every operation by name (`add`, `cast_f32`, `sum`, `adam`, …). */
+export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
+  [...pointwise, ...casts, ...reductions, ...norms, ...optimizers, ...randoms, ...fills].map((o) => [
+    o.name,
+    Object.freeze({ ...o, args: Object.freeze(o.args) }),
+  ]),
+);
+
+/** The kernel of an operation, e.g. ('add', 'f32', 'avx2') → `add_f32__pointwise__avx2`. */
+export function operationKernel(name: string, type: StorageType, isa: CpuIsa): string {
+  return `${operationSymbol(operation(name), type)}__${isa}`;
+}
+
+/** The argument list of an operation, in launch order. */
+export function operationArguments(name: string): readonly Arg[] {
+  return operation(name).args;
+}
+
+/** The kinds string that the addon's `load` takes. */
+export function kindsOf(args: readonly Arg[]): string {
+  return args.map((arg) => arg.kind).join('');
+}
+
+/** A kernel's name without its last zone. */
+export function operationSymbol(operation: Operation, type: StorageType): string {
+  return `${operation.name}_${type}__${operation.family}`;
+}
+
+function operation(name: string): Operation {
+  const found = OPERATIONS.get(name);
+  if (found === undefined) {
+    throw new FracstrideError('ERR_ARGUMENT', `kernel: operation must be a known one, got ${show(name)}`);
+  }
+  return found;
+}
