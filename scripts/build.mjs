@@ -1,0 +1,289 @@
+// Builds a clone, incrementally: TypeScript → dist, CPU sources and (with nvcc) CUDA images → build/generated,
+// the addon → build/Release. A step runs when the digest of what it reads has changed since it last succeeded.
+// `npm ci` comes here through `prepare`; nothing else runs node-gyp.
+
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { listSources } from './list_sources.mjs';
+import { withLock } from './lock.mjs';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const stampFile = join(root, 'build/stamps.json');
+const JOBS = availableParallelism();
+const TREES = ['codegen', 'src', 'test', 'bench'];
+
+/** Brings everything up to date; false when a step failed (the reason has been printed). */
+export async function build() {
+  const waiting = () => say('waiting for another build of this clone to finish');
+  return withLock(join(root, 'build/build.lock'), waiting, async () => {
+    // Types are checked and still emitted when they are wrong: the rest of the build tells more.
+    const typed = await step('types', typeInputs(), compileTypes);
+    linkCommand();
+    const built =
+      (await step('cpu sources', generatorInputs('.cpp.njk'), generateCpuSources)) &&
+      (await step('cuda images', cudaInputs(), generateCudaImages)) &&
+      (await step('configure', configureInputs(), configureAddon)) &&
+      (await step('addon', addonInputs(), compileAddon));
+    return typed && built;
+  });
+}
+
+/** True when a build would do nothing. */
+export function isBuilt() {
+  const stamps = readStamps();
+  const steps = {
+    types: typeInputs(),
+    'cpu sources': generatorInputs('.cpp.njk'),
+    'cuda images': cudaInputs(),
+    configure: configureInputs(),
+    addon: addonInputs(),
+  };
+  return Object.entries(steps).every(([name, inputs]) => stamps[name] === inputs());
+}
+
+// The steps: what each reads (as a function that returns a digest), and what it does.
+
+function typeInputs() {
+  const needed = ['dist/codegen/errors.js'];
+  return () =>
+    digest(
+      ['tsconfig.json', ...TREES.flatMap((tree) => files(tree, '.ts'))],
+      [...missing(needed), lockOf('typescript')],
+    );
+}
+
+async function compileTypes() {
+  removeOrphans();
+  return run('types', [join('node_modules', 'typescript', 'bin', 'tsc'), '-p', 'tsconfig.json'], { show: true });
+}
+
+/** A test or module whose source is gone must not live on in dist. */
+function removeOrphans() {
+  for (const tree of TREES) {
+    for (const file of files(`dist/${tree}`, '')) {
+      const source = relative('dist', file).replace(/(\.d\.ts|\.js)(\.map)?$/, '.ts');
+      if (!fs.existsSync(join(root, source))) fs.rmSync(join(root, file));
+    }
+  }
+}
+
+function generatorInputs(templates) {
+  return () =>
+    digest([
+      ...files('dist/codegen', '.js'),
+      ...files('templates', '').filter((f) => f.endsWith(templates) || f.startsWith('templates/lib')),
+    ]);
+}
+
+async function generateCpuSources() {
+  const generator = 'dist/codegen/cpu_sources.js';
+  if (!fs.existsSync(join(root, generator))) return true;
+  const folder = join(root, 'build/generated/cpu');
+  const before = new Map(files('build/generated/cpu', '.cc').map((file) => [file, snapshot(file)]));
+  fs.mkdirSync(folder, { recursive: true });
+  if (!(await run('cpu sources', [generator, 'build/generated/cpu']))) return false;
+  for (const [file, old] of before) keepTimeIfSame(file, old);
+  return true;
+}
+
+function cudaInputs() {
+  return () => digest(['scripts/build.mjs'], []);
+}
+
+async function generateCudaImages() {
+  const text = [
+    '#include "embedded_images.h"',
+    'const EmbeddedImage fs_embedded_images[] = {{nullptr, nullptr, nullptr, 0}};',
+    'const size_t fs_embedded_image_count = 0;',
+    '',
+  ].join('\n');
+  writeIfChanged('build/generated/cuda/images.cc', text);
+  return true;
+}
+
+function configureInputs() {
+  const targets = ['main', 'baseline', 'avx2', 'avx512'];
+  const lists = () => targets.flatMap((target) => [target, ...listSources(target)]);
+  return () =>
+    digest(
+      ['binding.gyp'],
+      [...lists(), process.version, process.arch, String(nodeHeaders()), ...missing(['build/Makefile'])],
+    );
+}
+
+async function configureAddon() {
+  if (!fs.existsSync(join(root, 'cuda/addon.cc'))) return true;
+  return run('configure', nodeGyp('configure'));
+}
+
+function addonInputs() {
+  const folders = ['cuda', 'cpu', 'build/generated'];
+  const sources = () => folders.flatMap((folder) => files(folder, '')).filter((file) => /\.(cc|h|inc|bin)$/.test(file));
+  return () => digest(['binding.gyp', ...sources()], [process.version, ...missing(['build/Release/fracstride.node'])]);
+}
+
+async function compileAddon() {
+  if (!fs.existsSync(join(root, 'cuda/addon.cc'))) return true;
+  return run('addon', nodeGyp('build', '-j', String(JOBS)), { onLine: compileProgress() });
+}
+
+/** Prints how many objects are compiled, at most once every few seconds. */
+function compileProgress() {
+  let count = 0;
+  let told = Date.now();
+  return (line) => {
+    if (!/^\s*(CXX|CC)\(/.test(line)) return;
+    count += 1;
+    if (Date.now() - told < 5000) return;
+    told = Date.now();
+    say(`addon: ${count} files compiled`);
+  };
+}
+
+function nodeGyp(...args) {
+  const headers = nodeHeaders();
+  return [
+    join('node_modules', 'node-gyp', 'bin', 'node-gyp.js'),
+    ...args,
+    ...(headers ? [`--nodedir=${headers}`] : []),
+  ];
+}
+
+/** Where npm says the headers of this Node are, else the headers installed beside it: a build needs no network then. */
+function nodeHeaders() {
+  if (process.env.npm_config_nodedir) return process.env.npm_config_nodedir;
+  const prefix = join(dirname(fs.realpathSync(process.execPath)), '..');
+  const version = join(prefix, 'include', 'node', 'node_version.h');
+  if (!fs.existsSync(version)) return undefined;
+  const text = fs.readFileSync(version, 'utf8');
+  const part = (name) => new RegExp(`define NODE_${name}_VERSION (\\d+)`).exec(text)?.[1];
+  return `v${part('MAJOR')}.${part('MINOR')}.${part('PATCH')}` === process.version ? prefix : undefined;
+}
+
+/** Makes `npx fracstride` work in the clone itself: npm links the commands of dependencies only. */
+function linkCommand() {
+  const target = join(root, 'dist/codegen/cli.js');
+  const link = join(root, 'node_modules/.bin/fracstride');
+  if (!fs.existsSync(target) || process.platform === 'win32') return;
+  fs.chmodSync(target, 0o755);
+  if (fs.existsSync(link) || !fs.existsSync(dirname(link))) return;
+  fs.rmSync(link, { force: true });
+  fs.symlinkSync('../../dist/codegen/cli.js', link);
+}
+
+// Running steps.
+
+async function step(name, inputs, work) {
+  const before = inputs();
+  if (readStamps()[name] === before) return true;
+  const started = Date.now();
+  say(`${name}: started`);
+  if (!(await work())) {
+    say(`${name}: failed`);
+    return false;
+  }
+  // What a step makes may be part of its own key (a missing output is), so the digest is taken again.
+  writeStamps({ ...readStamps(), [name]: inputs() });
+  say(`${name}: done in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  return true;
+}
+
+/** Runs a Node program; its output is shown when asked for or when it fails. */
+function run(name, args, { show = false, onLine = () => {} } = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    let rest = '';
+    const take = (chunk) => {
+      output += chunk;
+      rest += chunk;
+      const lines = rest.split('\n');
+      rest = lines.pop();
+      for (const line of lines) onLine(line);
+    };
+    child.stdout.setEncoding('utf8').on('data', take);
+    child.stderr.setEncoding('utf8').on('data', take);
+    child.on('error', (error) => take(`${error.message}\n`));
+    child.on('close', (code) => {
+      if ((show || code !== 0) && output !== '') process.stderr.write(output.endsWith('\n') ? output : `${output}\n`);
+      if (code !== 0) say(`${name}: the command was node ${args.join(' ')}`);
+      resolve(code === 0);
+    });
+  });
+}
+
+function say(text) {
+  process.stderr.write(`[build] ${text}\n`);
+}
+
+// Files and digests; all paths are relative to the package root.
+
+function files(folder, ending) {
+  const absolute = join(root, folder);
+  if (!fs.existsSync(absolute)) return [];
+  const entries = fs.readdirSync(absolute, { recursive: true, withFileTypes: true });
+  const found = entries.filter((entry) => entry.isFile() && entry.name.endsWith(ending));
+  return found.map((entry) => relative(root, join(entry.parentPath, entry.name))).sort();
+}
+
+function digest(paths, words = []) {
+  const hash = createHash('sha256');
+  for (const path of paths)
+    hash
+      .update(`${path}\0`)
+      .update(fs.readFileSync(join(root, path)))
+      .update('\0');
+  return hash.update(words.join('\0')).digest('hex');
+}
+
+function missing(outputs) {
+  return outputs.filter((path) => !fs.existsSync(join(root, path)));
+}
+
+/** Version of an installed package. */
+function lockOf(name) {
+  const file = join(root, 'node_modules', name, 'package.json');
+  return fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')).version : 'absent';
+}
+
+function snapshot(file) {
+  const path = join(root, file);
+  const { atime, mtime } = fs.statSync(path);
+  return { text: fs.readFileSync(path, 'utf8'), atime, mtime };
+}
+
+/** make goes by times: a file written again with the same text keeps its time. */
+function keepTimeIfSame(file, old) {
+  const path = join(root, file);
+  if (fs.existsSync(path) && fs.readFileSync(path, 'utf8') === old.text) fs.utimesSync(path, old.atime, old.mtime);
+}
+
+function writeIfChanged(file, text) {
+  const path = join(root, file);
+  if (fs.existsSync(path) && fs.readFileSync(path, 'utf8') === text) return;
+  fs.mkdirSync(dirname(path), { recursive: true });
+  fs.writeFileSync(path, text);
+}
+
+function readStamps() {
+  try {
+    return JSON.parse(fs.readFileSync(stampFile, 'utf8'));
+  } catch {
+    return {};
+  }
+}
+
+function writeStamps(stamps) {
+  fs.mkdirSync(dirname(stampFile), { recursive: true });
+  const temporary = `${stampFile}.${process.pid}`;
+  fs.writeFileSync(temporary, `${JSON.stringify(stamps, null, 2)}\n`);
+  fs.renameSync(temporary, stampFile);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  process.exitCode = (await build()) ? 0 : 1;
+}

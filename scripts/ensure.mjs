@@ -1,0 +1,102 @@
+// Sets up what is missing, then gets out of the way: `npm test` comes here first, `npm run demo [-- --gan]` runs through
+// here. Plain Node, because in a fresh clone there is nothing else. Two of these at once wait for one another.
+
+import { spawn } from 'node:child_process';
+import * as fs from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, isBuilt } from './build.mjs';
+import { withLock } from './lock.mjs';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const examples = join(root, 'examples');
+const windows = process.platform === 'win32';
+
+const [what = 'test', ...rest] = process.argv.slice(2);
+process.exitCode = await main();
+
+async function main() {
+  if (!isReady()) {
+    const waiting = () => say('waiting for another set-up of this clone to finish');
+    const ok = await withLock(join(root, 'build/setup.lock'), waiting, setUp);
+    if (!ok) return 1;
+  }
+  return what === 'demo' ? run(process.execPath, [join(examples, 'dist/autoencoder.js'), ...rest], examples) : 0;
+}
+
+function isReady() {
+  return isInstalled(root) && isBuilt() && (what !== 'demo' || (isInstalled(examples) && isCompiled()));
+}
+
+async function setUp() {
+  if (!isInstalled(root) && !(await install(root, 'dependencies'))) return false;
+  if (!isBuilt() && !(await build())) return false;
+  if (what !== 'demo') return true;
+  if (!isInstalled(examples) && !(await install(examples, 'example pictures'))) return false;
+  return isCompiled() || compileExamples();
+}
+
+/** Whether node_modules holds what the lock file names. npm writes its own record there when an install is complete. */
+function isInstalled(folder) {
+  const wanted = packages(join(folder, 'package-lock.json'));
+  const present = packages(join(folder, 'node_modules/.package-lock.json'));
+  if (wanted === undefined || present === undefined) return false;
+  return Object.entries(wanted).every(([path, entry]) => {
+    const got = present[path];
+    if (!path.startsWith('node_modules/') || (entry.optional && got === undefined)) return true;
+    return got !== undefined && got.version === entry.version && fs.existsSync(join(folder, path));
+  });
+}
+
+function packages(file) {
+  try {
+    return JSON.parse(fs.readFileSync(file, 'utf8')).packages;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Lifecycle scripts are left out: this package's own is the build, which comes next with its progress shown. */
+async function install(folder, name) {
+  say(`installing ${name} (npm ci, once)`);
+  return (await run(windows ? 'npm.cmd' : 'npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], folder)) === 0;
+}
+
+/** Whether every source of the examples, and the types they build on, are older than what was compiled from them. */
+function isCompiled() {
+  const compiled = join(examples, 'dist/autoencoder.js');
+  const stamp = join(examples, 'dist/.compiled');
+  if (!fs.existsSync(compiled) || !fs.existsSync(stamp)) return false;
+  const sources = fs.readdirSync(examples).filter((name) => /\.ts$|^tsconfig\.json$|^package\.json$/.test(name));
+  const types = join(root, 'dist/tsconfig.tsbuildinfo');
+  return [...sources.map((name) => join(examples, name)), types].every((file) => timeOf(file) <= timeOf(stamp));
+}
+
+async function compileExamples() {
+  say('compiling the examples');
+  const started = new Date();
+  if ((await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', examples], examples)) !== 0)
+    return false;
+  fs.writeFileSync(join(examples, 'dist/.compiled'), '');
+  fs.utimesSync(join(examples, 'dist/.compiled'), started, started);
+  return true;
+}
+
+function timeOf(file) {
+  return fs.existsSync(file) ? fs.statSync(file).mtimeMs : 0;
+}
+
+function run(command, args, cwd) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd, stdio: 'inherit', shell: windows && command.endsWith('.cmd') });
+    child.on('error', (error) => {
+      say(`${command}: ${error.message}`);
+      resolve(1);
+    });
+    child.on('close', (code, signal) => resolve(signal === null ? code : 1));
+  });
+}
+
+function say(text) {
+  process.stderr.write(`[setup] ${text}\n`);
+}
