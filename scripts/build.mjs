@@ -20,15 +20,14 @@ const TREES = ['codegen', 'src', 'test', 'bench'];
 export async function build() {
   const waiting = () => say('waiting for another build of this clone to finish');
   return withLock(join(root, 'build/build.lock'), waiting, async () => {
-    // Types are checked and still emitted when they are wrong: the rest of the build tells more.
-    const typed = await step('types', typeInputs(), compileTypes);
+    // A step that fails does not keep the others from telling what they find.
+    const results = [await step('types', typeInputs(), compileTypes)];
     linkCommand();
-    const built =
-      (await step('cpu sources', generatorInputs('.cpp.njk'), generateCpuSources)) &&
-      (await step('cuda images', cudaInputs(), generateCudaImages)) &&
-      (await step('configure', configureInputs(), configureAddon)) &&
-      (await step('addon', addonInputs(), compileAddon));
-    return typed && built;
+    results.push(await step('cpu sources', generatorInputs('.cpp.njk'), generateCpuSources));
+    results.push(await step('cuda images', cudaInputs(), generateCudaImages));
+    results.push(await step('configure', configureInputs(), configureAddon));
+    results.push(await step('addon', addonInputs(), compileAddon));
+    return results.every(Boolean);
   });
 }
 
@@ -80,13 +79,8 @@ function generatorInputs(templates) {
 }
 
 async function generateCpuSources() {
-  const generator = 'dist/codegen/cpu_sources.js';
-  if (!fs.existsSync(join(root, generator))) return true;
-  const folder = join(root, 'build/generated/cpu');
-  const before = new Map(files('build/generated/cpu', '.cc').map((file) => [file, snapshot(file)]));
-  fs.mkdirSync(folder, { recursive: true });
-  if (!(await run('cpu sources', [generator, 'build/generated/cpu']))) return false;
-  for (const [file, old] of before) keepTimeIfSame(file, old);
+  const { writeCpuSources } = await fromDist('codegen/cpu_sources.js');
+  writeCpuSources(join(root, 'build/generated/cpu'));
   return true;
 }
 
@@ -116,18 +110,15 @@ function configureInputs() {
 }
 
 async function configureAddon() {
-  if (!fs.existsSync(join(root, 'cuda/addon.cc'))) return true;
   return run('configure', nodeGyp('configure'));
 }
 
 function addonInputs() {
-  const folders = ['cuda', 'cpu', 'build/generated'];
-  const sources = () => folders.flatMap((folder) => files(folder, '')).filter((file) => /\.(cc|h|inc|bin)$/.test(file));
+  const sources = () => ['cuda', 'cpu', 'build/generated'].flatMap((folder) => files(folder, ''));
   return () => digest(['binding.gyp', ...sources()], [process.version, ...missing(['build/Release/fracstride.node'])]);
 }
 
 async function compileAddon() {
-  if (!fs.existsSync(join(root, 'cuda/addon.cc'))) return true;
   return run('addon', nodeGyp('build', '-j', String(JOBS)), { onLine: compileProgress() });
 }
 
@@ -182,7 +173,7 @@ async function step(name, inputs, work) {
   if (readStamps()[name] === before) return true;
   const started = Date.now();
   say(`${name}: started`);
-  if (!(await work())) {
+  if (!(await attempt(work))) {
     say(`${name}: failed`);
     return false;
   }
@@ -190,6 +181,20 @@ async function step(name, inputs, work) {
   writeStamps({ ...readStamps(), [name]: inputs() });
   say(`${name}: done in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   return true;
+}
+
+async function attempt(work) {
+  try {
+    return await work();
+  } catch (error) {
+    say(error.message);
+    return false;
+  }
+}
+
+/** What the compiled part of this package exports. */
+function fromDist(path) {
+  return import(pathToFileURL(join(root, 'dist', path)).href);
 }
 
 /** Runs a Node program; its output is shown when asked for or when it fails. */
@@ -248,18 +253,6 @@ function missing(outputs) {
 function lockOf(name) {
   const file = join(root, 'node_modules', name, 'package.json');
   return fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')).version : 'absent';
-}
-
-function snapshot(file) {
-  const path = join(root, file);
-  const { atime, mtime } = fs.statSync(path);
-  return { text: fs.readFileSync(path, 'utf8'), atime, mtime };
-}
-
-/** make goes by times: a file written again with the same text keeps its time. */
-function keepTimeIfSame(file, old) {
-  const path = join(root, file);
-  if (fs.existsSync(path) && fs.readFileSync(path, 'utf8') === old.text) fs.utimesSync(path, old.atime, old.mtime);
 }
 
 function writeIfChanged(file, text) {
