@@ -64,6 +64,13 @@ export interface Native {
   emptyCache(device: number): void;
   /** Refuses allocations that would take `live` above this many bytes; 0 removes the limit. */
   setMemoryLimit(device: number, bytes: number): void;
+  /**
+   * Debug mode, for every device in use: new buffers are filled with 0xFF bytes and lie between two guard zones of 64
+   * bytes, and released ones are overwritten.
+   */
+  debugMemory(on: boolean): void;
+  /** Damaged guard zones of live buffers, and of those released since debug mode was last switched on. */
+  checkGuards(): number;
 
   /**
    * A kernel by name: compiled in, or from `image` (cubin, fatbin or PTX; CUDA only). `kinds` has one letter an

@@ -1,0 +1,82 @@
+// Buffers of one device: a table of generation-checked handles over a cache of memory blocks.
+//
+// A block is kept for re-use by size class (at most an eighth larger than asked), so that a training loop neither asks
+// the system for memory nor touches new pages once it is warm. Byte counts are of what was asked for, exactly.
+// In debug mode a new buffer is filled with 0xFF and lies between two guard zones, which are checked when it is
+// released.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "device.h"
+
+namespace fracstride {
+
+struct MemoryCounts {
+  uint64_t live;
+  uint64_t cached;
+  uint64_t peak;
+};
+
+class Pool {
+ public:
+  // `index` is the device's number; it is part of every handle.
+  Pool(Device& device, uint32_t index) : device_(device), index_(index) {}
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  // `owner` names the JavaScript environment; a buffer is only visible to its owner.
+  uint64_t allocate(uint64_t owner, uint64_t bytes);
+  // Bytes of the buffer that was released; 0 for a handle that is not live.
+  uint64_t release(uint64_t owner, uint64_t handle);
+  void release_all(uint64_t owner);
+
+  // The address of `bytes` bytes at `offset`; refuses a handle that is not live and a range outside the buffer.
+  // `where` and `argument` name the caller in the sentence of the error.
+  void* at(uint64_t owner, double handle, double offset, double bytes, const char* where, const char* argument);
+
+  MemoryCounts counts();
+  void empty_cache();
+  void set_limit(uint64_t bytes);
+  void set_debug(bool on);
+  // Damaged guard zones of buffers that are live now, and of those released since debug mode was switched on.
+  uint64_t damaged_guards();
+
+ private:
+  struct Slot {
+    uint8_t* block = nullptr;  // null: the slot is free
+    uint64_t bytes = 0;
+    uint64_t owner = 0;
+    uint32_t generation = 0;
+    bool guarded = false;
+  };
+
+  Slot* find(uint64_t owner, double handle);
+  uint32_t take_slot();
+  uint8_t* take_block(uint64_t bytes);
+  uint8_t* new_block(uint64_t bytes);
+  void give_block(uint8_t* block, uint64_t bytes);
+  void release_slot(uint32_t number);
+  void trim();
+  void mark(const Slot& slot);
+  uint64_t damage(const Slot& slot);
+
+  Device& device_;
+  const uint32_t index_;
+  std::mutex mutex_;
+  std::vector<Slot> slots_;
+  std::vector<uint32_t> free_slots_;
+  std::unordered_map<uint64_t, std::vector<uint8_t*>> cache_;
+  uint64_t live_ = 0;
+  uint64_t cached_ = 0;
+  uint64_t peak_ = 0;
+  uint64_t limit_ = 0;
+  bool debug_ = false;
+  uint64_t damaged_ = 0;
+};
+
+}  // namespace fracstride
