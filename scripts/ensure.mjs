@@ -1,5 +1,6 @@
-// Sets up what is missing, then gets out of the way: `npm test` comes here first, `npm run demo [-- --gan]` runs through
-// here. Plain Node, because in a fresh clone there is nothing else. Two of these at once wait for one another.
+// Sets up what is missing, then gets out of the way: `npm test` comes here first; `npm run demo [-- --gan]` and
+// `npm run example:page` run through here. Plain Node, because in a fresh clone there is nothing else. Two of these at
+// once wait for one another.
 
 import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
@@ -12,6 +13,9 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const examples = join(root, 'examples');
 const windows = process.platform === 'win32';
 
+/** What can be run → the program, in examples/dist. */
+const PROGRAMS = { demo: 'autoencoder.js', page: 'page.js' };
+
 const [what = 'test', ...rest] = process.argv.slice(2);
 process.exitCode = await main();
 
@@ -21,17 +25,18 @@ async function main() {
     const ok = await withLock(join(root, 'build/setup.lock'), waiting, setUp);
     if (!ok) return 1;
   }
-  return what === 'demo' ? run(process.execPath, [join(examples, 'dist/autoencoder.js'), ...rest], examples) : 0;
+  const program = PROGRAMS[what];
+  return program ? run(process.execPath, [join(examples, 'dist', program), ...rest], examples) : 0;
 }
 
 function isReady() {
-  return isInstalled(root) && isBuilt() && (what !== 'demo' || (isInstalled(examples) && isCompiled()));
+  return isInstalled(root) && isBuilt() && (!PROGRAMS[what] || (isInstalled(examples) && isCompiled()));
 }
 
 async function setUp() {
   if (!isInstalled(root) && !(await install(root, 'dependencies'))) return false;
   if (!isBuilt() && !(await build())) return false;
-  if (what !== 'demo') return true;
+  if (!PROGRAMS[what]) return true;
   if (!isInstalled(examples) && !(await install(examples, 'example pictures'))) return false;
   return isCompiled() || compileExamples();
 }
