@@ -1,0 +1,90 @@
+/**
+ * What holds for the code that runs now: the scope that owns new tensors, and whether operations are recorded.
+ * Both belong to an async context (AsyncLocalStorage), so two awaiting functions never see each other's. Synchronous
+ * sections inside the package (`section`) override them by a plain variable, which costs next to nothing.
+ */
+
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/** Something a scope can own. */
+export interface Owned {
+  dispose(): void;
+}
+
+export interface Mode {
+  readonly scope: Scope | null;
+  readonly recording: boolean;
+}
+
+const OUTSIDE: Mode = Object.freeze({ scope: null, recording: true });
+const storage = new AsyncLocalStorage<Mode>();
+let inner: Mode | null = null;
+
+/** The mode of the code that runs now. */
+export function mode(): Mode {
+  return inner ?? storage.getStore() ?? OUTSIDE;
+}
+
+/** The tensors created in one call of `scope` that have neither escaped nor been disposed. */
+export class Scope {
+  readonly #owned = new Set<Owned>();
+  #open = true;
+
+  /** @returns whether this scope owns the value from now on. */
+  add(value: Owned): boolean {
+    if (this.#open) this.#owned.add(value);
+    return this.#open;
+  }
+
+  delete(value: Owned): void {
+    this.#owned.delete(value);
+  }
+
+  /** Hands the owned values among `reached` to `adopt`, the others to `discard`. */
+  close(reached: ReadonlySet<unknown>, adopt: (value: Owned) => void, discard: (value: Owned) => void): void {
+    this.#open = false;
+    const owned = [...this.#owned];
+    this.#owned.clear();
+    for (const value of owned) if (reached.has(value)) adopt(value);
+    for (const value of owned) if (!reached.has(value)) discard(value);
+  }
+}
+
+/** Runs a synchronous function of the package under another mode. */
+export function section<R>(next: Partial<Mode>, fn: () => R): R {
+  const before = inner;
+  inner = { ...mode(), ...next };
+  try {
+    return fn();
+  } finally {
+    inner = before;
+  }
+}
+
+/** Runs a user's function, sync or async, under another mode: what it awaits keeps that mode. */
+export function enter<R>(next: Partial<Mode>, fn: () => R): R {
+  const wanted = { ...mode(), ...next };
+  const before = inner;
+  inner = null;
+  try {
+    return storage.run(wanted, fn);
+  } finally {
+    inner = before;
+  }
+}
+
+/** Every object reachable from a value through own data properties, arrays, maps and sets; runs no getter. */
+export function reach(root: unknown): Set<unknown> {
+  const seen = new Set<unknown>();
+  const pending: unknown[] = [root];
+  while (pending.length > 0) {
+    const value = pending.pop();
+    if (typeof value !== 'object' || value === null || seen.has(value)) continue;
+    seen.add(value);
+    if (ArrayBuffer.isView(value)) continue;
+    if (value instanceof Map) for (const pair of value) pending.push(pair[0], pair[1]);
+    if (value instanceof Set) pending.push(...value);
+    for (const property of Object.values(Object.getOwnPropertyDescriptors(value))) pending.push(property.value);
+  }
+  return seen;
+}

@@ -1,0 +1,225 @@
+/**
+ * Devices by name, and their verbs on behalf of everything above: the only user of the addon. Device 0 of the addon is
+ * the CPU, device 1 + i is CUDA device i.
+ */
+
+import { totalmem } from 'node:os';
+import { CPU_ISAS, type CpuIsa, CUDA_ARCHITECTURES, type Target } from '../codegen/target.js';
+import { FracstrideError, show } from './errors.js';
+import { type CudaDeviceInfo, type MemoryInfo, type Native, native } from './native.js';
+
+export type DeviceName = 'cpu' | `cuda:${number}`;
+
+export interface Device {
+  readonly name: DeviceName;
+  /** Number of the device in the addon. */
+  readonly index: number;
+}
+
+const CPU: Device = Object.freeze({ name: 'cpu', index: 0 });
+const cudaDevices: Device[] = [];
+
+/**
+ * The device a name stands for: 'cpu', 'cuda' (the first), 'cuda:N', or 'auto' (CUDA where it can run, else the CPU).
+ * Undefined means FRACSTRIDE_DEVICE, or 'auto'.
+ *
+ * @throws FracstrideError ERR_ARGUMENT for another name, ERR_DEVICE_UNAVAILABLE with the reason
+ */
+export function resolveDevice(where: string, wanted: unknown): Device {
+  const name = wanted ?? process.env.FRACSTRIDE_DEVICE ?? 'auto';
+  if (name === 'cpu') return CPU;
+  if (name === '' || name === 'auto') return automatic();
+  const match = typeof name === 'string' ? /^cuda(?::(\d{1,3}))?$/.exec(name) : null;
+  if (match === null) {
+    throw new FracstrideError(
+      'ERR_ARGUMENT',
+      `${where}: device must be 'cpu', 'cuda', 'cuda:N' or 'auto', got ${show(name)}`,
+    );
+  }
+  return cudaDevice(where, Number(match[1] ?? 0));
+}
+
+function cudaDevice(where: string, i: number): Device {
+  const reason = cudaUnavailableReason();
+  if (reason !== null) {
+    throw new FracstrideError(
+      'ERR_DEVICE_UNAVAILABLE',
+      `${where}: device must be available, got "cuda:${i}"; ${reason}`,
+    );
+  }
+  const count = native().cudaInfo().devices.length;
+  if (i >= count) {
+    throw new FracstrideError(
+      'ERR_DEVICE_UNAVAILABLE',
+      `${where}: device must be cuda:0 … cuda:${count - 1}, got "cuda:${i}"`,
+    );
+  }
+  cudaDevices[i] ??= Object.freeze({ name: `cuda:${i}` as const, index: 1 + i });
+  return cudaDevices[i];
+}
+
+let told = false;
+
+function automatic(): Device {
+  const reason = cudaUnavailableReason();
+  if (!told) debug(1, reason === null ? "device 'auto' is cuda:0" : `device 'auto' is the cpu; ${reason}`);
+  told = true;
+  return reason === null ? cudaDevice('auto', 0) : CPU;
+}
+
+/** One sentence that says why no CUDA device can be used, or null. */
+export function cudaUnavailableReason(): string | null {
+  const info = native().cudaInfo();
+  if (!info.available) return info.reason ?? 'the driver reports no device';
+  // A tensor needs element-wise kernels as much as convolutions: a build without them cannot run anything there.
+  const complete = native()
+    .kernelNames(1)
+    .some((name) => name.startsWith('add_f32__'));
+  return complete ? null : 'this build holds no element-wise kernels for CUDA devices';
+}
+
+export function cudaDeviceInfo(i: number): CudaDeviceInfo | undefined {
+  return native().cudaInfo().devices[i];
+}
+
+/** How many CUDA devices tensors can live on. */
+export function cudaDeviceCount(): number {
+  return cudaUnavailableReason() === null ? native().cudaInfo().devices.length : 0;
+}
+
+/** Every device of this process, the CPU first. */
+export function allDevices(): Device[] {
+  return [CPU, ...Array.from({ length: cudaDeviceCount() }, (_, i) => cudaDevice('devices', i))];
+}
+
+/** Where kernels of a device are built for. */
+export function targetOf(device: Device): Target {
+  if (device.index === 0) return { kind: 'cpu', isa: cpuIsa() };
+  const arch = cudaDeviceInfo(device.index - 1)?.arch ?? 0;
+  const known = CUDA_ARCHITECTURES.find((value) => value === arch);
+  return known === undefined ? { kind: 'ptx' } : { kind: 'cuda', arch: known };
+}
+
+let isa: CpuIsa | undefined;
+let generation = 0;
+
+/** The instruction sets this machine runs and this build holds kernels for, best first. */
+export function availableIsas(): CpuIsa[] {
+  const present = native().cpuInfo().isas;
+  return CPU_ISAS.filter((name) => present.includes(name));
+}
+
+export function cpuIsa(): CpuIsa {
+  isa ??= availableIsas()[0] ?? 'baseline';
+  return isa;
+}
+
+/** Kernels looked up from now on are those of this instruction set. */
+export function setCpuIsa(name: CpuIsa): void {
+  if (name !== cpuIsa()) generation++;
+  isa = name;
+}
+
+/** Changes whenever the choice of kernels may. */
+export function kernelGeneration(): number {
+  return generation;
+}
+
+export function cpuThreads(): number {
+  return native().cpuInfo().threads;
+}
+
+export function setCpuThreads(count: number): void {
+  native().setThreads(count);
+}
+
+/** From here on an allocation is compared with the memory that is free first. */
+const LARGE_BYTES = 16 * 2 ** 20;
+
+/**
+ * A buffer; returns its handle.
+ *
+ * @throws FracstrideError ERR_OUT_OF_MEMORY
+ */
+export function allocate(device: Device, bytes: number): number {
+  if (device.index === 0 && bytes >= LARGE_BYTES) refuseBeyondMemory(bytes);
+  return translate(() => native().alloc(device.index, bytes));
+}
+
+function refuseBeyondMemory(bytes: number): void {
+  const limit = process.constrainedMemory?.() || Number.POSITIVE_INFINITY;
+  const free = process.availableMemory?.() ?? totalmem();
+  const room = Math.min(totalmem(), limit, free + native().memory(0).cached);
+  if (bytes <= room) return;
+  throw new FracstrideError(
+    'ERR_OUT_OF_MEMORY',
+    `cpu: an allocation must be at most the ${room} bytes that are free, got ${bytes} bytes`,
+  );
+}
+
+export function release(device: Device, handle: number): void {
+  native().free(device.index, handle);
+}
+
+export function copyIn(device: Device, handle: number, source: ArrayBufferView): void {
+  if (source.byteLength > 0) translate(() => native().copyIn(device.index, handle, 0, source));
+}
+
+export function copyOut(device: Device, handle: number, byteOffset: number, target: ArrayBufferView): void {
+  if (target.byteLength > 0) translate(() => native().copyOut(device.index, handle, byteOffset, target));
+}
+
+export function synchronize(device: Device): void {
+  translate(() => native().sync(device.index));
+}
+
+export function memoryOf(device: Device): MemoryInfo {
+  return native().memory(device.index);
+}
+
+export function emptyCacheOf(device: Device): void {
+  native().emptyCache(device.index);
+}
+
+export function setMemoryLimitOf(device: Device, bytes: number): void {
+  native().setMemoryLimit(device.index, bytes);
+}
+
+/** The addon's argument staging area, its loader and its launch, for kernels.ts. */
+export function verbs(): Native {
+  return native();
+}
+
+/** Runs a verb of the addon; what it throws becomes a FracstrideError of the same code. */
+export function translate<R>(verb: () => R): R {
+  try {
+    return verb();
+  } catch (cause) {
+    if (cause instanceof FracstrideError || !(cause instanceof Error)) throw cause;
+    const code = (cause as { code?: unknown }).code;
+    const known = CODES.find((value) => value === code) ?? 'ERR_BINDING';
+    throw new FracstrideError(known, cause.message, { cause });
+  }
+}
+
+const CODES = [
+  'ERR_ARGUMENT',
+  'ERR_OUT_OF_MEMORY',
+  'ERR_DEVICE_UNAVAILABLE',
+  'ERR_DISPOSED',
+  'ERR_CUDA',
+  'ERR_KERNEL_COMPILE',
+  'ERR_KERNEL_NOT_PREBUILT',
+] as const;
+
+const level = Number(process.env.FRACSTRIDE_DEBUG ?? 0) || 0;
+
+/** Whether FRACSTRIDE_DEBUG asks for this much. */
+export function debugging(atLeast: number): boolean {
+  return level >= atLeast;
+}
+
+/** One line on stderr where FRACSTRIDE_DEBUG asks for this much. */
+export function debug(atLeast: number, line: string): void {
+  if (level >= atLeast) process.stderr.write(`fracstride: ${line}\n`);
+}

@@ -1,0 +1,152 @@
+/** Operations as methods of tensors: each calls the function of its name. */
+
+import { checkTensor, fail } from './checks.js';
+import type { TensorData } from './dtype.js';
+import { show } from './errors.js';
+import { type BackwardOptions, backward } from './gradients.js';
+import { nest, readData } from './host.js';
+import { type ToOptions, to } from './ops/convert.js';
+import * as elementwise from './ops/elementwise.js';
+import { max, mean } from './ops/reduce.js';
+import { expand, type ReduceOptions, sum } from './ops/sum.js';
+import * as views from './ops/views.js';
+import type { Layout } from './shape.js';
+import { detached, Tensor } from './tensor.js';
+
+type Operand = elementwise.Operand;
+
+declare module './tensor.js' {
+  interface Tensor {
+    /** The elements in row-major order, without blocking while the device is busy. */
+    data(): Promise<TensorData>;
+    /** The elements in row-major order, waiting for the device. float16 and bfloat16 come out as float32. */
+    dataSync(): TensorData;
+    /** The number in a tensor of one element. @throws ERR_SHAPE for any other */
+    item(): number;
+    /** Nested arrays of numbers; a number for no dimensions. */
+    toArray(): unknown;
+    to(target: ToOptions): Tensor;
+    /** The same memory outside of the graph. */
+    detach(): Tensor;
+    clone(): Tensor;
+    contiguous(layout?: Layout): Tensor;
+    /** Adds this tensor's gradients to `.grad` of the leaves it depends on; `gradient` may be left out for one element. */
+    backward(gradient?: Tensor | null, options?: BackwardOptions): void;
+
+    permute(dims: readonly number[]): Tensor;
+    transpose(dim0?: number, dim1?: number): Tensor;
+    narrow(dim: number, start: number, length: number): Tensor;
+    select(dim: number, index: number): Tensor;
+    expand(shape: number | readonly number[]): Tensor;
+    reshape(shape: number | readonly number[]): Tensor;
+    flatten(startDim?: number, endDim?: number): Tensor;
+    unsqueeze(dim: number): Tensor;
+    squeeze(dim?: number): Tensor;
+
+    add(other: Operand): Tensor;
+    sub(other: Operand): Tensor;
+    mul(other: Operand): Tensor;
+    div(other: Operand): Tensor;
+    maximum(other: Operand): Tensor;
+    minimum(other: Operand): Tensor;
+    gt(other: Operand): Tensor;
+    eq(other: Operand): Tensor;
+    neg(): Tensor;
+    abs(): Tensor;
+    exp(): Tensor;
+    log(): Tensor;
+    sqrt(): Tensor;
+    square(): Tensor;
+    pow(exponent: number): Tensor;
+    relu(): Tensor;
+    leakyRelu(negativeSlope?: number): Tensor;
+    tanh(): Tensor;
+    sigmoid(): Tensor;
+    clamp(bounds: { min?: number; max?: number }): Tensor;
+    sum(options?: ReduceOptions): Tensor;
+    mean(options?: ReduceOptions): Tensor;
+    max(options?: ReduceOptions): Tensor;
+
+    toString(): string;
+  }
+}
+
+const { permute, transpose, narrow, select, reshape, flatten, unsqueeze, squeeze, contiguous, clone } = views;
+const { add, sub, mul, div, maximum, minimum, gt, eq } = elementwise;
+const { neg, abs, exp, log, sqrt, square, pow, relu, leakyRelu, tanh, sigmoid, clamp } = elementwise;
+const functions = {
+  permute,
+  transpose,
+  narrow,
+  select,
+  reshape,
+  flatten,
+  unsqueeze,
+  squeeze,
+  contiguous,
+  clone,
+  expand,
+  to,
+  backward,
+};
+const arithmetic = { add, sub, mul, div, maximum, minimum, gt, eq, neg, abs, exp, log, sqrt, square, pow };
+const others = {
+  relu,
+  leakyRelu,
+  tanh,
+  sigmoid,
+  clamp,
+  sum,
+  mean,
+  max,
+  dataSync: readData,
+  detach: detached,
+  item,
+  toArray,
+};
+
+function define(name: string | symbol, value: unknown): void {
+  Object.defineProperty(Tensor.prototype, name, { value, writable: true, configurable: true, enumerable: false });
+}
+
+for (const [name, fn] of Object.entries({ ...functions, ...arithmetic, ...others })) {
+  const plain = fn as (x: Tensor, ...rest: unknown[]) => unknown;
+  define(name, function (this: unknown, ...rest: unknown[]): unknown {
+    return plain(checkTensor(name, 'this', this), ...rest);
+  });
+}
+
+define('data', async function (this: unknown): Promise<TensorData> {
+  return readData(checkTensor('data', 'this', this));
+});
+for (const name of ['toString', Symbol.for('nodejs.util.inspect.custom')]) {
+  define(name, function (this: unknown): string {
+    return describe(this);
+  });
+}
+define(Symbol.toStringTag, 'Tensor');
+
+function item(x: Tensor): number {
+  const values = x.numel() === 1 ? readData(x) : fail('ERR_SHAPE', 'item', 'the tensor', 'of one element', x.shape);
+  return values[0]!;
+}
+
+function toArray(x: Tensor): unknown {
+  return nest(readData(x), x.shape);
+}
+
+/** `Tensor([2, 3], float32, cpu)`, with the values of a small one. */
+function describe(x: unknown): string {
+  if (!Tensor.isTensor(x)) return 'Tensor {}';
+  if (x.isDisposed) return 'Tensor(disposed)';
+  const parts = [`[${x.shape.join(', ')}]`, x.dtype, x.device];
+  if (x.layout === 'nhwc') parts.push('nhwc');
+  if (x.requiresGrad) parts.push('requiresGrad');
+  const values = x.numel() <= 8 ? `: ${printNested(toArray(x))}` : '';
+  return `Tensor(${parts.join(', ')})${values}`;
+}
+
+function printNested(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(printNested).join(', ')}]`;
+  return typeof value === 'number' ? String(Number(value.toPrecision(6))) : show(value);
+}

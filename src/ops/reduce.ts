@@ -1,0 +1,43 @@
+/** Reductions over dimensions beyond the plain sum. */
+
+import { fail } from '../checks.js';
+import { elementCount } from '../shape.js';
+import { record, type Tensor, tidy } from '../tensor.js';
+import { cast } from './convert.js';
+import { div, eq, mul } from './elementwise.js';
+import { checkReduction, expand, type ReduceOptions, reduce, sum, without } from './sum.js';
+import { reshape } from './views.js';
+
+/** The mean over dimensions; sums of 16-bit types are held in float32. NaN for no elements. */
+export function mean(x: Tensor, options?: ReduceOptions): Tensor {
+  const { dims, keepdim } = checkReduction('mean', x, options);
+  const { shape, dtype } = x;
+  const count = elementCount(dims.map((dim) => shape[dim]!));
+  return tidy(() => {
+    const wide = dtype === 'float16' || dtype === 'bfloat16' ? cast(x, 'float32') : x;
+    return cast(div(sum(wide, { dim: dims, keepdim }), count), dtype);
+  });
+}
+
+/**
+ * The largest value over dimensions; NaN where there is one. Equal largest values share the gradient evenly
+ * (torch.amax).
+ */
+export function max(x: Tensor, options?: ReduceOptions): Tensor {
+  const { dims, keepdim } = checkReduction('max', x, options);
+  const from = x.shape;
+  if (from.includes(0)) fail('ERR_SHAPE', 'max', 'x', 'of at least one element', from);
+  return tidy(() => {
+    const y = reduce('max', x, dims);
+    const kept = record(y, {
+      name: 'max',
+      inputs: [x],
+      saved: [x, y],
+      backward: (g, [x0, y0]) => {
+        const mask = eq(x0!, expand(y0!, from));
+        return [mul(expand(div(g, sum(mask, { dim: dims, keepdim: true })), from), mask)];
+      },
+    });
+    return keepdim ? kept : reshape(kept, without(from, dims));
+  });
+}
