@@ -125,5 +125,5 @@ export const OPERATION_UNITS: readonly CpuUnit[] = [
     'fill.cpp.njk',
     members((o) => o.family === 'fill'),
   ),
+  ...(['reduce', 'norm', 'optimizer', 'random'] as const).flatMap(familyUnits),
 ];
-void familyUnits;
