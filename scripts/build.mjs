@@ -32,7 +32,7 @@ export async function build() {
 }
 
 /** True when a build would do nothing. */
-export function isBuilt() {
+export async function isBuilt() {
   const stamps = readStamps();
   const steps = {
     types: typeInputs(),
@@ -41,10 +41,11 @@ export function isBuilt() {
     configure: configureInputs(),
     addon: addonInputs(),
   };
-  return Object.entries(steps).every(([name, inputs]) => stamps[name] === inputs());
+  for (const [name, inputs] of Object.entries(steps)) if (stamps[name] !== (await inputs())) return false;
+  return true;
 }
 
-// The steps: what each reads (as a function that returns a digest), and what it does.
+// The steps: what each reads (as a function that returns a digest, or a promise of one), and what it does.
 
 function typeInputs() {
   const needed = ['dist/codegen/errors.js'];
@@ -85,17 +86,47 @@ async function generateCpuSources() {
 }
 
 function cudaInputs() {
-  return () => digest(['scripts/build.mjs'], []);
+  return async () => {
+    if (missing(['dist/codegen/toolchain.js']).length > 0) return 'unknown';
+    const compiler = await cudaCompiler();
+    const generator = [
+      ...files('dist/codegen', '.js'),
+      ...files('templates', '').filter((file) => file.includes('cu')),
+    ];
+    return digest(generator, [compiler?.id ?? 'none', root, ...missing(['build/generated/cuda/images.cc'])]);
+  };
 }
 
+async function cudaCompiler() {
+  const { findNvcc, nvcc } = await fromDist('codegen/toolchain.js');
+  return findNvcc() === null ? undefined : nvcc();
+}
+
+/** The default preset, through the same pipeline and in the same kind of store as `fracstride build`. */
 async function generateCudaImages() {
-  const text = [
-    '#include "embedded_images.h"',
-    'const EmbeddedImage fs_embedded_images[] = {{nullptr, nullptr, nullptr, 0}};',
-    'const size_t fs_embedded_image_count = 0;',
-    '',
-  ].join('\n');
-  writeIfChanged('build/generated/cuda/images.cc', text);
+  const [{ planBuild, runBuild }, { DEFAULT_TARGETS, PRESETS, specsFor }, { openStore }, { writeEmbeddedImages }] =
+    await Promise.all(['build', 'presets', 'store', 'embed'].map((name) => fromDist(`codegen/${name}.js`)));
+  const folder = join(root, 'build/generated/cuda');
+  const store = openStore(join(root, 'build/kernels'));
+  const compiler = await cudaCompiler();
+  if (compiler === undefined) {
+    say('cuda images: no nvcc on PATH or in CUDA_HOME, so none are built in');
+    writeEmbeddedImages([], store, folder);
+    return true;
+  }
+  store.prune();
+  const place = { store, compiler };
+  const plan = planBuild(specsFor(PRESETS.default, DEFAULT_TARGETS), place);
+  say(`cuda images: ${plan.filter((kernel) => kernel.stored === null).length} kernels to compile with ${compiler.id}`);
+  const report = await runBuild(plan, place, { jobs: JOBS });
+  for (const kernel of report.kernels.filter((each) => each.state === 'failed')) say(kernel.error);
+  writeEmbeddedImages(
+    report.kernels.flatMap(({ kernel }) => kernel ?? []),
+    store,
+    folder,
+  );
+  // A compiler that does not work is no reason to be without the rest; `npm run resources` fails on it.
+  if (report.failed > 0) say(`cuda images: ${report.failed} kernels did not compile and are left out`);
   return true;
 }
 
@@ -169,7 +200,7 @@ function linkCommand() {
 // Running steps.
 
 async function step(name, inputs, work) {
-  const before = inputs();
+  const before = await inputs();
   if (readStamps()[name] === before) return true;
   const started = Date.now();
   say(`${name}: started`);
@@ -178,7 +209,7 @@ async function step(name, inputs, work) {
     return false;
   }
   // What a step makes may be part of its own key (a missing output is), so the digest is taken again.
-  writeStamps({ ...readStamps(), [name]: inputs() });
+  writeStamps({ ...readStamps(), [name]: await inputs() });
   say(`${name}: done in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   return true;
 }
@@ -253,13 +284,6 @@ function missing(outputs) {
 function lockOf(name) {
   const file = join(root, 'node_modules', name, 'package.json');
   return fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, 'utf8')).version : 'absent';
-}
-
-function writeIfChanged(file, text) {
-  const path = join(root, file);
-  if (fs.existsSync(path) && fs.readFileSync(path, 'utf8') === text) return;
-  fs.mkdirSync(dirname(path), { recursive: true });
-  fs.writeFileSync(path, text);
 }
 
 function readStamps() {

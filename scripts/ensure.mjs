@@ -20,7 +20,7 @@ const [what = 'test', ...rest] = process.argv.slice(2);
 process.exitCode = await main();
 
 async function main() {
-  if (!isReady()) {
+  if (!(await isReady())) {
     const waiting = () => say('waiting for another set-up of this clone to finish');
     const ok = await withLock(join(root, 'build/setup.lock'), waiting, setUp);
     if (!ok) return 1;
@@ -35,7 +35,7 @@ function isReady() {
 
 async function setUp() {
   if (!isInstalled(root) && !(await install(root, 'dependencies'))) return false;
-  if (!isBuilt() && !(await build())) return false;
+  if (!(await isBuilt()) && !(await build())) return false;
   if (!PROGRAMS[what]) return true;
   if (!isInstalled(examples) && !(await install(examples, 'example pictures'))) return false;
   return isCompiled() || compileExamples();

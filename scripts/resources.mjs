@@ -1,0 +1,94 @@
+// Compiles a preset for every checked architecture, through the same pipeline and store as a build, and prints
+// registers by kernel and architecture, static shared memory and spills. Exits 1 on a spill, on a kernel that
+// needs more registers than its __launch_bounds__ leave it, and on one that does not compile.
+// usage: npm run resources [-- --presets full] [-- --target sm_80,sm_90]
+
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const fromDist = (name) => import(pathToFileURL(join(root, 'dist/codegen', name)).href);
+const [
+  { planBuild, runBuild },
+  { CHECKED_ARCHITECTURES, PRESETS, specsFor },
+  { openStore },
+  { nvcc },
+  { parseTargets },
+  { table },
+] = await Promise.all(
+  ['build.js', 'presets.js', 'store.js', 'toolchain.js', 'cli/arguments.js', 'cli/table.js'].map(fromDist),
+);
+
+/** Registers of one multiprocessor, on every architecture here. */
+const REGISTER_FILE = 65536;
+
+process.exitCode = await main().catch((error) => {
+  console.error(`resources: ${error.message}`);
+  return 1;
+});
+
+async function main() {
+  const { values } = parseArgs({
+    options: { presets: { type: 'string', default: 'default' }, target: { type: 'string' } },
+  });
+  if (!Object.hasOwn(PRESETS, values.presets))
+    throw new Error(`--presets must be one of ${Object.keys(PRESETS).join(', ')}`);
+  const targets = values.target
+    ? parseTargets(values.target)
+    : CHECKED_ARCHITECTURES.map((arch) => ({ kind: 'cuda', arch }));
+  const place = { store: openStore(join(root, 'build/kernels')), compiler: await nvcc() };
+  const plan = planBuild(specsFor(PRESETS[values.presets], targets), place);
+  const report = await runBuild(plan, place, { jobs: availableParallelism(), progress: progressLine });
+  const rows = report.kernels.map((built, i) => rowOf(built, plan[i]));
+  console.log(tableOf(rows));
+  for (const { name, complaint } of rows.filter((row) => row.complaint)) console.log(`${name}: ${complaint}`);
+  const bad = rows.filter((row) => row.complaint).length;
+  console.log(
+    `${rows.length} kernels for ${new Set(rows.map((row) => row.target)).size} targets with ${place.compiler.id}: ` +
+      `${rows.reduce((sum, row) => sum + (row.spills || 0), 0)} bytes of spills, ${bad} kernels fail ` +
+      `(${report.built} compiled, ${report.reused} from the store, ${report.seconds.toFixed(0)} s)`,
+  );
+  return bad === 0 ? 0 : 1;
+}
+
+function rowOf({ name, kernel, error }, { source }) {
+  const end = name.lastIndexOf('__');
+  const row = { name, kernel: name.slice(0, end), target: name.slice(end + 2) };
+  if (error !== null) return { ...row, complaint: error };
+  const resources = kernel.meta.resources;
+  if (resources === null) return { ...row, complaint: '' };
+  const { registers, shared, spillLoads, spillStores } = resources;
+  const spills = spillLoads + spillStores;
+  const budget = registerBudget(source);
+  const complaint = [
+    spills > 0 ? `${spillStores} bytes spilled, ${spillLoads} loaded again` : '',
+    registers > budget ? `${registers} registers where its launch bounds leave ${budget}` : '',
+  ];
+  return { ...row, registers, shared, spills, complaint: complaint.filter(Boolean).join('; ') };
+}
+
+/** Registers a thread that leave room for the blocks a multiprocessor is promised. */
+function registerBudget(source) {
+  const [, threads, blocks = '1'] = /__launch_bounds__\((\d+)(?:,\s*(\d+))?\)/.exec(source) ?? [];
+  if (threads === undefined) return 255;
+  return Math.min(255, Math.floor(REGISTER_FILE / (threads * blocks) / 8) * 8);
+}
+
+/** A line a kernel: registers for each target, then shared memory and spills at their largest. */
+function tableOf(rows) {
+  const targets = [...new Set(rows.map((row) => row.target))];
+  const kernels = [...new Set(rows.map((row) => row.kernel))];
+  const lines = kernels.map((kernel) => {
+    const own = rows.filter((row) => row.kernel === kernel);
+    const most = (what) => String(Math.max(0, ...own.map((row) => row[what] ?? 0)));
+    const registers = targets.map((target) => String(own.find((row) => row.target === target)?.registers ?? '–'));
+    return [kernel, ...registers, most('shared'), most('spills')];
+  });
+  return table(['registers by target', ...targets, 'shared', 'spills'], lines);
+}
+
+function progressLine({ done, total }) {
+  if (done % 50 === 0 || done === total) process.stderr.write(`resources: ${done} of ${total}\n`);
+}
