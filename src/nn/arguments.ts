@@ -1,0 +1,38 @@
+/** Checks of constructor arguments that the tensor API has no need of. */
+
+import { checkArray, fail } from '../checks.js';
+
+/** A spatial argument: one integer for both axes, or `[height, width]`. */
+export type Size2 = number | readonly [height: number, width: number];
+
+/** What a number may be, and the words for it. */
+export interface Rule {
+  readonly words: string;
+  readonly holds: (value: number) => boolean;
+}
+
+export const FINITE: Rule = { words: 'a finite number', holds: () => true };
+export const NOT_NEGATIVE: Rule = { words: 'a finite number ≥ 0', holds: (value) => value >= 0 };
+export const BELOW_ONE: Rule = { words: 'a number in [0, 1)', holds: (value) => value >= 0 && value < 1 };
+export const INTEGER: Rule = { words: 'an integer', holds: (value) => Number.isSafeInteger(value) };
+export const COUNT: Rule = { words: 'an integer ≥ 0', holds: (value) => Number.isSafeInteger(value) && value >= 0 };
+
+/** @throws FracstrideError ERR_ARGUMENT unless the value is a finite number that the rule admits */
+export function checkRule(where: string, what: string, value: unknown, rule: Rule): number {
+  if (typeof value === 'number' && Number.isFinite(value) && rule.holds(value)) return value + 0;
+  return fail('ERR_ARGUMENT', where, what, rule.words, value);
+}
+
+/**
+ * A spatial argument as a pair. Only its form is checked: what the numbers may be is the operator's to say, as in
+ * PyTorch, where a module with stride 0 can be built and refuses its first input.
+ *
+ * @throws FracstrideError ERR_ARGUMENT
+ */
+export function checkSize2(where: string, what: string, value: unknown): [height: number, width: number] {
+  const list = Array.isArray(value) ? checkArray(where, what, value) : [value];
+  if ((list.length === 1 || list.length === 2) && list.every((v) => Number.isSafeInteger(v))) {
+    return [(list[0] as number) + 0, (list[list.length - 1] as number) + 0];
+  }
+  return fail('ERR_ARGUMENT', where, what, 'a single integer value or a list of 2 integers [height, width]', value);
+}

@@ -1,0 +1,108 @@
+/** Modules made of modules, numbered or named: Sequential and ModuleList. State names are '0.weight', '1.bias', … */
+
+import { checkTensor, fail } from '../checks.js';
+import type { FusedOptions } from '../ops/conv_checks.js';
+import { alias, type Tensor, tidy } from '../tensor.js';
+import { LeakyReLU, ReLU, Sigmoid, Tanh } from './activation.js';
+import type { ConvBase } from './conv_base.js';
+import { ConvTranspose2d } from './conv_transpose2d.js';
+import { Conv2d } from './conv2d.js';
+import { type Layer, Module } from './module.js';
+
+/** Children in the order of their numbers. */
+abstract class Container extends Module implements Iterable<Module> {
+  get length(): number {
+    return this.namedChildren().length;
+  }
+
+  /** The child at an index; negative counts from the end. */
+  at(index: number): Module | undefined {
+    return this.namedChildren().at(index)?.[1];
+  }
+
+  *[Symbol.iterator](): Iterator<Module> {
+    for (const [, child] of this.namedChildren()) yield child;
+  }
+
+  /** Adds a child after the others. */
+  append(module: Module): this {
+    return this.addChild(String(this.length), module);
+  }
+
+  protected addChild(name: string, module: unknown): this {
+    const where = this.constructor.name;
+    if (!(module instanceof Module)) fail('ERR_ARGUMENT', where, `child ${name}`, 'a module', module);
+    if (name in this || name.includes('.')) fail('ERR_ARGUMENT', where, 'a name', 'new and without dots', name);
+    Object.defineProperty(this, name, { value: module, writable: true, enumerable: true, configurable: true });
+    return this;
+  }
+}
+
+/**
+ * Modules one after the other. A convolution that is followed by an activation runs as one kernel with it: the same
+ * values up to rounding, one pass over memory less. What layers make on the way is disposed at the end of the call.
+ */
+export class Sequential extends Container {
+  /** @param layers modules, or one array of them, or one object of named modules */
+  constructor(
+    ...layers: readonly Module[] | readonly [readonly Module[]] | readonly [Readonly<Record<string, Module>>]
+  ) {
+    super();
+    const first: unknown = layers[0];
+    const listed: readonly unknown[] = Array.isArray(first) && layers.length === 1 ? first : layers;
+    const named = layers.length === 1 && !(first instanceof Module) && !Array.isArray(first);
+    const plain = typeof first === 'object' && first !== null;
+    const entries = named && plain ? Object.entries(first) : listed.map((layer, i) => [String(i), layer] as const);
+    for (const [name, layer] of entries) this.addChild(name, layer);
+  }
+
+  /** @throws FracstrideError what its layers throw */
+  forward(input: Tensor): Tensor {
+    checkTensor('Sequential', 'input', input);
+    const layers = this.namedChildren();
+    if (layers.length === 0) return alias(input);
+    return tidy(() => {
+      let value = input;
+      for (let i = 0; i < layers.length; i++) {
+        const [name, layer] = layers[i]!;
+        const epilogue = fusable(layer) ? fusedActivation(layers[i + 1]?.[1]) : null;
+        value = epilogue === null ? (layer as Layer).forward(value) : (layer as ConvBase).forwardFused(value, epilogue);
+        checkTensor('Sequential', `the result of layer ${name}`, value);
+        if (epilogue !== null) i++;
+      }
+      return value;
+    });
+  }
+}
+
+/** Modules in a list: registered, but called by whoever holds it. */
+export class ModuleList extends Container {
+  constructor(modules: Iterable<Module> = []) {
+    super();
+    for (const module of modules) this.append(module);
+  }
+
+  /** @throws FracstrideError ERR_ARGUMENT always: a list has no order of computation */
+  forward(): never {
+    return fail('ERR_ARGUMENT', 'ModuleList', 'forward', 'called on the modules in the list', 'a call on the list');
+  }
+}
+
+/** Exactly the package's own convolutions: a sub-class may compute something else. */
+function fusable(layer: Module): boolean {
+  const kind = layer.constructor;
+  return (kind === ConvTranspose2d || kind === Conv2d) && !Object.hasOwn(layer, 'forward');
+}
+
+/** The epilogue that does what an activation module does, or null where there is none. */
+function fusedActivation(layer: Module | undefined): FusedOptions | null {
+  if (layer === undefined || Object.hasOwn(layer, 'forward')) return null;
+  const kind = layer.constructor;
+  if (kind === ReLU) return { activation: 'relu' };
+  if (kind === Tanh) return { activation: 'tanh' };
+  if (kind === Sigmoid) return { activation: 'sigmoid' };
+  if (kind !== LeakyReLU) return null;
+  const { negativeSlope } = layer as LeakyReLU;
+  // The gradient is taken from the output, whose sign a negative slope would turn.
+  return negativeSlope >= 0 ? { activation: 'leaky_relu', negativeSlope } : null;
+}

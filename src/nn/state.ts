@@ -1,0 +1,79 @@
+/** Loading values into the tensors of a module: all of a state dict is checked before any of it is copied. */
+
+import { checkBoolean, fail, options as read } from '../checks.js';
+import { isFloat } from '../dtype.js';
+import { type ErrorCode, FracstrideError, show } from '../errors.js';
+import { Tensor } from '../tensor.js';
+import { copyInto } from './in_place.js';
+
+export type StateDict = Record<string, Tensor>;
+
+export interface LoadOptions {
+  /** Whether the names must be exactly the module's. Default true. */
+  readonly strict?: boolean;
+}
+
+export interface LoadReport {
+  readonly missingKeys: readonly string[];
+  readonly unexpectedKeys: readonly string[];
+}
+
+/** Dicts written before PyTorch 0.4.1 have no batch counter, and PyTorch then keeps the module's. */
+const OPTIONAL = /(^|\.)num_batches_tracked$/;
+
+/** @throws FracstrideError see Module.loadStateDict */
+export function loadInto(
+  module: string,
+  own: StateDict,
+  given: ReadonlyMap<string, Tensor>,
+  options: LoadOptions,
+): LoadReport {
+  const strict = checkBoolean('loadStateDict', 'strict', read('loadStateDict', options, ['strict']).strict, true);
+  const missingKeys = Object.keys(own).filter((name) => !given.has(name) && !OPTIONAL.test(name));
+  const unexpectedKeys = [...given.keys()].filter((name) => !Object.hasOwn(own, name));
+  const pairs = Object.entries(own).flatMap(([name, to]) =>
+    given.has(name) ? [{ name, to, from: given.get(name)! }] : [],
+  );
+  const sizes = pairs.filter(({ to, from }) => !sameShape(to, from));
+  const types = pairs.filter(({ to, from }) => isFloat(to.dtype) !== isFloat(from.dtype));
+  const names = strict && missingKeys.length + unexpectedKeys.length > 0;
+  if (names || sizes.length + types.length > 0) {
+    const code = names ? 'ERR_ARGUMENT' : sizes.length > 0 ? 'ERR_SHAPE' : 'ERR_DTYPE';
+    throw mismatch(code, module, [
+      list('missing keys', strict ? missingKeys : [], (name) => show(name)),
+      list('unexpected keys', strict ? unexpectedKeys : [], (name) => show(name)),
+      list('other sizes', sizes, ({ name, to, from }) => `${show(name)} ${sizeOf(from)} for ${sizeOf(to)}`),
+      list('other types', types, ({ name, to, from }) => `${show(name)} ${from.dtype} for ${to.dtype}`),
+    ]);
+  }
+  for (const { to, from } of pairs) copyInto(to, from);
+  return { missingKeys, unexpectedKeys };
+}
+
+/** The tensors of a state dict by name. @throws FracstrideError ERR_ARGUMENT when it is none */
+export function entriesOf(state: unknown): Map<string, Tensor> {
+  if (typeof state !== 'object' || state === null || Array.isArray(state) || Tensor.isTensor(state)) {
+    fail('ERR_ARGUMENT', 'loadStateDict', 'state dict', 'an object or a Map of tensors', state);
+  }
+  const entries: [string, unknown][] = state instanceof Map ? [...state] : Object.entries(state);
+  const wrong = entries.find(([, value]) => !Tensor.isTensor(value));
+  if (wrong !== undefined) fail('ERR_ARGUMENT', 'loadStateDict', show(wrong[0]), 'a tensor', wrong[1]);
+  return new Map(entries as [string, Tensor][]);
+}
+
+function mismatch(code: ErrorCode, module: string, parts: readonly (string | null)[]): FracstrideError {
+  const got = parts.filter((part) => part !== null).join('; ');
+  return new FracstrideError(code, `loadStateDict: state dict must match the module ${module}, got ${got}`);
+}
+
+function list<T>(what: string, values: readonly T[], text: (value: T) => string): string | null {
+  return values.length === 0 ? null : `${what} ${values.map(text).join(', ')}`;
+}
+
+function sameShape(a: Tensor, b: Tensor): boolean {
+  return a.shape.length === b.shape.length && a.shape.every((size, i) => size === b.shape[i]);
+}
+
+function sizeOf(value: Tensor): string {
+  return `[${value.shape.join(', ')}]`;
+}
