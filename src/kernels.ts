@@ -149,9 +149,9 @@ function launch(device: Device, kernel: Kernel, pointers: readonly Pointer[]): v
 }
 
 function report(device: Device, name: string, start: bigint): void {
-  if (!debugging(2)) return debug(1, `${device.name} ${name}`);
-  translate(() => verbs().sync(device.index));
-  debug(2, `${device.name} ${name} ${(Number(process.hrtime.bigint() - start) / 1e3).toFixed(1)} µs`);
+  if (debugging(2)) translate(() => verbs().sync(device.index));
+  const time = debugging(2) ? ` ${(Number(process.hrtime.bigint() - start) / 1e3).toFixed(1)} µs` : '';
+  debug(1, `${device.name} ${name}${time}`);
 }
 
 function explain(chosen: string, rows: ReturnType<typeof candidates>): void {

@@ -92,7 +92,10 @@ interface Launch {
 }
 
 function launch(kernel: Launch, pointers: readonly Pointer[], dims: readonly Dim[]): void {
-  if (dims.length > POINTWISE_DIMS) return launchSlices(kernel, pointers, dims);
+  if (dims.length > POINTWISE_DIMS) {
+    launchSlices(kernel, pointers, dims);
+    return;
+  }
   const padded = (values: readonly number[], value: number): number[] =>
     Array.from({ length: POINTWISE_DIMS }, (_, i) => values[i] ?? value);
   const sizes = padded(

@@ -1,7 +1,7 @@
 /** Padding of the last two dimensions by what lies inside, or by zeros; made of slices, whose gradients are known. */
 
 import { fail } from '../checks.js';
-import { type Tensor, tidy } from '../tensor.js';
+import { alias, type Tensor, tidy } from '../tensor.js';
 import { cat } from './join.js';
 import { embed, narrow } from './views.js';
 
@@ -38,7 +38,7 @@ interface Edge {
 
 function padDim(x: Tensor, edge: Edge): Tensor {
   const { dim, before, after, mode } = edge;
-  if (before === 0 && after === 0) return x;
+  if (before === 0 && after === 0) return alias(x);
   const size = x.shape[dim]!;
   if (mode === 'constant') return embed(x, { dim, start: before, size: before + size + after });
   const most = mode === 'reflect' ? size - 1 : mode === 'circular' ? size : size > 0 ? Number.POSITIVE_INFINITY : 0;
