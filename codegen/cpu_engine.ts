@@ -1,5 +1,114 @@
-/** The units of the convolution engine: micro-kernels, packing and entries for each element type. */
+/**
+ * The units of the convolution engine: one generated file an accumulator type and instruction set, with its
+ * micro-kernels, its packing and stores for every element type of that accumulator, and the entries of its kernels.
+ */
 
-import type { CpuUnit } from './cpu_unit.js';
+import { kindsOf } from './cpu_ops.js';
+import type { CpuKernel, CpuUnit } from './cpu_unit.js';
+import { argumentTable } from './passes.js';
+import type { Contraction, Layout } from './problem.js';
+import { LAYOUTS } from './problem.js';
+import { CPU_TILES, type CpuIsa, DTYPE_TABLE, type DtypeRow } from './target.js';
 
-export const ENGINE_UNITS: readonly CpuUnit[] = [];
+type Accumulator = DtypeRow['accumulator'];
+
+/** Vector bytes of each instruction set; the baseline's vectors are what GCC and Clang make of them anywhere. */
+const VECTOR_BYTES: Readonly<Record<CpuIsa, number>> = { avx512: 64, avx2: 32, baseline: 16 };
+const ACCUMULATOR_BYTES: Readonly<Record<Accumulator, number>> = { float: 4, double: 8 };
+
+/** The first zone of each contraction's kernels. */
+const PASS_NAMES: Readonly<Record<Contraction, string>> = {
+  expand: 'ct2d_fwd',
+  contract: 'ct2d_dgrad',
+  wgrad: 'ct2d_wgrad',
+  bgrad: 'ct2d_bgrad',
+};
+
+export const ENGINE_UNITS: readonly CpuUnit[] = (['float', 'double'] as const).map((accumulator) => ({
+  what: `igemm_${accumulator}`,
+  template: 'igemm.cpp.njk',
+  context: (isa) => engineContext(isa, accumulator),
+  kernels: (isa) => engineKernels(isa, accumulator),
+}));
+
+interface EngineKernel extends CpuKernel {
+  /** The driver's call. */
+  readonly call: string;
+}
+
+function engineKernels(isa: CpuIsa, accumulator: Accumulator): EngineKernel[] {
+  return storages(accumulator).flatMap((short) =>
+    LAYOUTS.flatMap((layout) => kernelsOf(isa, accumulator, short, layout)),
+  );
+}
+
+function kernelsOf(isa: CpuIsa, accumulator: Accumulator, short: string, layout: Layout): EngineKernel[] {
+  const tile = `t${CPU_TILES[isa][accumulator].join('x')}`;
+  const kernel = (form: Contraction, variant: string, lanes = ''): EngineKernel => ({
+    name: `${PASS_NAMES[form]}_${short}_${layout}__${variant}__${isa}`,
+    kinds: kindsOf(argumentTable(form, 'general')),
+    call: `conv_${form}(params, ENGINE_${short.toUpperCase()}, ${layout.toUpperCase()}${lanes})`,
+  });
+  return [
+    ...(['expand', 'contract'] as const).flatMap((form) =>
+      ['px', 'ch'].map((lanes) => kernel(form, `igemm_${lanes}_${tile}`, `, LANES_${lanes.toUpperCase()}`)),
+    ),
+    kernel('wgrad', `igemm_${tile}`),
+    kernel('bgrad', 'rowsum'),
+  ];
+}
+
+function storages(accumulator: Accumulator): string[] {
+  return Object.values(DTYPE_TABLE)
+    .filter((row) => row.accumulator === accumulator)
+    .map((row) => row.short);
+}
+
+const range = (count: number) => Array.from({ length: count }, (_, i) => i);
+const roundUp = (value: number, to: number) => Math.ceil(value / to) * to;
+
+/** Depth of one K block: a panel of B then is half of a 32 KiB first-level cache, or a little more. */
+const BLOCK_DEPTH = 256;
+
+function engineContext(isa: CpuIsa, accumulator: Accumulator): Record<string, unknown> {
+  const [rows, lanes] = CPU_TILES[isa][accumulator];
+  const width = VECTOR_BYTES[isa] / ACCUMULATOR_BYTES[accumulator];
+  const pitches = { a_pitch: roundUp(rows, width), k_pitch: BLOCK_DEPTH + width };
+  const tile = { rows, lanes, width, ...pitches };
+  const order = [0, 1].map((byRow) =>
+    [1, 2].map((vectors) => range(rows).map((m) => micro({ ...tile, byRow, vectors }, m + 1))),
+  );
+  return {
+    ...tile,
+    accumulator,
+    half_vectors: 1,
+    micro: order.flat(2),
+    tables: order.map((halves) => halves.map((kernels) => kernels.map((kernel) => kernel.name).join(', '))),
+    engines: storages(accumulator).map((short) => short.toUpperCase()),
+    kernels: engineKernels(isa, accumulator),
+  };
+}
+
+interface MicroShape {
+  readonly lanes: number;
+  readonly width: number;
+  readonly a_pitch: number;
+  readonly k_pitch: number;
+  /** 0: A is packed [k][row]; 1: [row][k]. */
+  readonly byRow: number;
+  readonly vectors: number;
+}
+
+function micro(shape: MicroShape, rows: number) {
+  const vectors = range(shape.vectors).map((index) => ({ index, offset: index * shape.width }));
+  const cells = range(rows).flatMap((row) =>
+    vectors.map((v) => ({
+      row,
+      vector: v.index,
+      offset: row * shape.lanes + v.offset,
+      a: shape.byRow ? row * shape.k_pitch : row,
+    })),
+  );
+  const step = shape.byRow ? 1 : shape.a_pitch;
+  return { name: `micro_${shape.byRow ? 'm' : 'k'}${rows}x${vectors.length * shape.width}`, step, vectors, cells };
+}

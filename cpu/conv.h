@@ -1,0 +1,103 @@
+// The convolution engine, as its drivers (cpu/conv_*.cc) and the generated files of one instruction set see each other:
+// plain data and function pointers only. Sums run in the accumulator type T (float, or double for double).
+//
+// Every contraction is a matrix product of *rows* (broadcast operand A) and *lanes* (vector operand B),
+// C[row][lane] = Σ_k A[k][row] · B[k][lane]; A is packed [k][a_pitch] or [row][k_pitch], B [k][lanes], C [rows][lanes].
+#pragma once
+
+#include <stdint.h>
+
+namespace fracstride {
+
+constexpr int MAX_TILE_ROWS = 16;
+constexpr int MAX_TILE_LANES = 32;
+
+enum ConvLayout : int { NCHW, NHWC };
+enum ConvLanes : int { LANES_PX, LANES_CH };
+
+// The bilinear form of codegen/problem.ts.
+struct ConvShape {
+  int64_t n, cs, hs, ws, cl, hl, wl, r, s, sh, sw, ph, pw, dh, dw, groups;
+};
+
+// `count` positions of one row (n, qh) from qw on, packed from index `at` on.
+struct Run {
+  int64_t at, count, n, qh, qw;
+};
+
+struct Runs {
+  const Run* run;
+  int64_t count;
+};
+
+// A tensor that is read: element (n, c, h, w) at data[n·pitch_n + c·pitch_c + h·pitch_h + w·pitch_w]. Position q of an
+// axis with tap offset d is index q·step + d, and reads nothing when that is outside [0, h) or [0, w).
+struct Source {
+  const void* data;
+  int64_t pitch_n, pitch_c, pitch_h, pitch_w, h, w, step_h, step_w;
+};
+
+struct Tap {
+  int64_t dh, dw;
+};
+
+// What to pack: channels [c0, c0 + channels) of the positions of `runs` under one tap, to
+// to[channel · pitch_channel + position · pitch_position]; one of the two pitches is 1, and along it `fill` elements
+// are defined. What does not exist is 0; with `mask`, so is what does not exist in that tensor under that tap.
+struct PackInput {
+  Source source;
+  Runs runs;
+  Tap tap;
+  int64_t c0, channels, positions, pitch_channel, pitch_position, fill;
+  const Source* mask;
+  Tap mask_tap;
+};
+
+// Packs taps × channels × lanes of a weight: to[(t · channels + c) · pitch + lane], lanes from `lanes` to pitch are 0.
+// Element (c, lane, t) lies at data[c · pitch_c + lane · pitch_lane + offset[t]].
+struct PackWeight {
+  const void* data;
+  int64_t pitch_c, pitch_lane, channels, lanes, pitch, taps;
+  const int64_t* offset;
+};
+
+// A tensor that is written: position q of the phase is (q · step); `data` has the phase's first position and the
+// group's first channel. `bias` may be null.
+struct Sink {
+  void* data;
+  const void* bias;
+  int64_t pitch_n, pitch_c, pitch_h, pitch_w;
+  int activation;
+  double slope;
+};
+
+using Micro = void (*)(int64_t depth, const void* a, const void* b, void* c, int64_t accumulate);
+
+// The generated part for one instruction set and element type.
+struct ConvEngine {
+  int storage_bytes, accumulator_bytes;
+  // The register tile: rows × lanes, lanes a multiple of half_lanes; packed pitches of A.
+  int rows, lanes, half_lanes, a_pitch, k_pitch;
+  // [A by k | A by rows][half | all lanes][rows − 1]
+  Micro micro[2][2][MAX_TILE_ROWS];
+  void (*pack_input)(const PackInput& what, void* to);
+  void (*pack_weight)(const PackWeight& what, void* to);
+  bool (*all_finite)(const void* packed, int64_t count);
+  // C tile, activated, to channels [c0, c0 + channels) of the positions of `runs`: channels are the rows or the lanes.
+  void (*store_channel_rows)(const void* tile, const Runs& runs, int64_t c0, int64_t channels, const Sink& sink);
+  void (*store_channel_lanes)(const void* tile, const Runs& runs, int64_t c0, int64_t channels, const Sink& sink);
+  // to[lane · pitch + offset[row]] = Σ_i tiles[i · tile_pitch][row][lane], summed in order of i.
+  void (*store_weight)(const void* tiles, int64_t count, int64_t tile_pitch, int64_t rows, int64_t lanes, void* to,
+                       int64_t pitch, const int64_t* offset);
+  // Sums of `count` vectors of `width` neighbouring elements, `pitch` apart: to[width], in double.
+  void (*sum_columns)(const void* data, int64_t count, int64_t pitch, int64_t width, double* to);
+  void (*store_sums)(const double* sums, int64_t count, void* to);
+};
+
+// Kernel entries: params as codegen/passes.ts lists the `general` arguments of each contraction.
+void conv_expand(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes);
+void conv_contract(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes);
+void conv_wgrad(void** params, const ConvEngine& engine, ConvLayout layout);
+void conv_bgrad(void** params, const ConvEngine& engine, ConvLayout layout);
+
+}  // namespace fracstride

@@ -1,0 +1,59 @@
+#include "conv_args.h"
+
+#include <cstring>
+#include <stdexcept>
+
+namespace fracstride {
+namespace {
+
+template <class Value>
+Value value_of(void** params, int index) {
+  Value value;
+  std::memcpy(&value, params[index], sizeof value);
+  return value;
+}
+
+ConvShape read_shape(void** params, int at) {
+  int64_t v[16];
+  for (int i = 0; i < 16; i++) v[i] = value_of<int32_t>(params, at + i);
+  for (int i = 0; i < 16; i++) {
+    const bool positive = i == 7 || i == 8 || i == 9 || i == 10 || i == 13 || i == 14 || i == 15;
+    if (v[i] < (positive ? 1 : 0)) throw std::invalid_argument("convolution: every size must be in its range");
+  }
+  const ConvShape s = {v[0], v[1], v[2],  v[3],  v[4],  v[5],  v[6],  v[7],
+                       v[8], v[9], v[10], v[11], v[12], v[13], v[14], v[15]};
+  if (s.cs % s.groups != 0 || s.cl % s.groups != 0) {
+    throw std::invalid_argument("convolution: channels must be divisible by groups");
+  }
+  return s;
+}
+
+}  // namespace
+
+ConvCall read_product_call(void** params) {
+  ConvCall call = {};
+  call.first = value_of<void*>(params, 0);
+  call.second = value_of<void*>(params, 1);
+  call.bias = value_of<void*>(params, 2);
+  call.output = value_of<void*>(params, 3);
+  call.shape = read_shape(params, 4);
+  call.activation = value_of<int32_t>(params, 20);
+  call.slope = value_of<double>(params, 21);
+  return call;
+}
+
+ConvCall read_wgrad_call(void** params) {
+  ConvCall call = {};
+  call.first = value_of<void*>(params, 0);
+  call.second = value_of<void*>(params, 1);
+  call.output = value_of<void*>(params, 2);
+  call.shape = read_shape(params, 3);
+  return call;
+}
+
+Pitches pitches_of(ConvLayout layout, int64_t c, int64_t h, int64_t w) {
+  if (layout == NCHW) return {c * h * w, h * w, w, 1};
+  return {h * w * c, 1, w * c, c};
+}
+
+}  // namespace fracstride

@@ -1,0 +1,405 @@
+// expand and contract as matrix products over the phases of their output:
+//
+//   out[n, co, position q] = Σ_taps Σ_ci in[n, ci, q·step + delta(tap)] · W(ci, co, tap)
+//
+// One operand is the weight, packed once a call; the other is the input, packed by each task. The tasks are rectangles
+// of positions × ranges of output channels; each sums over all of K in an order that does not depend on the task.
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "conv_args.h"
+#include "conv_plan.h"
+#include "team.h"
+
+namespace fracstride {
+namespace {
+
+// C tiles and packed inputs of a task together stay in a second-level cache of 512 KiB or more.
+constexpr int64_t TASK_BYTES = 256 * 1024;
+
+struct Product {
+  const ConvEngine& engine;
+  ConvLayout layout;
+  ConvLanes lanes;
+  int64_t n, groups, ci, co;
+  Source source;
+  Sink sink;
+  Axis h, w;
+  const void* weight;
+  int64_t weight_pitch_c, weight_pitch_co, kernel_w, kernel_area;
+};
+
+struct Phase {
+  const AxisPhase* h;
+  const AxisPhase* w;
+  Depth depth;
+  // Where its packed weights begin, in elements.
+  int64_t packed;
+  int64_t taps_w() const { return static_cast<int64_t>(w->taps.size()); }
+};
+
+// A rectangle of a phase's positions with a rectangle of its taps.
+struct Region {
+  const Phase* phase;
+  Interval h, w;
+  Grid grid;
+  int64_t tiles;
+  int64_t taps() const { return (h.t1 - h.t0) * (w.t1 - w.t0); }
+};
+
+struct Task {
+  const Region* region;
+  int64_t group, tile0, tile1, weight0, weight1;
+  double cost;
+};
+
+// The tiles of `count` rows: as few as possible, as equal as possible.
+int64_t tile_begin(int64_t count, int64_t tiles, int64_t i) {
+  return count * i / tiles;
+}
+
+class ProductRun {
+ public:
+  explicit ProductRun(const Product& product) : p_(product), e_(product.engine) {
+    weight_tiles_ = divide_up(p_.co, weight_tile());
+    make_phases();
+  }
+
+  void run() {
+    if (p_.n == 0 || p_.co == 0 || phases_.empty()) return;
+    const bool finite = pack_weights();
+    make_regions(finite);
+    make_tasks();
+    parallel_for(static_cast<int64_t>(tasks_.size()), [&](int64_t i) { run_task(tasks_[i]); });
+  }
+
+ private:
+  bool px() const { return p_.lanes == LANES_PX; }
+  bool by_row() const { return !px() && p_.layout == NHWC; }
+  int64_t weight_tile() const { return px() ? e_.rows : e_.lanes; }
+  int64_t input_tile() const { return px() ? e_.lanes : e_.rows; }
+  int64_t weight_pitch() const { return px() ? e_.a_pitch : e_.lanes; }
+  int64_t input_pitch() const { return px() ? e_.lanes : e_.a_pitch; }
+  int64_t max_depth() const { return e_.k_pitch - e_.half_lanes; }
+  int64_t tile_elements() const { return e_.rows * e_.lanes; }
+  int64_t input_tile_elements() const { return by_row() ? e_.rows * e_.k_pitch : max_depth() * input_pitch(); }
+
+  int64_t weight_begin(int64_t tile) const {
+    return px() ? tile_begin(p_.co, weight_tiles_, tile) : std::min(p_.co, tile * e_.lanes);
+  }
+  int64_t input_begin(const Region& region, int64_t tile) const {
+    const int64_t positions = region.grid.positions();
+    return px() ? std::min(positions, tile * e_.lanes) : tile_begin(positions, region.tiles, tile);
+  }
+
+  void make_phases() {
+    int64_t packed = 0;
+    for (const AxisPhase& h : p_.h.phases) {
+      for (const AxisPhase& w : p_.w.phases) {
+        const int64_t taps = static_cast<int64_t>(h.taps.size() * w.taps.size());
+        phases_.push_back({&h, &w, cut_depth(taps, p_.ci, max_depth()), packed});
+        packed += p_.groups * weight_tiles_ * taps * p_.ci * weight_pitch();
+      }
+    }
+    packed_elements_ = packed;
+  }
+
+  char* packed_at(const Phase& phase, int64_t group, int64_t tile) const {
+    const int64_t depth = phase.depth.taps * p_.ci;
+    return packed_ + (phase.packed + (group * weight_tiles_ + tile) * depth * weight_pitch()) * e_.accumulator_bytes;
+  }
+
+  // Calls visit(first channel, channels, first tap, taps, first k) for the blocks of K in order.
+  template <class Visit>
+  void each_block(const Depth& depth, const Visit& visit) const {
+    for (int64_t c = 0; c < depth.channels; c += depth.channel_block) {
+      const int64_t channels = std::min(depth.channel_block, depth.channels - c);
+      for (int64_t t = 0; t < depth.taps; t += depth.tap_block) {
+        visit(c, channels, t, std::min(depth.tap_block, depth.taps - t), c * depth.taps + t * channels);
+      }
+    }
+  }
+
+  bool pack_weights() {
+    packed_ = static_cast<char*>(scratch(SCRATCH_CALL_A, packed_elements_ * e_.accumulator_bytes));
+    const int64_t count = static_cast<int64_t>(phases_.size());
+    std::atomic<bool> finite{true};
+    parallel_for(p_.groups * weight_tiles_ * count, [&](int64_t i) {
+      const int64_t group = i / count / weight_tiles_, tile = i / count % weight_tiles_;
+      if (!pack_weight_tile(phases_[i % count], group, tile)) finite = false;
+    });
+    return finite;
+  }
+
+  bool pack_weight_tile(const Phase& phase, int64_t group, int64_t tile) const {
+    char* const to = packed_at(phase, group, tile);
+    const int64_t co = weight_begin(tile), lanes = weight_begin(tile + 1) - co;
+    const void* const from =
+        element(p_.weight, group * p_.ci * p_.co * p_.kernel_area + co * p_.weight_pitch_co, e_.storage_bytes);
+    std::vector<int64_t> offset;
+    for (const AxisTap& h : phase.h->taps)
+      for (const AxisTap& w : phase.w->taps) offset.push_back(h.k * p_.kernel_w + w.k);
+    each_block(phase.depth, [&](int64_t c, int64_t channels, int64_t t, int64_t taps, int64_t k) {
+      const PackWeight what = {element(from, c * p_.weight_pitch_c, e_.storage_bytes),
+                               p_.weight_pitch_c,
+                               p_.weight_pitch_co,
+                               channels,
+                               lanes,
+                               weight_pitch(),
+                               taps,
+                               &offset[t]};
+      e_.pack_weight(what, to + k * weight_pitch() * e_.accumulator_bytes);
+    });
+    return e_.all_finite(to, phase.depth.taps * p_.ci * weight_pitch());
+  }
+
+  // In units of one full tile and tap.
+  double region_cost(const Interval& h, const Interval& w) const {
+    const int64_t positions = p_.n * (h.q1 - h.q0) * (w.q1 - w.q0);
+    const double taps = static_cast<double>((h.t1 - h.t0) * (w.t1 - w.t0)) + 0.25;
+    if (!px()) {
+      const int64_t tiles = divide_up(positions, e_.rows);
+      return taps * tiles * std::max(static_cast<double>(positions) / tiles, 4.0) / e_.rows + 0.1;
+    }
+    const int64_t rest = positions % e_.lanes;
+    return taps * (positions / e_.lanes + (rest == 0 ? 0 : rest <= e_.half_lanes ? 0.6 : 1)) + 0.1;
+  }
+
+  double cost_of(const std::vector<Interval>& h, const std::vector<Interval>& w) const {
+    double cost = 0;
+    for (const Interval& a : h)
+      for (const Interval& b : w) cost += region_cost(a, b);
+    return cost;
+  }
+
+  // Positions by the taps that exist for them, or all of a phase with zeros for those that do not: what costs less.
+  // A weight that is not finite must not meet such a zero, so then only the first is right.
+  void make_regions(bool finite) {
+    for (const Phase& phase : phases_) {
+      const std::vector<Interval> exact_h = exact_intervals(p_.h, *phase.h), exact_w = exact_intervals(p_.w, *phase.w);
+      const std::vector<Interval> whole_h = whole_interval(exact_h), whole_w = whole_interval(exact_w);
+      const std::vector<Interval>* const choices[4][2] = {
+          {&exact_h, &exact_w}, {&whole_h, &whole_w}, {&whole_h, &exact_w}, {&exact_h, &whole_w}};
+      int best = 0;
+      for (int i = 1; finite && i < 4; i++) {
+        if (cost_of(*choices[i][0], *choices[i][1]) < cost_of(*choices[best][0], *choices[best][1])) best = i;
+      }
+      for (const Interval& h : *choices[best][0])
+        for (const Interval& w : *choices[best][1]) add_region(phase, h, w);
+    }
+  }
+
+  void add_region(const Phase& phase, const Interval& h, const Interval& w) {
+    const Grid grid = {p_.n, h.q0, h.q1, w.q0, w.q1};
+    regions_.push_back({&phase, h, w, grid, divide_up(grid.positions(), input_tile())});
+  }
+
+  void make_tasks() {
+    const int64_t threads = team_threads(), wanted = threads == 1 ? 1 : 4 * threads;
+    int64_t block = std::max<int64_t>(1, TASK_BYTES / 2 / (input_tile_elements() * e_.accumulator_bytes));
+    while (block > 1 && count_blocks(block) < wanted) block = (block + 1) / 2;
+    const int64_t fitting = std::max<int64_t>(1, TASK_BYTES / (block * tile_elements() * e_.accumulator_bytes));
+    const int64_t splits = std::max(divide_up(weight_tiles_, fitting), divide_up(wanted, count_blocks(block)));
+    add_tasks(block, divide_up(weight_tiles_, std::min(splits, weight_tiles_)));
+    std::stable_sort(tasks_.begin(), tasks_.end(), [](const Task& a, const Task& b) { return a.cost > b.cost; });
+  }
+
+  int64_t count_blocks(int64_t block) const {
+    int64_t count = 0;
+    for (const Region& region : regions_) count += divide_up(region.tiles, block) * p_.groups;
+    return std::max<int64_t>(count, 1);
+  }
+
+  // The phases of one block of positions follow each other: they read the same inputs and write the same lines.
+  void add_tasks(int64_t block, int64_t weights) {
+    int64_t most = 0;
+    for (const Region& region : regions_) most = std::max(most, region.tiles);
+    for (int64_t group = 0; group < p_.groups; group++)
+      for (int64_t tile = 0; tile < most; tile += block)
+        for (const Region& region : regions_)
+          for (int64_t w = 0; tile < region.tiles && w < weight_tiles_; w += weights) {
+            const int64_t tile1 = std::min(tile + block, region.tiles), w1 = std::min(w + weights, weight_tiles_);
+            const double cost = static_cast<double>((tile1 - tile) * (w1 - w)) * (region.taps() * p_.ci + 16);
+            tasks_.push_back({&region, group, tile, tile1, w, w1, cost});
+          }
+  }
+
+  // A tile of input positions inside a task.
+  struct InputTile {
+    std::vector<Run> runs;
+    int64_t positions;
+  };
+
+  // Neighbouring taps of the phase: packed weights from tap `weight` of the block on, inputs from tap `input` on.
+  struct Segment {
+    int64_t weight, input, taps;
+  };
+
+  void run_task(const Task& task) const {
+    const int64_t tiles = task.tile1 - task.tile0, weights = task.weight1 - task.weight0;
+    const int64_t c_bytes = tile_elements() * e_.accumulator_bytes;
+    char* const c = static_cast<char*>(scratch(SCRATCH_ITEM_A, tiles * weights * c_bytes));
+    char* const packed =
+        static_cast<char*>(scratch(SCRATCH_ITEM_B, tiles * input_tile_elements() * e_.accumulator_bytes));
+    const Region& region = *task.region;
+    std::vector<InputTile> inputs(tiles);
+    for (int64_t i = 0; i < tiles; i++) {
+      const int64_t begin = input_begin(region, task.tile0 + i), end = input_begin(region, task.tile0 + i + 1);
+      make_runs(region.grid, begin, end, inputs[i].runs);
+      inputs[i].positions = end - begin;
+    }
+    bool begun = false;
+    std::vector<Tap> taps;
+    std::vector<Segment> segments;
+    each_block(region.phase->depth, [&](int64_t c0, int64_t channels, int64_t t0, int64_t count, int64_t k) {
+      select_taps(region, t0, count, taps, segments);
+      if (taps.empty() || channels == 0) return;
+      for (int64_t i = 0; i < tiles; i++) {
+        pack_tile(task, inputs[i], taps, c0, channels, packed + i * input_tile_elements() * e_.accumulator_bytes);
+      }
+      multiply(task, inputs, segments, channels, k, packed, c, begun);
+      begun = true;
+    });
+    if (!begun) std::memset(c, 0, tiles * weights * c_bytes);
+    store_task(task, inputs, c);
+  }
+
+  void select_taps(const Region& region, int64_t t0, int64_t count, std::vector<Tap>& taps,
+                   std::vector<Segment>& segments) const {
+    taps.clear();
+    segments.clear();
+    const Phase& phase = *region.phase;
+    for (int64_t t = t0; t < t0 + count; t++) {
+      const int64_t th = t / phase.taps_w(), tw = t % phase.taps_w();
+      if (th < region.h.t0 || th >= region.h.t1 || tw < region.w.t0 || tw >= region.w.t1) continue;
+      if (!segments.empty() && segments.back().weight + segments.back().taps == t - t0) {
+        segments.back().taps++;
+      } else {
+        segments.push_back({t - t0, static_cast<int64_t>(taps.size()), 1});
+      }
+      taps.push_back({phase.h->taps[th].delta, phase.w->taps[tw].delta});
+    }
+  }
+
+  void pack_tile(const Task& task, const InputTile& input, const std::vector<Tap>& taps, int64_t c0, int64_t channels,
+                 char* to) const {
+    PackInput what = {};
+    what.source = p_.source;
+    what.source.data = element(p_.source.data, task.group * p_.ci * p_.source.pitch_c, e_.storage_bytes);
+    what.runs = {input.runs.data(), static_cast<int64_t>(input.runs.size())};
+    what.c0 = c0;
+    what.channels = channels;
+    what.positions = input.positions;
+    what.pitch_channel = by_row() ? 1 : input_pitch();
+    what.pitch_position = by_row() ? e_.k_pitch : 1;
+    what.fill = by_row() ? channels : input_pitch();
+    const int64_t tap_elements = by_row() ? channels : channels * input_pitch();
+    for (const Tap& tap : taps) {
+      what.tap = tap;
+      e_.pack_input(what, to);
+      to += tap_elements * e_.accumulator_bytes;
+    }
+  }
+
+  void multiply(const Task& task, const std::vector<InputTile>& inputs, const std::vector<Segment>& segments,
+                int64_t channels, int64_t k, const char* packed, char* c, bool accumulate) const {
+    const int64_t bytes = e_.accumulator_bytes, tiles = static_cast<int64_t>(inputs.size());
+    for (int64_t w = task.weight0; w < task.weight1; w++) {
+      const char* const weight = packed_at(*task.region->phase, task.group, w) + k * weight_pitch() * bytes;
+      const int64_t co = weight_begin(w + 1) - weight_begin(w);
+      for (int64_t i = 0; i < tiles; i++, c += tile_elements() * bytes) {
+        const char* const input = packed + i * input_tile_elements() * bytes;
+        const int64_t rows = px() ? co : inputs[i].positions, lanes = px() ? inputs[i].positions : co;
+        const Micro micro = e_.micro[by_row()][lanes > e_.half_lanes][rows - 1];
+        bool more = accumulate;
+        for (const Segment& segment : segments) {
+          const char* const from_weight = weight + segment.weight * channels * weight_pitch() * bytes;
+          const char* const from_input = input + segment.input * channels * (by_row() ? 1 : input_pitch()) * bytes;
+          micro(segment.taps * channels, px() ? from_weight : from_input, px() ? from_input : from_weight, c, more);
+          more = true;
+        }
+      }
+    }
+  }
+
+  void store_task(const Task& task, const std::vector<InputTile>& inputs, const char* c) const {
+    const Region& region = *task.region;
+    Sink sink = p_.sink;
+    sink.data = element(p_.sink.data,
+                        task.group * p_.co * sink.pitch_c + region.phase->h->first * sink.pitch_h +
+                            region.phase->w->first * sink.pitch_w,
+                        e_.storage_bytes);
+    sink.bias = element(p_.sink.bias, task.group * p_.co, e_.storage_bytes);
+    sink.pitch_h *= p_.h.step;
+    sink.pitch_w *= p_.w.step;
+    const auto store = px() ? e_.store_channel_rows : e_.store_channel_lanes;
+    for (int64_t w = task.weight0; w < task.weight1; w++) {
+      for (const InputTile& input : inputs) {
+        const Runs runs = {input.runs.data(), static_cast<int64_t>(input.runs.size())};
+        store(c, runs, weight_begin(w), weight_begin(w + 1) - weight_begin(w), sink);
+        c += tile_elements() * e_.accumulator_bytes;
+      }
+    }
+  }
+
+  const Product& p_;
+  const ConvEngine& e_;
+  int64_t weight_tiles_ = 0, packed_elements_ = 0;
+  char* packed_ = nullptr;
+  std::vector<Phase> phases_;
+  std::vector<Region> regions_;
+  std::vector<Task> tasks_;
+};
+
+}  // namespace
+
+void conv_expand(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
+  const ConvCall call = read_product_call(params);
+  const ConvShape& s = call.shape;
+  const Pitches in = pitches_of(layout, s.cs, s.hs, s.ws), out = pitches_of(layout, s.cl, s.hl, s.wl);
+  const int64_t ci = s.cs / s.groups, co = s.cl / s.groups, area = s.r * s.s;
+  const Product product = {engine,
+                           layout,
+                           lanes,
+                           s.n,
+                           s.groups,
+                           ci,
+                           co,
+                           {call.first, in.n, in.c, in.h, in.w, s.hs, s.ws, 1, 1},
+                           {call.output, call.bias, out.n, out.c, out.h, out.w, call.activation, call.slope},
+                           expand_axis(s.hs, s.hl, s.r, s.sh, s.ph, s.dh),
+                           expand_axis(s.ws, s.wl, s.s, s.sw, s.pw, s.dw),
+                           call.second,
+                           co * area,
+                           area,
+                           s.s,
+                           area};
+  ProductRun(product).run();
+}
+
+void conv_contract(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
+  const ConvCall call = read_product_call(params);
+  const ConvShape& s = call.shape;
+  const Pitches in = pitches_of(layout, s.cl, s.hl, s.wl), out = pitches_of(layout, s.cs, s.hs, s.ws);
+  const int64_t ci = s.cl / s.groups, co = s.cs / s.groups, area = s.r * s.s;
+  const Product product = {engine,
+                           layout,
+                           lanes,
+                           s.n,
+                           s.groups,
+                           ci,
+                           co,
+                           {call.first, in.n, in.c, in.h, in.w, s.hl, s.wl, s.sh, s.sw},
+                           {call.output, call.bias, out.n, out.c, out.h, out.w, call.activation, call.slope},
+                           contract_axis(s.hl, s.hs, s.r, s.sh, s.ph, s.dh),
+                           contract_axis(s.wl, s.ws, s.s, s.sw, s.pw, s.dw),
+                           call.second,
+                           area,
+                           ci * area,
+                           s.s,
+                           area};
+  ProductRun(product).run();
+}
+
+}  // namespace fracstride
