@@ -8,34 +8,25 @@
  * once and any of them may be killed. It is verified whenever it is read; what does not verify is moved aside.
  */
 
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import envPaths from 'env-paths';
-import { z } from 'zod';
 import { FracstrideError } from './errors.js';
+import {
+  checkEntry,
+  codeOf,
+  entryName,
+  isEntryName,
+  type KernelId,
+  metaOf,
+  type NewKernel,
+  readEntry,
+  readVerified,
+  type StoredKernel,
+} from './store_entry.js';
 
-/** What identifies a compiled kernel. */
-export interface KernelId {
-  readonly name: string;
-  readonly key: string;
-}
-
-export interface NewKernel extends KernelId {
-  readonly source: string;
-  readonly image: Uint8Array;
-  readonly format: 'cubin' | 'ptx';
-  readonly compiler: string;
-  readonly flags: readonly string[];
-  readonly resources: KernelMeta['resources'];
-}
-
-export type KernelMeta = z.infer<typeof META>;
-
-export interface StoredKernel extends KernelId {
-  readonly directory: string;
-  readonly meta: KernelMeta;
-}
+export { type KernelId, type KernelMeta, kernelKey, type NewKernel, type StoredKernel } from './store_entry.js';
 
 /** An entry that did not verify, why, and where it was moved to. */
 export interface BrokenKernel {
@@ -62,35 +53,10 @@ export interface KernelStore {
   clear(): number;
 }
 
-const META = z.object({
-  format: z.literal(1),
-  name: z.string().regex(/^[a-z0-9_]+$/),
-  key: z.string().regex(/^[0-9a-f]{32}$/),
-  compiler: z.string(),
-  flags: z.array(z.string()),
-  resources: z
-    .object({
-      registers: z.number(),
-      spillStores: z.number(),
-      spillLoads: z.number(),
-      shared: z.number(),
-      constant: z.number(),
-    })
-    .nullable(),
-  source: z.object({ file: z.literal('kernel.cu'), bytes: z.number(), sha256: z.string() }),
-  image: z.object({ file: z.enum(['kernel.cubin', 'kernel.ptx']), bytes: z.number(), sha256: z.string() }),
-});
-
 const TEMPORARY = '.new-';
 const BROKEN = '.broken-';
 /** A process id is used again one day; whatever is older than this was left behind. */
 const LEFTOVER_AGE = 24 * 3600 * 1000;
-
-/** The key of a kernel: hash(text, compiler, flags). */
-export function kernelKey(source: string, compiler: string, flags: readonly string[]): string {
-  const parts = JSON.stringify([compiler, flags, source]);
-  return sha256(parts).slice(0, 32);
-}
 
 /** FRACSTRIDE_CACHE_DIR, else the platform's cache directory. */
 export function defaultStoreDirectory(environment: Readonly<Record<string, string | undefined>> = process.env): string {
@@ -132,7 +98,7 @@ export function openStore(
 function find(root: string, id: KernelId, onBroken: (broken: BrokenKernel) => void): StoredKernel | null {
   const entry = entryName(id);
   if (!fs.existsSync(join(root, entry))) return null;
-  const checked = check(root, entry);
+  const checked = checkEntry(root, entry);
   if (typeof checked !== 'string') return checked;
   const broken = moveAside(root, entry, checked);
   if (broken !== null) onBroken(broken);
@@ -175,58 +141,11 @@ function publish(
   throw unusable(root, `an entry that can be neither read nor replaced at ${directory}`);
 }
 
-function metaOf(kernel: NewKernel): KernelMeta {
-  const { name, key, compiler, flags, resources, source, image, format } = kernel;
-  const text = Buffer.from(source);
-  return META.parse({
-    format: 1,
-    name,
-    key,
-    compiler,
-    flags,
-    resources,
-    source: { file: 'kernel.cu', bytes: text.length, sha256: sha256(text) },
-    image: { file: `kernel.${format}`, bytes: image.length, sha256: sha256(image) },
-  });
-}
-
-/** The entry when it is sound, else what is wrong with it. */
-function check(root: string, entry: string): StoredKernel | string {
-  const stored = readEntry(root, entry);
-  if (stored === null) return 'meta.json cannot be read';
-  if (entryName(stored) !== entry) return `meta.json is of ${entryName(stored)}`;
-  for (const file of [stored.meta.source, stored.meta.image]) {
-    const path = join(stored.directory, file.file);
-    if (!fs.existsSync(path)) return `${file.file} is missing`;
-    if (sha256(fs.readFileSync(path)) !== file.sha256) return `${file.file} has changed since it was written`;
-  }
-  return stored;
-}
-
-function readEntry(root: string, entry: string): StoredKernel | null {
-  const directory = join(root, entry);
-  try {
-    const meta = META.parse(JSON.parse(fs.readFileSync(join(directory, 'meta.json'), 'utf8')));
-    return { name: meta.name, key: meta.key, directory, meta };
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === undefined || code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return null;
-    throw error;
-  }
-}
-
-function readVerified(kernel: StoredKernel, file: KernelMeta['source'] | KernelMeta['image']): Uint8Array {
-  const path = join(kernel.directory, file.file);
-  const bytes = fs.readFileSync(path);
-  if (sha256(bytes) === file.sha256) return bytes;
-  throw new FracstrideError('ERR_CACHE', `cache: ${path} must be as it was written, got other contents`);
-}
-
 function verifyAll(root: string, onBroken: (broken: BrokenKernel) => void) {
   const good: StoredKernel[] = [];
   const broken: BrokenKernel[] = [];
   for (const entry of entries(root)) {
-    const checked = check(root, entry);
+    const checked = checkEntry(root, entry);
     if (typeof checked !== 'string') good.push(checked);
     else broken.push(...[moveAside(root, entry, checked) ?? []].flat());
   }
@@ -276,17 +195,12 @@ function clear(root: string): number {
   return all.length;
 }
 
-/** Names of entries: everything here that has the shape of one. */
 function entries(root: string): string[] {
-  return names(root).filter((name) => /^[a-z0-9_]+\.[0-9a-f]{32}$/.test(name));
+  return names(root).filter(isEntryName);
 }
 
 function names(root: string): string[] {
   return fs.existsSync(root) ? fs.readdirSync(root).sort() : [];
-}
-
-function entryName(id: KernelId): string {
-  return `${id.name}.${id.key}`;
 }
 
 /** Code comes out of this directory: one that another user owns is not trusted. */
@@ -301,12 +215,4 @@ function unusable(directory: string, cause: unknown): FracstrideError {
   const got = cause instanceof Error ? cause.message : String(cause);
   const sentence = `cache: ${directory} must be a directory that this user owns and can write to, got ${got}`;
   return new FracstrideError('ERR_CACHE', sentence, cause instanceof Error ? { cause } : undefined);
-}
-
-function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException).code;
-}
-
-function sha256(data: string | Uint8Array): string {
-  return createHash('sha256').update(data).digest('hex');
 }
