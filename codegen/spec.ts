@@ -1,0 +1,141 @@
+/**
+ * Spec: which kernel computes a problem. Chosen from the catalogue, frozen, and equal to its name.
+ *
+ *     ct2d_<pass>_<dtype>_<layout>[_k4s2p1[d2][g4]][_bias][_<activation>]__<variant>[_<tunables>]__<target>
+ */
+
+import { FracstrideError, show } from './errors.js';
+import { type Arg, argumentTable } from './passes.js';
+import { type Activation, type Contraction, contraction, type Layout, type Problem } from './problem.js';
+import { formatSpecName, parseSpecName, type SpecName } from './spec_name.js';
+import { type Dtype, type Target, targetName } from './target.js';
+import type { BakedShape } from './tiles.js';
+import { type LaunchGeometry, type Tunables, type Variant, variantsFor } from './variants.js';
+
+export type { LaunchGeometry } from './variants.js';
+
+/** What a specialised kernel's text holds. */
+export interface Baked extends BakedShape {
+  readonly bias: boolean;
+  readonly activation: Activation;
+}
+
+export interface Spec {
+  readonly form: Contraction;
+  readonly dtype: Dtype;
+  readonly layout: Layout;
+  readonly variant: string;
+  readonly tunables: Tunables;
+  /** Null for kernels that take the shape, the bias and the activation at run time. */
+  readonly baked: Baked | null;
+  readonly target: Target;
+}
+
+/** A row of the catalogue against a problem: `spec` and `cost`, or the `reason` it is refused. */
+export interface Candidate {
+  readonly variant: string;
+  readonly tunables: Tunables;
+  readonly spec: Spec | null;
+  readonly cost: number | null;
+  readonly reason: string | null;
+}
+
+/** Every row of the catalogue that could serve: its cost, or the reason it is refused. */
+export function candidates(problem: Problem, target: Target): Candidate[] {
+  const form = contraction(problem.op, problem.pass);
+  return variantsFor(form, target).flatMap((row) =>
+    row.tunables(problem, form, target).map((tunables) => candidate(problem, { form, row, tunables, target })),
+  );
+}
+
+/** The cheapest legal candidate; gather and igemm are always legal. */
+export function choose(problem: Problem, target: Target): Spec {
+  let best: Candidate | undefined;
+  for (const row of candidates(problem, target))
+    if (row.cost !== null && row.cost < (best?.cost ?? Infinity)) best = row;
+  if (best?.spec) return best.spec;
+  const sentence = `choose: some variant must be legal, got none for ${show(targetName(target))}`;
+  throw new FracstrideError('ERR_KERNEL_COMPILE', sentence);
+}
+
+interface Option {
+  readonly form: Contraction;
+  readonly row: Variant;
+  readonly tunables: Tunables;
+  readonly target: Target;
+}
+
+function candidate(problem: Problem, { form, row, tunables, target }: Option): Candidate {
+  const reason = row.legal(problem, form, tunables);
+  if (reason !== null) return { variant: row.name, tunables, spec: null, cost: null, reason };
+  const { dtype, layout } = problem;
+  const baked = row.kind === 'general' ? null : bakedOf(problem);
+  const spec = freeze({ form, dtype, layout, variant: row.name, tunables, baked, target });
+  return { variant: row.name, tunables, spec, cost: row.cost(problem, form, tunables), reason: null };
+}
+
+function bakedOf({ geometry: g, bias, activation }: Problem): Baked {
+  const { r, s, stride, padding, dilation, groups } = g;
+  return { r, s, stride, padding, dilation, groups, bias, activation };
+}
+
+function freeze(spec: Spec): Spec {
+  if (spec.baked !== null) Object.freeze(spec.baked);
+  Object.freeze(spec.tunables);
+  Object.freeze(spec.target);
+  return Object.freeze(spec);
+}
+
+/** The name that is the file, the symbol and the cache folder of a kernel; `parseKernelName` reads it back. */
+export function kernelName(spec: Spec): string {
+  return formatSpecName(spec);
+}
+
+/**
+ * The spec that a kernel name stands for.
+ *
+ * @throws FracstrideError ERR_ARGUMENT when the name does not have three zones of the catalogue's words
+ */
+export function parseKernelName(name: string): Spec {
+  const parsed = parseSpecName(name);
+  const spec = parsed === null ? null : specOf(parsed);
+  if (spec !== null && kernelName(spec) === name) return freeze(spec);
+  const rule = 'ct2d_<pass>_<dtype>_<layout>[_<shape>]__<variant>__<target> in the words of the catalogue';
+  throw new FracstrideError('ERR_ARGUMENT', `kernel name: the name must be ${rule}, got ${show(name)}`);
+}
+
+function specOf({ form, dtype, layout, baked, variant, tunables: words, target }: SpecName): Spec | null {
+  for (const row of variantsFor(form, target)) {
+    if (row.name !== variant || (row.kind === 'general') !== (baked === null)) continue;
+    const tunables = row
+      .tunables({ dtype, layout }, form, target)
+      .find((offered) => Object.values(offered).join('_') === words);
+    if (tunables !== undefined && fits(form, baked)) return { form, dtype, layout, variant, tunables, baked, target };
+  }
+  return null;
+}
+
+/** Gradients of the weight and the bias have neither a bias nor an activation of their own. */
+function fits(form: Contraction, baked: Baked | null): boolean {
+  return form === 'expand' || form === 'contract' || baked === null || (!baked.bias && baked.activation === 'none');
+}
+
+/** The row of the catalogue that a spec is of. */
+export function variantOf(spec: Spec): Variant {
+  const row = variantsFor(spec.form, spec.target).find((variant) => variant.name === spec.variant);
+  if (row !== undefined) return row;
+  throw new FracstrideError(
+    'ERR_ARGUMENT',
+    `spec: variant must be one of the catalogue for ${spec.form}, got ${show(spec.variant)}`,
+  );
+}
+
+/** The argument list that a kernel is launched with. */
+export function specArguments(spec: Spec): readonly Arg[] {
+  return argumentTable(spec.form, spec.baked === null ? 'general' : 'specialised');
+}
+
+/** The launch of a spec for a problem that it was chosen for. */
+export function launchGeometry(spec: Spec, problem: Problem): LaunchGeometry {
+  return variantOf(spec).launch(problem, spec.form, spec.tunables);
+}

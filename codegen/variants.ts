@@ -1,0 +1,20 @@
+/**
+ * The catalogue: which variants compute a contraction, the tunables each is offered with, when it is legal, what it is
+ * thought to cost. Every decision about kernels is made from these rows; a new variant is one template and one row.
+ */
+
+import type { Contraction } from './problem.js';
+import type { Target } from './target.js';
+import type { Variant } from './variant.js';
+import { CPU_VARIANTS } from './variants_cpu.js';
+import { CUDA_VARIANTS } from './variants_cuda.js';
+
+export type { LaunchGeometry, Tunables, Variant } from './variant.js';
+
+export const VARIANTS: readonly Variant[] = [...CPU_VARIANTS, ...CUDA_VARIANTS];
+
+/** The rows that could serve a contraction on a target. */
+export function variantsFor(form: Contraction, target: Target): Variant[] {
+  const device = target.kind === 'cpu' ? 'cpu' : 'cuda';
+  return VARIANTS.filter((row) => row.device === device && row.forms.includes(form));
+}
