@@ -1,0 +1,91 @@
+/**
+ * Trains a DCGAN: the generator draws pictures from noise, the discriminator tells real pictures from drawn ones, and
+ * each learns from the other. (Radford, Metz and Chintala, 2015: arXiv 1511.06434.)
+ */
+
+import { manualSeed, nn, noGrad, ones, optim, randn, scope, type Tensor, zeros } from 'fracstride';
+import { batches, type Picture, toTensor, VALUES } from './data.js';
+import { discriminator, generator, NOISE } from './models.js';
+import { Progress } from './progress.js';
+import { Random } from './random.js';
+import type { TrainingOptions } from './train.js';
+
+export interface GanHistory {
+  readonly generator: [number, number][];
+  readonly discriminator: [number, number][];
+}
+
+/** What the generator makes of the same noise at some step: [3, 64, 64] values from 0 to 1 each. */
+export interface Snapshot {
+  readonly step: number;
+  readonly pictures: readonly Float32Array[];
+}
+
+export interface Gan {
+  readonly generator: nn.Sequential;
+  readonly discriminator: nn.Sequential;
+  readonly history: GanHistory;
+  readonly snapshots: readonly Snapshot[];
+}
+
+const ADAM = { lr: 2e-4, betas: [0.5, 0.999] } as const;
+const SNAPSHOTS = 6;
+
+export function trainGan(pictures: readonly Picture[], options: TrainingOptions & { readonly samples: number }): Gan {
+  manualSeed(options.seed);
+  const artist = generator().to({ device: options.device });
+  const critic = discriminator().to({ device: options.device });
+  using artistOptimizer = new optim.Adam(artist.parameters(), ADAM);
+  using criticOptimizer = new optim.Adam(critic.parameters(), ADAM);
+  const source = batches(pictures, options.batch, new Random(options.seed));
+  const progress = new Progress({
+    total: options.steps,
+    batch: options.batch,
+    ...(options.output && { output: options.output }),
+  });
+  const history: GanHistory = { generator: [], discriminator: [] };
+  const snapshots: Snapshot[] = [];
+  using noise = randn([options.samples, NOISE, 1, 1], { device: options.device });
+
+  for (let step = 1; step <= options.steps; step++) {
+    const losses = scope(() => {
+      const real = toTensor(source.next().value, options.device).mul(2).sub(1);
+      const drawn = artist.forward(randn([options.batch, NOISE, 1, 1], { device: options.device }));
+
+      const criticLoss = verdict(critic, real, 'real').add(verdict(critic, drawn.detach(), 'drawn'));
+      criticOptimizer.zeroGrad();
+      criticLoss.backward();
+      criticOptimizer.step();
+
+      const artistLoss = verdict(critic, drawn, 'real');
+      artistOptimizer.zeroGrad();
+      artistLoss.backward();
+      artistOptimizer.step();
+      return { discriminator: criticLoss.item(), generator: artistLoss.item() };
+    });
+    history.generator.push([step, losses.generator]);
+    history.discriminator.push([step, losses.discriminator]);
+    if (step === options.steps || step % Math.ceil(options.steps / SNAPSHOTS) === 0) {
+      snapshots.push({ step, pictures: draw(artist, noise) });
+    }
+    progress.update(step, losses);
+  }
+  return { generator: artist, discriminator: critic, history, snapshots };
+}
+
+/** The discriminator's loss if these pictures were what is claimed. */
+function verdict(critic: nn.Sequential, pictures: Tensor, claim: 'real' | 'drawn'): Tensor {
+  const scores = critic.forward(pictures);
+  const target = (claim === 'real' ? ones : zeros)(scores.shape, { device: scores.device });
+  return new nn.BCEWithLogitsLoss().forward(scores, target);
+}
+
+/** Pictures from noise, 0 … 1. */
+function draw(artist: nn.Sequential, noise: Tensor): Float32Array[] {
+  artist.eval();
+  const values = noGrad(() => scope(() => artist.forward(noise).dataSync() as Float32Array));
+  artist.train();
+  return Array.from({ length: noise.shape[0]! }, (_, n) =>
+    values.slice(n * VALUES, (n + 1) * VALUES).map((value) => (value + 1) / 2),
+  );
+}
