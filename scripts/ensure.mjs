@@ -29,8 +29,9 @@ async function main() {
   return program ? run(process.execPath, [join(examples, 'dist', program), ...rest], examples) : 0;
 }
 
-function isReady() {
-  return isInstalled(root) && isBuilt() && (!PROGRAMS[what] || (isInstalled(examples) && isCompiled()));
+async function isReady() {
+  if (!isInstalled(root) || !(await isBuilt())) return false;
+  return !PROGRAMS[what] || (isInstalled(examples) && isCompiled());
 }
 
 async function setUp() {

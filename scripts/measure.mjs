@@ -101,13 +101,13 @@ function isNamed(node) {
   return node.name !== undefined || ts.isVariableDeclaration(node.parent) || ts.isPropertyAssignment(node.parent);
 }
 
-/** Functions as clang-format lays them out: a head at the left margin that ends in `{`, up to `}` at the left margin. */
+/** Functions as clang-format lays them out: a head that ends in `) … {`, up to the `}` under its first letter. */
 function cppFunctions(file, text) {
   const lines = text.split('\n');
   return lines.flatMap((line, start) => {
-    const name = /^(?!namespace|struct|class|enum|union|extern "C" \{|#).*?([\w:~]+)\s*\([^;]*\{$/.exec(line)?.[1];
-    if (name === undefined) return [];
-    const end = lines.indexOf('}', start);
+    const [, indent, name] = /^(\s*)\S.*?([\w~]+)\([^;]*\)[^;()]*\{$/.exec(line) ?? [];
+    if (name === undefined || /^(if|for|while|switch|catch)$/.test(name)) return [];
+    const end = lines.findIndex((each, i) => i > start && each.startsWith(`${indent}}`));
     return end < 0 ? [] : [{ name: `${file} ${name}`, lines: end - start + 1 }];
   });
 }

@@ -1,0 +1,112 @@
+/**
+ * Specs → text → image → store, several at a time. Incremental by content: a kernel whose key is in the store is not
+ * compiled again, so a build that changes nothing only renders.
+ */
+
+import { FracstrideError } from './errors.js';
+import { renderKernel } from './render.js';
+import { kernelName, type Spec } from './spec.js';
+import { type KernelStore, kernelKey, type StoredKernel } from './store.js';
+import type { Compiler } from './toolchain.js';
+
+/** A kernel that is asked for: its text, where it belongs in the store, and the entry if it is there. */
+export interface PlannedKernel {
+  readonly name: string;
+  readonly key: string;
+  readonly spec: Spec;
+  readonly source: string;
+  readonly stored: StoredKernel | null;
+}
+
+/** What became of one kernel. */
+export interface BuiltKernel {
+  readonly name: string;
+  readonly state: 'built' | 'reused' | 'failed';
+  readonly seconds: number;
+  /** Null exactly when it failed. */
+  readonly kernel: StoredKernel | null;
+  readonly error: string | null;
+}
+
+export interface BuildReport {
+  /** In the order asked for, each kernel once. */
+  readonly kernels: readonly BuiltKernel[];
+  readonly built: number;
+  readonly reused: number;
+  readonly failed: number;
+  readonly seconds: number;
+}
+
+export interface BuildPlace {
+  readonly store: KernelStore;
+  readonly compiler: Compiler;
+}
+
+export interface BuildProgress {
+  readonly done: number;
+  readonly total: number;
+  readonly kernel: BuiltKernel;
+}
+
+/** Renders every spec once and looks each up; compiles and writes nothing. */
+export function planBuild(specs: readonly Spec[], { store, compiler }: BuildPlace): PlannedKernel[] {
+  const unique = new Map(specs.map((spec) => [kernelName(spec), spec]));
+  return [...unique].map(([name, spec]) => {
+    const source = renderKernel(spec);
+    const key = kernelKey(source, compiler.id, compiler.flags(spec.target));
+    return { name, key, spec, source, stored: store.find({ name, key }) };
+  });
+}
+
+/**
+ * Compiles what a plan lacks, `jobs` at a time. A kernel that does not compile is reported and does not stop the rest;
+ * `progress` hears of every kernel as it is done.
+ */
+export async function runBuild(
+  plan: readonly PlannedKernel[],
+  place: BuildPlace,
+  options: { jobs: number; progress?: (step: BuildProgress) => void },
+): Promise<BuildReport> {
+  const started = performance.now();
+  const kernels: BuiltKernel[] = new Array(plan.length);
+  let next = 0;
+  let done = 0;
+  const work = async () => {
+    while (next < plan.length) {
+      const index = next++;
+      const kernel = await buildOne(plan[index]!, place).catch((error: unknown) => {
+        next = plan.length;
+        throw error;
+      });
+      kernels[index] = kernel;
+      options.progress?.({ done: ++done, total: plan.length, kernel });
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(options.jobs, plan.length) }, work));
+  return summary(kernels, secondsSince(started));
+}
+
+async function buildOne(planned: PlannedKernel, { store, compiler }: BuildPlace): Promise<BuiltKernel> {
+  const { name, key, spec, source, stored } = planned;
+  if (stored !== null) return { name, state: 'reused', seconds: 0, kernel: stored, error: null };
+  const started = performance.now();
+  const { target } = spec;
+  try {
+    const { bytes, format, resources } = await compiler.compile({ name, source, target });
+    const made = { name, key, source, image: bytes, format, resources };
+    const kernel = store.put({ ...made, compiler: compiler.id, flags: compiler.flags(target) });
+    return { name, state: 'built', seconds: secondsSince(started), kernel, error: null };
+  } catch (error) {
+    if (!(error instanceof FracstrideError) || error.code !== 'ERR_KERNEL_COMPILE') throw error;
+    return { name, state: 'failed', seconds: secondsSince(started), kernel: null, error: error.message };
+  }
+}
+
+function summary(kernels: readonly BuiltKernel[], seconds: number): BuildReport {
+  const count = (state: BuiltKernel['state']) => kernels.filter((kernel) => kernel.state === state).length;
+  return { kernels, built: count('built'), reused: count('reused'), failed: count('failed'), seconds };
+}
+
+function secondsSince(start: number): number {
+  return (performance.now() - start) / 1000;
+}

@@ -1,0 +1,25 @@
+/** `fracstride render`: the exact text of a kernel, on stdout. */
+
+import type { Command } from 'commander';
+import { specFor } from '../presets.js';
+import { renderKernel } from '../render.js';
+import type { Target } from '../target.js';
+import { parseTarget } from './arguments.js';
+import type { Session } from './session.js';
+
+export function addRender(program: Command, session: Session): void {
+  program
+    .command('render')
+    .description('print the exact source of a kernel')
+    .argument('<problem...>', 'a problem, or a kernel name with or without its target')
+    .option('--target <target>', 'sm_75 … sm_121, ptx, cpu, or cpu_<instruction set>', parseTarget, { kind: 'ptx' })
+    .addHelpText('after', HELP)
+    .action((words: string[], { target }: { target: Target }) => {
+      session.write(renderKernel(specFor(words.join(' '), target)));
+    });
+}
+
+const HELP = `
+Examples:
+  fracstride render 'convT2d n=16 c=256 k=128 h=8 w=8 r=4 stride=2 padding=1' --target sm_90
+  fracstride render ct2d_wgrad_f16_nhwc__gather__sm80`;

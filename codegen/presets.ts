@@ -1,0 +1,72 @@
+/**
+ * What is built ahead of time, as data. An item is a problem as text, or a kernel name with or without its last zone
+ * (the target). `default` is small enough for every clone's build; `full` covers the layers of well-known networks.
+ */
+
+import { parseProblem } from './problem_text.js';
+import { choose, kernelName, parseKernelName, type Spec } from './spec.js';
+import { type CudaArchitecture, DTYPE_TABLE, DTYPES, type Target, targetName } from './target.js';
+
+/** A layer of a known network; dtype, layout and pass are filled in. */
+export const LAYERS: Readonly<Record<string, string>> = {
+  dcgan_first: 'convT2d n=16 c=100 k=512 h=1 w=1 r=4 stride=1 padding=0',
+  dcgan: 'convT2d n=16 c=256 k=128 h=8 w=8 r=4 stride=2 padding=1',
+  dcgan_last: 'convT2d n=16 c=64 k=3 h=32 w=32 r=4 stride=2 padding=1',
+  pix2pix: 'convT2d n=1 c=1024 k=512 h=8 w=8 r=4 stride=2 padding=1',
+  unet: 'convT2d n=1 c=256 k=128 h=128 w=128 r=2 stride=2 padding=0',
+  cyclegan: 'convT2d n=1 c=256 k=128 h=64 w=64 r=3 stride=2 padding=1 outputPadding=1',
+  stylegan2: 'convT2d n=1 c=2048 k=2048 h=32 w=32 r=3 stride=2 padding=0 groups=4',
+  fsrcnn: 'convT2d n=16 c=56 k=1 h=64 w=64 r=9 stride=3 padding=4 outputPadding=2',
+  fcn8s: 'convT2d n=1 c=21 k=21 h=64 w=64 r=16 stride=8 padding=4',
+  pose: 'convT2d n=8 c=2048 k=256 h=8 w=6 r=4 stride=2 padding=1',
+  second: 'convT2d n=1 c=256 k=128 h=62 w=54 r=4 stride=4 padding=0',
+  dilated: 'convT2d n=1 c=64 k=64 h=32 w=32 r=3 stride=1 padding=2 dilation=2',
+  stride3: 'convT2d n=1 c=64 k=64 h=32 w=32 r=5 stride=3 padding=1',
+  pairs: 'convT2d n=20 c=16 k=33 h=50 w=100 r=3x5 stride=2x1 padding=4x2',
+  depthwise: 'convT2d n=1 c=256 k=256 h=64 w=64 r=4 stride=2 padding=1 groups=256',
+  encoder: 'conv2d n=16 c=64 k=128 h=32 w=32 r=4 stride=2 padding=1',
+  same: 'conv2d n=1 c=64 k=64 h=64 w=64 r=3 stride=1 padding=1',
+};
+
+const SHORTS = DTYPES.map((dtype) => DTYPE_TABLE[dtype].short);
+
+/** The kernels that take every argument at run time: with them no problem is without a kernel. */
+const GENERAL = ['fwd', 'dgrad', 'wgrad', 'bgrad'].flatMap((pass) =>
+  SHORTS.flatMap((dtype) => ['nchw', 'nhwc'].map((layout) => `ct2d_${pass}_${dtype}_${layout}__gather`)),
+);
+
+const layerItems = (layers: readonly string[], ...settings: string[]) =>
+  layers.flatMap((layer) => ['fwd', 'dgrad', 'wgrad'].map((pass) => [layer, ...settings, `pass=${pass}`].join(' ')));
+
+/** Sets of kernels that `fracstride build <name>` knows. */
+export const PRESETS: Readonly<Record<string, readonly string[]>> = {
+  default: [...GENERAL, ...layerItems([LAYERS.dcgan!])],
+  full: [
+    ...GENERAL,
+    ...DTYPES.flatMap((dtype) =>
+      ['nchw', 'nhwc'].flatMap((layout) => layerItems(Object.values(LAYERS), `dtype=${dtype}`, `layout=${layout}`)),
+    ),
+  ],
+};
+
+/** What `build` makes where no target is named, and what becomes part of the addon. */
+export const DEFAULT_TARGETS: readonly Target[] = [{ kind: 'ptx' }];
+
+/** The architectures whose registers and spills are checked. */
+export const CHECKED_ARCHITECTURES: readonly CudaArchitecture[] = [75, 80, 86, 89, 90, 100, 120];
+
+/**
+ * The specs of a list of items for each target, each once. A kernel name with all its zones has its target already.
+ *
+ * @throws FracstrideError ERR_ARGUMENT for an item that is neither a problem nor a kernel name.
+ */
+export function specsFor(items: readonly string[], targets: readonly Target[]): Spec[] {
+  const specs = items.flatMap((item) => targets.map((target) => specFor(item, target)));
+  return [...new Map(specs.map((spec) => [kernelName(spec), spec])).values()];
+}
+
+/** The spec of one item; `target` counts where the item has none of its own. */
+export function specFor(item: string, target: Target): Spec {
+  if (!item.startsWith('ct2d_')) return choose(parseProblem(item), target);
+  return parseKernelName(item.split('__').length === 2 ? `${item}__${targetName(target)}` : item);
+}
