@@ -40,8 +40,8 @@ export function options<K extends string>(
   known: readonly K[],
 ): Partial<Record<K, unknown>> {
   if (value === undefined) return {};
-  const plain = typeof value === 'object' && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
-  if (!plain || Tensor.isTensor(value))
+  const list = read(where, 'options', () => Array.isArray(value) || ArrayBuffer.isView(value));
+  if (typeof value !== 'object' || value === null || list || Tensor.isTensor(value))
     fail('ERR_ARGUMENT', where, 'options', `an object with ${known.join(', ')}`, value);
   return read(where, 'options', () => {
     const found: Partial<Record<K, unknown>> = {};
@@ -115,10 +115,25 @@ export function checkWord<W extends string>(where: string, what: string, value: 
   return value as W;
 }
 
+/** Longer arrays are refused before they are copied: an array of holes can have 2^32 elements and no memory. */
+const MAX_LENGTH = 2 ** 20;
+
+/** Array.isArray, but false for a revoked proxy. */
+export function isArray(value: unknown): value is readonly unknown[] {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
+}
+
 /** A copy of an array of anything. */
 export function checkArray(where: string, what: string, value: unknown): unknown[] {
-  if (!Array.isArray(value)) fail('ERR_ARGUMENT', where, what, 'an array', value);
-  return read(where, what, () => Array.from(value));
+  if (!isArray(value)) fail('ERR_ARGUMENT', where, what, 'an array', value);
+  return read(where, what, () => {
+    if (value.length > MAX_LENGTH) fail('ERR_ARGUMENT', where, what, `of at most ${MAX_LENGTH} elements`, value.length);
+    return Array.from(value);
+  });
 }
 
 /**
@@ -127,10 +142,13 @@ export function checkArray(where: string, what: string, value: unknown): unknown
  * @throws FracstrideError ERR_SHAPE
  */
 export function checkShape(where: string, value: unknown): number[] {
-  if (typeof value !== 'number' && !Array.isArray(value))
+  if (typeof value !== 'number' && !isArray(value))
     fail('ERR_SHAPE', where, 'shape', 'an integer or an array of integers ≥ 0', value);
-  const sizes = read(where, 'shape', () => (typeof value === 'number' ? [value] : Array.from(value as unknown[])));
-  if (sizes.length > MAX_DIMS) fail('ERR_SHAPE', where, 'shape', `of at most ${MAX_DIMS} dimensions`, sizes.length);
+  const sizes = read(where, 'shape', () => {
+    const list = typeof value === 'number' ? [value] : value;
+    if (list.length > MAX_DIMS) fail('ERR_SHAPE', where, 'shape', `of at most ${MAX_DIMS} dimensions`, list.length);
+    return Array.from(list);
+  });
   const fits = (size: unknown): boolean => Number.isSafeInteger(size) && (size as number) >= 0;
   if (!sizes.every(fits)) fail('ERR_SHAPE', where, 'shape', 'an integer or an array of integers ≥ 0', sizes);
   return sizes.map((size) => (size as number) + 0);
@@ -160,7 +178,7 @@ export function checkDim(where: string, value: unknown, ndim: number): number {
 /** Dimensions as a sorted list without repeats; undefined stands for all. */
 export function checkDims(where: string, value: unknown, ndim: number): number[] {
   if (value === undefined) return Array.from({ length: ndim }, (_, i) => i);
-  const list = Array.isArray(value) ? checkArray(where, 'dim', value) : [value];
+  const list = isArray(value) ? checkArray(where, 'dim', value) : [value];
   const dims = list.map((dim) => checkDim(where, dim, ndim));
   if (new Set(dims).size !== dims.length) fail('ERR_ARGUMENT', where, 'dim', 'without repeats', dims);
   return dims.sort((a, b) => a - b);
@@ -169,7 +187,7 @@ export function checkDims(where: string, value: unknown, ndim: number): number[]
 /** An integer or a pair of integers [height, width], both ≥ low; undefined stands for `otherwise`. */
 export function checkPair(where: string, what: string, value: unknown, a: { low: number; otherwise: number }): Pair {
   if (value === undefined) return [a.otherwise, a.otherwise];
-  const list = Array.isArray(value) ? checkArray(where, what, value) : [value];
+  const list = isArray(value) ? checkArray(where, what, value) : [value];
   const fits = (v: unknown): boolean =>
     Number.isSafeInteger(v) && (v as number) >= a.low && (v as number) <= 0x7fffffff;
   if (list.length < 1 || list.length > 2 || !list.every(fits)) {

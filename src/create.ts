@@ -44,7 +44,7 @@ export function tensor(data: TensorLike, settings?: TensorOptions & { shape?: nu
   const shape = found.shape === undefined ? host.shape : checkShape('tensor', found.shape);
   const placement = checkPlacement('tensor', found, host.dtype);
   if (elementCount(shape) !== host.values.length) {
-    fail('ERR_SHAPE', 'tensor', 'shape', `of ${host.values.length} elements, as many as the data has,`, shape);
+    fail('ERR_SHAPE', 'tensor', 'shape', `of ${host.values.length} elements, as many as the data has`, shape);
   }
   return finish(placement, () =>
     tidy(() => {

@@ -80,7 +80,7 @@ export function grad(
       'ERR_ARGUMENT',
       'grad',
       `inputs[${unused}]`,
-      'used to compute the outputs, or allowUnused set,',
+      'used to compute the outputs, or allowUnused set',
       'one that is not',
     );
   }

@@ -362,6 +362,8 @@ export function detached(value: Tensor): Tensor {
 
 /** Takes a tensor out of every scope: it lives until it is disposed. Returns it. */
 export function keep(value: Tensor): Tensor {
+  if (!Tensor.isTensor(value))
+    throw new FracstrideError('ERR_ARGUMENT', `keep: value must be a tensor, got ${show(value)}`);
   Tensor.move(value, null);
   return value;
 }

@@ -107,7 +107,7 @@ function outputSize(operands: Operands, a: Arguments): { before: Pair; size: Pai
   const padded = [0, 1].map((i) => x.shape.at(i - 2)! + totals[i]!);
   if (spans.some((span, i) => span + 1 > padded[i]!)) {
     const kernel = spans.map((span) => span + 1).join(' x ');
-    fail('ERR_SHAPE', WHERE, 'kernel size', `at most the padded input, ${padded.join(' x ')},`, kernel);
+    fail('ERR_SHAPE', WHERE, 'kernel size', `at most the padded input, ${padded.join(' x ')}`, kernel);
   }
   if (!(x.ndim === 4 && x.shape[0] === 0)) checkSpatial(WHERE, x);
   const size = [0, 1].map((i) => {

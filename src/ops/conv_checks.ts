@@ -66,7 +66,7 @@ export function checkRanks(where: string, { x, weight }: Operands, groups: numbe
 export function checkChannels(where: string, x: Tensor, channels: number, groups: number): void {
   const got = x.shape.at(-3)!;
   if (got === channels) return;
-  fail('ERR_SHAPE', where, 'input', `of ${channels} channels, as the weight and ${groups} groups ask,`, x.shape);
+  fail('ERR_SHAPE', where, 'input', `of ${channels} channels, as the weight and ${groups} groups ask`, x.shape);
 }
 
 export function checkBias(where: string, bias: Tensor | null, channels: number): void {
@@ -91,9 +91,9 @@ export function checkDtypes(where: string, operands: Operands): Operands {
   if (x.ndim === 4 && x.shape[0] === 0) {
     return { x, weight: cast(weight, x.dtype), bias: bias === null ? null : cast(bias, x.dtype) };
   }
-  if (weight.dtype !== x.dtype) fail('ERR_DTYPE', where, "weight's dtype", `the input's, ${x.dtype},`, weight.dtype);
+  if (weight.dtype !== x.dtype) fail('ERR_DTYPE', where, "weight's dtype", `the input's, ${x.dtype}`, weight.dtype);
   if (bias !== null && bias.dtype !== x.dtype)
-    fail('ERR_DTYPE', where, "bias's dtype", `the input's, ${x.dtype},`, bias.dtype);
+    fail('ERR_DTYPE', where, "bias's dtype", `the input's, ${x.dtype}`, bias.dtype);
   return operands;
 }
 

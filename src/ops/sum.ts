@@ -1,6 +1,16 @@
 /** Sums and repetition, each the gradient of the other: y = Σ x over some dimensions, x = y repeated along them. */
 
-import { checkBoolean, checkDims, checkFloat, checkShape, checkTensor, fail, options } from '../checks.js';
+import {
+  checkArray,
+  checkBoolean,
+  checkDims,
+  checkFloat,
+  checkShape,
+  checkTensor,
+  fail,
+  isArray,
+  options,
+} from '../checks.js';
 import { shortName } from '../dtype.js';
 import { fillWith } from '../fill.js';
 import { runOperation } from '../kernels.js';
@@ -121,7 +131,7 @@ function stridesInOrder(shape: readonly number[], order: readonly number[]): num
 }
 
 function expandedShape(from: readonly number[], wanted: unknown): number[] {
-  const list: unknown[] = Array.isArray(wanted) ? [...wanted] : [wanted];
+  const list = isArray(wanted) ? checkArray('expand', 'shape', wanted) : [wanted];
   const lead = list.length - from.length;
   const shape = checkShape(
     'expand',

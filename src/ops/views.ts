@@ -1,6 +1,7 @@
 /** Views: other shapes and strides over the same storage, without a copy. The gradient of a view undoes it. */
 
-import { checkArray, checkDim, checkInteger, checkShape, checkTensor, fail } from '../checks.js';
+import { LAYOUTS } from '../../codegen/problem.js';
+import { checkArray, checkDim, checkInteger, checkShape, checkTensor, checkWord, fail, isArray } from '../checks.js';
 import { fillWith } from '../fill.js';
 import { fillOrDispose, pointwise } from '../pointwise.js';
 import { contiguousStrides, elementCount, isDense, isPacked, type Layout, stridesFor } from '../shape.js';
@@ -125,9 +126,16 @@ export function squeeze(x: Tensor, dim?: number): Tensor {
  * not lie so already.
  */
 export function contiguous(x: Tensor, layout: Layout = 'nchw'): Tensor {
-  const { shape, strides } = Tensor.window(checkTensor('contiguous', 'x', x));
+  const window = Tensor.window(checkTensor('contiguous', 'x', x));
+  const { shape, strides } = window;
+  checkWord('contiguous', 'layout', layout, LAYOUTS);
+  if (layout === 'nhwc' && shape.length !== 4)
+    fail('ERR_SHAPE', 'contiguous', 'x', '4-dimensional (N, C, H, W)', shape);
   const wanted = stridesFor(shape, layout);
-  return isDense(shape, strides, wanted) ? alias(x) : copyTo(x, wanted);
+  if (!isDense(shape, strides, wanted)) return copyTo(x, wanted);
+  if (String(strides) === String(wanted)) return alias(x);
+  // Only strides along sizes of 1 differ: they say which layout was meant.
+  return record(wrap({ ...window, strides: wanted }), { name: 'contiguous', inputs: [x], backward: (g) => [g] });
 }
 
 /** The same elements in memory of their own. */
@@ -152,14 +160,14 @@ export function sliced(window: Window, dim: number, start: number, length: numbe
 }
 
 function inferShape(from: readonly number[], wanted: unknown): number[] {
-  const list = Array.isArray(wanted) ? checkArray('reshape', 'shape', wanted) : [wanted];
+  const list = isArray(wanted) ? checkArray('reshape', 'shape', wanted) : [wanted];
   const open = list.indexOf(-1);
   const shape = checkShape('reshape', open < 0 ? list : list.with(open, 1));
   const count = elementCount(from);
   const rest = elementCount(shape);
   if (open >= 0 && rest > 0 && count % rest === 0) shape[open] = count / rest;
   if (elementCount(shape) === count) return shape;
-  fail('ERR_SHAPE', 'reshape', 'shape', `of ${count} elements, as [${from}] is,`, list);
+  fail('ERR_SHAPE', 'reshape', 'shape', `of ${count} elements, as [${from}] is`, list);
 }
 
 /** Strides under which the same memory has another shape, or null when there are none. */
