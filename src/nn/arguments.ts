@@ -1,6 +1,6 @@
 /** Checks of constructor arguments that the tensor API has no need of. */
 
-import { checkArray, fail } from '../checks.js';
+import { checkArray, fail, isArray } from '../checks.js';
 
 /** A spatial argument: one integer for both axes, or `[height, width]`. */
 export type Size2 = number | readonly [height: number, width: number];
@@ -30,7 +30,7 @@ export function checkRule(where: string, what: string, value: unknown, rule: Rul
  * @throws FracstrideError ERR_ARGUMENT
  */
 export function checkSize2(where: string, what: string, value: unknown): [height: number, width: number] {
-  const list = Array.isArray(value) ? checkArray(where, what, value) : [value];
+  const list = isArray(value) ? checkArray(where, what, value) : [value];
   if ((list.length === 1 || list.length === 2) && list.every((v) => Number.isSafeInteger(v))) {
     return [(list[0] as number) + 0, (list[list.length - 1] as number) + 0];
   }

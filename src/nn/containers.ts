@@ -1,6 +1,6 @@
 /** Modules made of modules, numbered or named: Sequential and ModuleList. State names are '0.weight', '1.bias', … */
 
-import { checkTensor, fail } from '../checks.js';
+import { checkTensor, fail, read } from '../checks.js';
 import type { FusedOptions } from '../ops/conv_checks.js';
 import { alias, type Tensor, tidy } from '../tensor.js';
 import { LeakyReLU, ReLU, Sigmoid, Tanh } from './activation.js';
@@ -31,7 +31,7 @@ abstract class Container extends Module implements Iterable<Module> {
 
   protected addChild(name: string, module: unknown): this {
     const where = this.constructor.name;
-    if (!(module instanceof Module)) fail('ERR_ARGUMENT', where, `child ${name}`, 'a module', module);
+    if (!isModule(module)) fail('ERR_ARGUMENT', where, `child ${name}`, 'a module', module);
     if (name in this || name.includes('.')) fail('ERR_ARGUMENT', where, 'a name', 'new and without dots', name);
     Object.defineProperty(this, name, { value: module, writable: true, enumerable: true, configurable: true });
     return this;
@@ -49,10 +49,13 @@ export class Sequential extends Container {
   ) {
     super();
     const first: unknown = layers[0];
-    const listed: readonly unknown[] = Array.isArray(first) && layers.length === 1 ? first : layers;
-    const named = layers.length === 1 && !(first instanceof Module) && !Array.isArray(first);
-    const plain = typeof first === 'object' && first !== null;
-    const entries = named && plain ? Object.entries(first) : listed.map((layer, i) => [String(i), layer] as const);
+    const entries = read('Sequential', 'layers', () => {
+      const list = Array.isArray(first);
+      const listed: readonly unknown[] = list && layers.length === 1 ? first : layers;
+      const named = layers.length === 1 && !isModule(first) && !list;
+      const plain = typeof first === 'object' && first !== null;
+      return named && plain ? Object.entries(first) : listed.map((layer, i) => [String(i), layer] as const);
+    });
     for (const [name, layer] of entries) this.addChild(name, layer);
   }
 
@@ -79,12 +82,23 @@ export class Sequential extends Container {
 export class ModuleList extends Container {
   constructor(modules: Iterable<Module> = []) {
     super();
-    for (const module of modules) this.append(module);
+    read('ModuleList', 'modules', () => {
+      for (const module of modules) this.append(module);
+    });
   }
 
   /** @throws FracstrideError ERR_ARGUMENT always: a list has no order of computation */
   forward(): never {
     return fail('ERR_ARGUMENT', 'ModuleList', 'forward', 'called on the modules in the list', 'a call on the list');
+  }
+}
+
+/** Proxies of a caller may throw when their prototype is asked for. */
+function isModule(value: unknown): value is Module {
+  try {
+    return value instanceof Module;
+  } catch {
+    return false;
   }
 }
 

@@ -4,7 +4,7 @@ import { checkBoolean, checkPlacement, checkSize, fail, type Placement } from '.
 import type { Dtype } from '../dtype.js';
 import type { FusedOptions } from '../ops/conv_checks.js';
 import { allocateTensor, type Tensor } from '../tensor.js';
-import { COUNT, checkRule, checkSize2, INTEGER, type Size2 } from './arguments.js';
+import { COUNT, checkRule, checkSize2, type Size2 } from './arguments.js';
 import { calculateFanInAndFanOut, kaimingUniform_, uniform_, zeros_ } from './init.js';
 import { Module } from './module.js';
 import { type Parameter, parameter } from './parameter.js';
@@ -50,10 +50,10 @@ export function checkGroupsAndChannels(
   a: { inChannels: unknown; outChannels: unknown; groups: unknown },
 ): { inChannels: number; outChannels: number; groups: number } {
   const groups = checkRule(where, 'groups', a.groups ?? 1, { words: 'a positive integer', holds: isPositive });
-  const inChannels = checkRule(where, 'inChannels', a.inChannels, INTEGER);
-  const outChannels = checkRule(where, 'outChannels', a.outChannels, INTEGER);
+  const inChannels = checkRule(where, 'inChannels', a.inChannels, COUNT);
+  const outChannels = checkRule(where, 'outChannels', a.outChannels, COUNT);
   for (const [name, channels] of Object.entries({ inChannels, outChannels })) {
-    if (channels % groups !== 0) fail('ERR_ARGUMENT', where, name, `divisible by groups, ${groups},`, channels);
+    if (channels % groups !== 0) fail('ERR_ARGUMENT', where, name, `divisible by groups, ${groups}`, channels);
   }
   return { inChannels, outChannels, groups };
 }

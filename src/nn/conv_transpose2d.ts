@@ -3,7 +3,7 @@
  * an output size at the call.
  */
 
-import { checkArray, checkTensor, fail, options } from '../checks.js';
+import { checkArray, checkTensor, fail, isArray, options } from '../checks.js';
 import { FracstrideError, show } from '../errors.js';
 import type { FusedOptions } from '../ops/conv_checks.js';
 import type { Tensor } from '../tensor.js';
@@ -104,7 +104,7 @@ export class ConvTranspose2d extends ConvBase {
 
 /** The two sizes that count; null for an input of a rank that is refused anyway. */
 function spatialSize(ndim: number, outputSize: unknown): number[] | null {
-  if (!Array.isArray(outputSize)) fail('ERR_ARGUMENT', WHERE, 'outputSize', 'an array of output sizes', outputSize);
+  if (!isArray(outputSize)) fail('ERR_ARGUMENT', WHERE, 'outputSize', 'an array of output sizes', outputSize);
   if (ndim !== 3 && ndim !== 4) return null;
   const sizes = checkArray(WHERE, 'outputSize', outputSize);
   if (sizes.length !== 2 && sizes.length !== ndim) {

@@ -11,7 +11,7 @@
  */
 
 import { inspect } from 'node:util';
-import { checkBoolean } from '../checks.js';
+import { checkBoolean, fail } from '../checks.js';
 import { keep, Tensor } from '../tensor.js';
 import { isParameter, type Parameter } from './parameter.js';
 import { moveTensors, type Placement } from './placement.js';
@@ -137,6 +137,7 @@ export abstract class Module {
 
   /** Calls `fn` with every module below this one, children first, and at last with this one. */
   apply(fn: (module: Module) => void): this {
+    if (typeof fn !== 'function') fail('ERR_ARGUMENT', 'apply', 'fn', 'a function', fn);
     for (const child of this.children()) child.apply(fn);
     fn(this);
     return this;

@@ -1,6 +1,6 @@
 /** Loading values into the tensors of a module: all of a state dict is checked before any of it is copied. */
 
-import { checkBoolean, fail, options as read } from '../checks.js';
+import { checkBoolean, fail, isArray, read, options as readOptions } from '../checks.js';
 import { isFloat } from '../dtype.js';
 import { type ErrorCode, FracstrideError, show } from '../errors.js';
 import { Tensor } from '../tensor.js';
@@ -28,7 +28,12 @@ export function loadInto(
   given: ReadonlyMap<string, Tensor>,
   options: LoadOptions,
 ): LoadReport {
-  const strict = checkBoolean('loadStateDict', 'strict', read('loadStateDict', options, ['strict']).strict, true);
+  const strict = checkBoolean(
+    'loadStateDict',
+    'strict',
+    readOptions('loadStateDict', options, ['strict']).strict,
+    true,
+  );
   const missingKeys = Object.keys(own).filter((name) => !given.has(name) && !OPTIONAL.test(name));
   const unexpectedKeys = [...given.keys()].filter((name) => !Object.hasOwn(own, name));
   const pairs = Object.entries(own).flatMap(([name, to]) =>
@@ -52,10 +57,12 @@ export function loadInto(
 
 /** The tensors of a state dict by name. @throws FracstrideError ERR_ARGUMENT when it is none */
 export function entriesOf(state: unknown): Map<string, Tensor> {
-  if (typeof state !== 'object' || state === null || Array.isArray(state) || Tensor.isTensor(state)) {
+  if (typeof state !== 'object' || state === null || isArray(state) || Tensor.isTensor(state)) {
     fail('ERR_ARGUMENT', 'loadStateDict', 'state dict', 'an object or a Map of tensors', state);
   }
-  const entries: [string, unknown][] = state instanceof Map ? [...state] : Object.entries(state);
+  const entries: [string, unknown][] = read('loadStateDict', 'state dict', () =>
+    state instanceof Map ? [...state] : Object.entries(state),
+  );
   const wrong = entries.find(([, value]) => !Tensor.isTensor(value));
   if (wrong !== undefined) fail('ERR_ARGUMENT', 'loadStateDict', show(wrong[0]), 'a tensor', wrong[1]);
   return new Map(entries as [string, Tensor][]);

@@ -3,7 +3,7 @@
  * dict in PyTorch's form, `{ state: { index: { … } }, param_groups: [{ …, params: [index, …] }] }`.
  */
 
-import { checkBoolean, fail, options as readOptions } from '../checks.js';
+import { checkBoolean, fail, read, options as readOptions } from '../checks.js';
 import { fillInPlace } from '../nn/in_place.js';
 import type { Parameter } from '../nn/parameter.js';
 import { Tensor } from '../tensor.js';
@@ -71,6 +71,8 @@ export abstract class Optimizer<H extends object> {
   step(): void;
   step<R>(closure: () => R): R;
   step<R>(closure?: () => R): R | undefined {
+    if (closure !== undefined && typeof closure !== 'function')
+      fail('ERR_ARGUMENT', 'step', 'closure', 'a function', closure);
     const result = closure?.();
     for (const group of this.paramGroups) {
       for (const value of group.params) if (value.grad !== null) this.update(value, value.grad, group);
@@ -107,20 +109,7 @@ export abstract class Optimizer<H extends object> {
    * @throws FracstrideError ERR_ARGUMENT when groups or their sizes differ, ERR_SHAPE when a state's shape does
    */
   loadStateDict(dict: OptimizerStateDict): void {
-    const groups = checkStateDict(
-      this.#name,
-      dict,
-      this.paramGroups.map((group) => group.params.length),
-    );
-    const rows = Object.entries(this.#table) as [keyof H & string, Hyperparameter][];
-    const values = groups.map((group, i) => {
-      const known = rows.filter(([, row]) => group[row.stateName] !== undefined);
-      return this.#read(
-        Object.fromEntries(known.map(([key, row]) => [key, group[row.stateName]])),
-        this.paramGroups[i]!,
-      );
-    });
-    const copies = this.#copyStates(dict, groups);
+    const { values, copies } = read(this.#name, 'state dict', () => this.#readState(dict));
     values.forEach((value, i) => {
       Object.assign(this.paramGroups[i]!, value, { params: this.paramGroups[i]!.params });
     });
@@ -143,6 +132,23 @@ export abstract class Optimizer<H extends object> {
 
   /** Checks what the rows of the table cannot say on their own. */
   protected validate(_values: H): void {}
+
+  #readState(dict: OptimizerStateDict): { values: H[]; copies: Map<Parameter, ParameterState> } {
+    const groups = checkStateDict(
+      this.#name,
+      dict,
+      this.paramGroups.map((group) => group.params.length),
+    );
+    const rows = Object.entries(this.#table) as [keyof H & string, Hyperparameter][];
+    const values = groups.map((group, i) => {
+      const known = rows.filter(([, row]) => group[row.stateName] !== undefined);
+      return this.#read(
+        Object.fromEntries(known.map(([key, row]) => [key, group[row.stateName]])),
+        this.paramGroups[i]!,
+      );
+    });
+    return { values, copies: this.#copyStates(dict, groups) };
+  }
 
   #read(given: Record<string, unknown>, otherwise: H): H {
     const values = readHyper(this.#name, this.#table, given, otherwise);

@@ -1,6 +1,6 @@
 /** The parts of an optimiser's state dict, checked and copied: it may come from anywhere. */
 
-import { checkTensor, fail } from '../checks.js';
+import { checkArray, checkTensor, fail, isArray, read } from '../checks.js';
 import { readData } from '../host.js';
 import { copyInto } from '../nn/in_place.js';
 import type { Parameter } from '../nn/parameter.js';
@@ -55,9 +55,11 @@ function copyItem(where: string, name: string, item: unknown, value: Parameter):
 
 /** Entries of anything iterable. */
 export function listOf(where: string, value: unknown): unknown[] {
-  const iterable = typeof value === 'object' && value !== null && Symbol.iterator in value;
-  if (!iterable || Tensor.isTensor(value)) fail('ERR_ARGUMENT', where, 'params', 'an iterable of parameters', value);
-  return [...(value as Iterable<unknown>)];
+  return read(where, 'params', () => {
+    const iterable = typeof value === 'object' && value !== null && Symbol.iterator in value;
+    if (!iterable || Tensor.isTensor(value)) fail('ERR_ARGUMENT', where, 'params', 'an iterable of parameters', value);
+    return isArray(value) ? checkArray(where, 'params', value) : [...(value as Iterable<unknown>)];
+  });
 }
 
 /** @throws FracstrideError ERR_ARGUMENT unless it is a leaf whose elements fill its memory */
