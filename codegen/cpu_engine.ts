@@ -5,6 +5,7 @@
 
 import { kindsOf } from './cpu_ops.js';
 import type { CpuKernel, CpuUnit } from './cpu_unit.js';
+import { contractionExtents, extentsText } from './extents.js';
 import { argumentTable } from './passes.js';
 import type { Contraction, Layout } from './problem.js';
 import { LAYOUTS } from './problem.js';
@@ -47,6 +48,7 @@ function kernelsOf(isa: CpuIsa, accumulator: Accumulator, short: string, layout:
   const kernel = (form: Contraction, variant: string, lanes = ''): EngineKernel => ({
     name: `${PASS_NAMES[form]}_${short}_${layout}__${variant}__${isa}`,
     kinds: kindsOf(argumentTable(form, 'general')),
+    extents: extentsText(argumentTable(form, 'general'), contractionExtents(form, storageBytes(short))),
     call: `conv_${form}(params, ENGINE_${short.toUpperCase()}, ${layout.toUpperCase()}${lanes})`,
   });
   return [
@@ -62,6 +64,10 @@ function storages(accumulator: Accumulator): string[] {
   return Object.values(DTYPE_TABLE)
     .filter((row) => row.accumulator === accumulator)
     .map((row) => row.short);
+}
+
+function storageBytes(short: string): number {
+  return Object.values(DTYPE_TABLE).find((row) => row.short === short)!.bytes;
 }
 
 const range = (count: number) => Array.from({ length: count }, (_, i) => i);

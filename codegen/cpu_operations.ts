@@ -6,6 +6,7 @@ import {
   OPERATIONS,
   type Operation,
   operationArguments,
+  operationExtents,
   operationKernel,
   type StorageType,
 } from './cpu_ops.js';
@@ -47,6 +48,7 @@ function kernelsOf(list: readonly Member[], isa: CpuIsa): CpuKernel[] {
   return list.map(({ operation, type }) => ({
     name: operationKernel(operation.name, type, isa),
     kinds: kindsOf(operationArguments(operation.name)),
+    extents: operationExtents(operation.name, type),
   }));
 }
 

@@ -6,6 +6,7 @@
  */
 
 import { FracstrideError, show } from './errors.js';
+import { type Extent, extentsText } from './extents.js';
 import type { Arg, ArgKind } from './passes.js';
 import { POINTWISE, POINTWISE_DIMS, type PointwiseOperation } from './pointwise.js';
 import type { CpuIsa } from './target.js';
@@ -22,7 +23,17 @@ export interface Operation {
   readonly family: Family;
   readonly types: readonly StorageType[];
   readonly args: readonly Arg[];
+  /** What each pointer holds: elements of the kernel's type unless `of` says otherwise, a product of scalar arguments. */
+  readonly holds: Readonly<Record<string, Holding>>;
 }
+
+interface Holding {
+  readonly of: 'type' | 'accumulator' | StorageType;
+  readonly factors: readonly string[];
+}
+
+/** Bytes of one element. */
+export const STORAGE_BYTES: Readonly<Record<StorageType, number>> = { f32: 4, f64: 8, f16: 2, bf16: 2, i32: 4 };
 
 const FLOATS: readonly StorageType[] = ['f32', 'f64', 'f16', 'bf16'];
 
@@ -30,6 +41,9 @@ const input = (name: string): Arg => ({ name, kind: 'p', role: 'in' });
 const optional = (name: string): Arg => ({ name, kind: 'p', role: 'in', optional: true });
 const output = (name: string): Arg => ({ name, kind: 'p', role: 'out' });
 const all = (kind: ArgKind, ...names: string[]): Arg[] => names.map((name) => ({ name, kind }));
+
+const holding = (names: readonly string[], of: Holding['of'], ...factors: string[]): Record<string, Holding> =>
+  Object.fromEntries(names.map((name) => [name, { of, factors }]));
 
 /** Sizes [n, c, hw] of a normalised tensor and its layout: 0 is [n, c, hw], 1 is [n, hw, c]. */
 const PLANES: readonly Arg[] = [...all('l', 'n', 'c', 'hw'), ...all('i', 'layout')];
@@ -52,6 +66,7 @@ const pointwise: Operation[] = Object.entries(POINTWISE).map(([name, operation])
   family: 'pointwise',
   types: name === 'copy' ? STORAGE_TYPES : FLOATS,
   args: pointwiseArguments(operation),
+  holds: holding(['out', 'x0', 'x1', 'x2'].slice(0, 1 + operation.inputs), 'type', 'strided'),
 }));
 
 /** `cast_<from>` to every other type. A number outside int32 becomes its nearest end, NaN becomes 0. */
@@ -60,6 +75,7 @@ const casts: Operation[] = STORAGE_TYPES.map((from) => ({
   family: 'cast',
   types: STORAGE_TYPES.filter((to) => to !== from),
   args: [output('out'), input('in'), ...all('l', 'count')],
+  holds: { ...holding(['out'], 'type', 'count'), ...holding(['in'], from, 'count') },
 }));
 
 /** in [outer, reduced, inner] → out [outer, inner]. */
@@ -68,6 +84,10 @@ const reductions: Operation[] = ['sum', 'max'].map((name) => ({
   family: 'reduce',
   types: FLOATS,
   args: [output('out'), input('in'), ...all('l', 'outer', 'reduced', 'inner')],
+  holds: {
+    ...holding(['out'], 'type', 'outer', 'inner'),
+    ...holding(['in'], 'type', 'outer', 'reduced', 'inner'),
+  },
 }));
 
 /** Means, variances (biased), inverse deviations and sums are in the accumulator type: f32, or f64 for f64. */
@@ -90,7 +110,17 @@ const norms: Operation[] = [
       output('gx'),
     ],
   },
-].map(({ name, args }) => ({ name, family: 'norm', types: FLOATS, args: [...args, ...PLANES] }));
+].map(({ name, args }) => ({
+  name,
+  family: 'norm',
+  types: FLOATS,
+  args: [...args, ...PLANES],
+  holds: {
+    ...holding(['x', 'gy', 'gx', 'out'], 'type', 'n', 'c', 'hw'),
+    ...holding(['mean', 'var', 'invstd', 'sum_gy', 'sum_gy_xhat'], 'accumulator', 'c'),
+    ...holding(['weight', 'bias'], 'type', 'c'),
+  },
+}));
 
 /** PyTorch's formulas (torch.optim.SGD, Adam, AdamW); `correction1` is 1 − beta1^step, `correction2` 1 − beta2^step. */
 const optimizers: Operation[] = [
@@ -118,7 +148,13 @@ const optimizers: Operation[] = [
       ...all('i', 'decoupled', 'maximize'),
     ],
   },
-].map(({ name, args }) => ({ name, family: 'optimizer', types: FLOATS, args }));
+].map(({ name, args }) => ({
+  name,
+  family: 'optimizer',
+  types: FLOATS,
+  args,
+  holds: holding(['p', 'g', 'buf', 'm', 'v', 'vmax'], 'type', 'count'),
+}));
 
 /** Philox4x32-10 (Salmon et al., SC 2011): counter = offset + index / 4, key = seed; uniform in [a, b), normal with mean a and deviation b. */
 const randoms: Operation[] = ['uniform', 'normal'].map((name) => ({
@@ -126,12 +162,19 @@ const randoms: Operation[] = ['uniform', 'normal'].map((name) => ({
   family: 'random',
   types: FLOATS,
   args: [output('out'), ...all('l', 'count', 'seed', 'offset'), ...all('d', 'a', 'b')],
+  holds: holding(['out'], 'type', 'count'),
 }));
 
 const fills: Operation[] = [
   { name: 'fill', args: [output('out'), ...all('l', 'count'), ...all('d', 'value')] },
   { name: 'arange', args: [output('out'), ...all('l', 'count'), ...all('d', 'start', 'step')] },
-].map(({ name, args }) => ({ name, family: 'fill', types: STORAGE_TYPES, args }));
+].map(({ name, args }) => ({
+  name,
+  family: 'fill',
+  types: STORAGE_TYPES,
+  args,
+  holds: holding(['out'], 'type', 'count'),
+}));
 
 /** Every operation by name (`add`, `cast_f32`, `sum`, `adam`, …). */
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
@@ -149,6 +192,18 @@ export function operationKernel(name: string, type: StorageType, isa: CpuIsa): s
 /** The argument list of an operation, in launch order. */
 export function operationArguments(name: string): readonly Arg[] {
   return operation(name).args;
+}
+
+/** What its buffers must hold, as extents.ts writes it. */
+export function operationExtents(name: string, type: StorageType): string {
+  const { args, holds } = operation(name);
+  const accumulator = type === 'f64' ? 'f64' : 'f32';
+  const bytes = ({ of }: Holding) => STORAGE_BYTES[of === 'type' ? type : of === 'accumulator' ? accumulator : of];
+  const extents = Object.entries(holds).map(([pointer, h]): [string, Extent] => [
+    pointer,
+    { bytes: bytes(h), factors: h.factors },
+  ]);
+  return extentsText(args, Object.fromEntries(extents));
 }
 
 /** The kinds string that the addon's `load` takes. */

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { ENGINE_UNITS } from './cpu_engine.js';
 import { OPERATION_UNITS } from './cpu_operations.js';
 import type { CpuUnit } from './cpu_unit.js';
-import { renderTemplate } from './render.js';
+import { renderTemplate } from './template.js';
 import { CPU_ISAS, type CpuIsa } from './target.js';
 
 export interface CpuSource {
@@ -61,7 +61,9 @@ function readIfThere(path: string): string | undefined {
 const tableName = (unit: CpuUnit, isa: CpuIsa) => `fracstride_table_${unit.what}_${isa}`;
 
 function tableText(unit: CpuUnit, isa: CpuIsa): string {
-  const rows = unit.kernels(isa).map(({ name, kinds }) => `    {"${name}", "${kinds}", &${name}},`);
+  const rows = unit
+    .kernels(isa)
+    .map(({ name, kinds, extents }) => `    {"${name}", "${kinds}", &${name}, "${extents}"},`);
   return [
     'namespace fracstride {',
     'namespace {',

@@ -7,6 +7,8 @@ export interface CpuKernel {
   readonly name: string;
   /** One letter an argument, as codegen/passes.ts defines them. */
   readonly kinds: string;
+  /** What its buffers must hold, as codegen/extents.ts writes it. */
+  readonly extents: string;
 }
 
 /** One template that becomes one source file an instruction set. */

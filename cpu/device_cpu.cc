@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "../cuda/error.h"
+#include "extents.h"
 #include "kernel.h"
 #include "memory_left.h"
 #include "team.h"
@@ -48,6 +49,10 @@ std::string runnable_isas() {
 
 struct CpuKernel : Kernel {
   CpuEntry entry = nullptr;
+  Extents extents;
+  int too_small(void* const* params, const uint64_t* bytes) const override {
+    return extents.first_too_small(params, bytes);
+  }
 };
 
 class CpuDevice : public Device {
@@ -152,6 +157,7 @@ class CpuDevice : public Device {
     kernel->name = row.name;
     kernel->kinds = row.kinds;
     kernel->entry = row.entry;
+    kernel->extents = Extents(kernel->kinds, row.extents);
     return kernel;
   }
 

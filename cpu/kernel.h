@@ -15,6 +15,7 @@ struct CpuKernelRow {
   const char* name;
   const char* kinds;
   CpuEntry entry;
+  const char* extents;  // what its buffers must hold, as codegen/extents.ts writes it
 };
 
 // The rows of one generated file: `fracstride_table_<unit>_<isa>`.

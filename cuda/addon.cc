@@ -11,14 +11,15 @@
 
 #include <atomic>
 #include <cmath>
-#include <cstdio>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "../cpu/device_cpu.h"
+#include "arguments.h"
 #include "device_cuda.h"
 #include "error.h"
 #include "registry.h"
@@ -29,7 +30,6 @@ namespace {
 
 constexpr size_t kMostArguments = 9;
 constexpr size_t kStaging = 512;
-constexpr size_t kMostParameters = 128;
 constexpr double kSafe = 9007199254740991.0;
 
 struct Loaded {
@@ -227,7 +227,7 @@ napi_value free_buffer(Call& call) {
 void* copy_target(Call& call, Place& at, size_t bytes) {
   const double handle = call.number(1, "handle");
   const double offset = call.number(2, "byte offset");
-  return at.pool.at(call.self.owner, handle, offset, double(bytes), call.where, "the copied range");
+  return at.pool.at(call.self.owner, handle, offset, double(bytes), call.where, -1);
 }
 
 napi_value copy_in(Call& call) {
@@ -308,72 +308,6 @@ napi_value load(Call& call) {
   return js(call.env, handle);
 }
 
-// Where `launch` puts the values of arguments and the bytes that each pointer may use.
-struct Unpacked {
-  union Value {
-    void* pointer;
-    int32_t i;
-    int64_t l;
-    float f;
-    double d;
-  } values[kMostParameters];
-  void* params[kMostParameters];
-  uint64_t bytes[kMostParameters];
-};
-
-[[noreturn]] void refuse_argument(const Call& call, const Kernel& kernel, size_t i, const char* rule, double got) {
-  throw Error("ERR_ARGUMENT", std::string(call.where) + ": argument " + show(double(i)) + " of " + kernel.name +
-                                  " must be " + rule + ", got " + show(got));
-}
-
-int64_t whole(const Call& call, const Kernel& kernel, size_t i, double value, double low, double high) {
-  if (!(value >= low && value <= high) || value != std::floor(value)) {
-    const std::string rule = "an integer from " + show(low) + " to " + show(high);
-    refuse_argument(call, kernel, i, rule.c_str(), value);
-  }
-  return int64_t(value);
-}
-
-void unpack_pointer(Call& call, Loaded& loaded, size_t i, const double* slot, Unpacked& out) {
-  out.bytes[i] = 0;
-  out.values[i].pointer = nullptr;
-  if (slot[0] == 0) return;
-  char argument[32];
-  std::snprintf(argument, sizeof argument, "argument %zu", i);
-  out.values[i].pointer = loaded.place->pool.at(call.self.owner, slot[0], slot[1], slot[2], call.where, argument);
-  out.bytes[i] = uint64_t(slot[2]);
-}
-
-void unpack(Call& call, Loaded& loaded, const double* slots, size_t available, Unpacked& out) {
-  const Kernel& kernel = *loaded.kernel;
-  size_t next = 0;
-  for (size_t i = 0; i < kernel.kinds.size(); ++i) {
-    const char kind = kernel.kinds[i];
-    const size_t width = kind == 'p' ? 3 : 1;
-    if (next + width > available)
-      call.refuse("args", "attached and large enough for the kernel", show(double(available)));
-    const double* slot = slots + next;
-    next += width;
-    out.params[i] = &out.values[i];
-    switch (kind) {
-      case 'p':
-        unpack_pointer(call, loaded, i, slot, out);
-        break;
-      case 'i':
-        out.values[i].i = int32_t(whole(call, kernel, i, *slot, -2147483648.0, 2147483647.0));
-        break;
-      case 'l':
-        out.values[i].l = whole(call, kernel, i, *slot, -kSafe, kSafe);
-        break;
-      case 'f':
-        out.values[i].f = float(*slot);
-        break;
-      default:
-        out.values[i].d = *slot;
-    }
-  }
-}
-
 napi_value launch(Call& call) {
   const double number = call.number(0, "device");
   Environment& self = call.self;
@@ -394,14 +328,10 @@ napi_value launch(Call& call) {
   size_t bytes = 0;
   napi_get_reference_value(call.env, self.staging, &buffer);
   call.check(napi_get_arraybuffer_info(call.env, buffer, &slots, &bytes), "args");
-  Unpacked unpacked;
-  unpack(call, loaded, static_cast<const double*>(slots), slots == nullptr ? 0 : bytes / sizeof(double), unpacked);
-  const int small = loaded.kernel->too_small(unpacked.params, unpacked.bytes);
-  if (small >= 0) {
-    refuse_argument(call, *loaded.kernel, size_t(small), "as large as the sizes ask for, in bytes",
-                    double(unpacked.bytes[small]));
-  }
-  loaded.place->device.launch(*loaded.kernel, shape, unpacked.params);
+  Arguments arguments;
+  read_arguments(*loaded.kernel, *loaded.place, self.owner, static_cast<const double*>(slots),
+                 slots == nullptr ? 0 : bytes / sizeof(double), arguments);
+  loaded.place->device.launch(*loaded.kernel, shape, arguments.params);
   return nullptr;
 }
 
@@ -455,6 +385,8 @@ napi_value dispatch(napi_env env, napi_callback_info info) {
     return verb.body(call);
   } catch (const Error& error) {
     throw_js(env, error.code(), error.what());
+  } catch (const std::invalid_argument& error) {
+    throw_js(env, "ERR_ARGUMENT", (std::string(verb.name) + ": " + error.what()).c_str());
   } catch (const std::bad_alloc&) {
     throw_js(env, "ERR_OUT_OF_MEMORY",
              (std::string(verb.name) + ": memory for the call must be left, got none").c_str());

@@ -21,8 +21,8 @@ struct Kernel {
   std::string name;
   std::string kinds;
   virtual ~Kernel() = default;
-  // Says whether every buffer holds what the scalars ask for: `bytes[i]` are the bytes that argument i may use.
-  // Returns the index of the first pointer that is too small, or -1.
+  // The first pointer whose buffer does not hold what the scalars ask for, or -1; `bytes[i]` are those behind argument
+  // i.
   virtual int too_small(void* const* params, const uint64_t* bytes) const {
     (void)params;
     (void)bytes;

@@ -32,6 +32,10 @@ uint64_t size_class(uint64_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+std::string place_name(const char* where, int argument) {
+  return std::string(where) + (argument < 0 ? ": the range" : ": argument " + std::to_string(argument));
+}
+
 }  // namespace
 
 Pool::~Pool() {
@@ -79,18 +83,18 @@ void Pool::release_all(uint64_t owner) {
   }
 }
 
-void* Pool::at(uint64_t owner, double handle, double offset, double bytes, const char* where, const char* argument) {
+void* Pool::at(uint64_t owner, double handle, double offset, double bytes, const char* where, int argument) {
   std::lock_guard<std::mutex> lock(mutex_);
   const Slot* slot = find(owner, handle);
   if (slot == nullptr) {
-    throw Error("ERR_ARGUMENT", std::string(where) + ": " + argument + " must be a live buffer of " + device_.label() +
+    throw Error("ERR_ARGUMENT", place_name(where, argument) + " must be a live buffer of " + device_.label() +
                                     ", got handle " + show(handle));
   }
   const double size = double(slot->bytes);
   // Written so that NaN fails; both are integers in the range of a double, so the sum is exact.
   const bool inside = offset >= 0 && offset <= size && bytes >= 0 && offset + bytes <= size;
   if (!inside || offset != double(uint64_t(offset)) || bytes != double(uint64_t(bytes))) {
-    throw Error("ERR_ARGUMENT", std::string(where) + ": " + argument + " must lie inside its buffer of " + show(size) +
+    throw Error("ERR_ARGUMENT", place_name(where, argument) + " must lie inside its buffer of " + show(size) +
                                     " bytes, got " + show(bytes) + " bytes at offset " + show(offset));
   }
   return slot->block + kGuard + uint64_t(offset);

@@ -36,8 +36,8 @@ class Pool {
   void release_all(uint64_t owner);
 
   // The address of `bytes` bytes at `offset`; refuses a handle that is not live and a range outside the buffer.
-  // `where` and `argument` name the caller in the sentence of the error.
-  void* at(uint64_t owner, double handle, double offset, double bytes, const char* where, const char* argument);
+  // The sentence of the error names `where` and, if that is not negative, the number of the argument.
+  void* at(uint64_t owner, double handle, double offset, double bytes, const char* where, int argument);
 
   MemoryCounts counts();
   void empty_cache();
