@@ -34,17 +34,31 @@ export class FracstrideError extends Error {
 
 /** Prints any value in at most about 80 characters, for the end of an error sentence; never throws. */
 export function show(value: unknown): string {
-  const text = describe(value);
+  const text = attempt(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
-function describe(value: unknown): string {
+/** Proxies and getters of a caller may throw when they are looked at. */
+function attempt(value: unknown): string {
+  try {
+    return describe(value, 0);
+  } catch {
+    return 'something that cannot be looked at';
+  }
+}
+
+function describe(value: unknown, depth: number): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 80 ? value.slice(0, 80) : value);
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'symbol') return 'a symbol';
   if (value === null || typeof value !== 'object') return String(value);
-  if (Array.isArray(value)) return `[${value.slice(0, 8).map(describe).join(', ')}${value.length > 8 ? ', …' : ''}]`;
+  if (Array.isArray(value)) return depth < 3 ? describeArray(value, depth) : '[…]';
   if (ArrayBuffer.isView(value)) return `a ${value.constructor?.name ?? 'typed array'} of ${value.byteLength} bytes`;
   return `an instance of ${Object.getPrototypeOf(value)?.constructor?.name ?? 'Object'}`;
+}
+
+function describeArray(value: readonly unknown[], depth: number): string {
+  const first = Array.from({ length: Math.min(value.length, 8) }, (_, i) => describe(value[i], depth + 1));
+  return `[${first.join(', ')}${value.length > 8 ? ', …' : ''}]`;
 }
