@@ -19,22 +19,25 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CODEGEN = [
   ...['errors', 'target', 'problem', 'passes', 'extents', 'pointwise', 'cpu_ops', 'phases', 'tiles', 'variant'],
   ...['variants_cpu', 'variants_cuda', 'variants', 'spec_name', 'spec', 'problem_text'],
-  ...[
-    'context',
-    'render',
-    'cpu_unit',
-    'cpu_engine',
-    'cpu_operations',
-    'cpu_sources',
-    'toolchain',
-    'store_entry',
-    'store',
-    'presets',
-  ],
+  ...['template', 'cpu_unit', 'cpu_engine', 'cpu_operations', 'cpu_sources', 'context', 'render'],
+  ...['toolchain', 'store_entry', 'store', 'presets'],
   ...['build', 'embed', 'index', 'cli/', 'cli'],
 ];
 const SRC = [
-  ...['errors', 'native', 'dtype', 'shape', 'context', 'device', 'kernels', 'autograd', 'tensor', 'checks'],
+  ...[
+    'errors',
+    'native',
+    'dtype',
+    'shape',
+    'context',
+    'device',
+    'kernels',
+    'autograd',
+    'storage',
+    'tensor',
+    'scope',
+    'checks',
+  ],
   ...['pointwise', 'fill', 'random', 'ops/', 'host', 'create', 'gradients', 'methods', 'cuda', 'memory', 'backends'],
   ...['nn/', 'optim/', 'io/', 'index'],
 ];
