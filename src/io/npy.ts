@@ -4,6 +4,7 @@
  * such a tensor is written as float32, which holds its values exactly.
  */
 
+import { types } from 'node:util';
 import { checkTensor } from '../checks.js';
 import { tensor } from '../create.js';
 import { FracstrideError, show } from '../errors.js';
@@ -81,7 +82,7 @@ export async function save(path: string, value: Tensor): Promise<void> {
 }
 
 function parseHeader(file: Uint8Array): Header {
-  if (!(file instanceof Uint8Array)) throw bad('file', 'a Uint8Array', show(file));
+  if (!types.isUint8Array(file)) throw bad('file', 'a Uint8Array', show(file));
   if (file.length < 12 || MAGIC.some((byte, i) => file[i] !== byte))
     throw bad('file', 'begun by \\x93NUMPY', show(file));
   const wide = file[6]! >= 2;

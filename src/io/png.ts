@@ -3,8 +3,9 @@
  * Values run from 0 to 1; what lies outside is clamped, NaN is 0.
  */
 
+import { types } from 'node:util';
 import { decode, encode } from 'fast-png';
-import { checkTensor } from '../checks.js';
+import { checkTensor, fail } from '../checks.js';
 import { tensor } from '../create.js';
 import { FracstrideError, show } from '../errors.js';
 import { readData } from '../host.js';
@@ -66,6 +67,7 @@ export async function load(source: string | Uint8Array, options: LoadOptions = {
 type Decoded = ReturnType<typeof decode>;
 
 function decoded(file: Uint8Array): Decoded {
+  if (!types.isUint8Array(file)) fail('ERR_ARGUMENT', 'png', 'file', 'a Uint8Array', file);
   try {
     return decode(file, { checkCrc: true });
   } catch (cause) {

@@ -5,10 +5,11 @@
  * a counter named `num_batches_tracked`, which PyTorch keeps as int64: I64.
  */
 
-import { checkTensor, fail, options as readOptions } from '../checks.js';
+import { checkTensor, options as readOptions } from '../checks.js';
 import { tensor } from '../create.js';
 import { show } from '../errors.js';
 import { readData } from '../host.js';
+import { checkEntries } from '../nn/arguments.js';
 import type { Tensor } from '../tensor.js';
 import { type LoadOptions, readBytes, readPlacement, writeBytes } from './files.js';
 import { decodeRaw, encodeRaw, type RawType, rawType } from './raw.js';
@@ -31,12 +32,9 @@ export function serialize(
   options: SaveOptions = {},
 ): Uint8Array {
   const { metadata } = readOptions('safetensors', options, ['metadata']);
-  if (typeof tensors !== 'object' || tensors === null || Array.isArray(tensors)) {
-    fail('ERR_ARGUMENT', 'safetensors', 'tensors', 'an object or a Map of tensors', tensors);
-  }
-  const entries: [string, Tensor][] = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
+  const entries = checkEntries('safetensors', 'tensors', tensors);
   const raw = new Map(entries.map(([name, value]) => [name, toRaw(name, value)]));
-  return serializeSafetensors(raw, metadata as SaveOptions['metadata']);
+  return serializeSafetensors(raw, readStrings(metadata));
 }
 
 /**
@@ -78,8 +76,8 @@ export async function load(source: string | Uint8Array, options: LoadOptions = {
   return deserialize(typeof source === 'string' ? await readBytes('safetensors', source) : source, options);
 }
 
-function toRaw(name: string, value: Tensor): RawTensor {
-  checkTensor('safetensors', show(name), value);
+function toRaw(name: string, given: unknown): RawTensor {
+  const value = checkTensor('safetensors', show(name), given);
   const dtype = storedType(name, value);
   return { dtype, shape: [...value.shape], bytes: encodeRaw(dtype, readData(value)) };
 }
@@ -87,4 +85,10 @@ function toRaw(name: string, value: Tensor): RawTensor {
 function storedType(name: string, value: Tensor): RawType {
   const counter = name === 'num_batches_tracked' || name.endsWith('.num_batches_tracked');
   return counter && value.dtype === 'int32' ? 'I64' : rawType(value.dtype);
+}
+
+/** A copy of the caller's metadata; what they must be is checked where they are written. */
+function readStrings(value: unknown): Record<string, string> {
+  if (value === undefined) return {};
+  return Object.fromEntries(checkEntries('safetensors', 'metadata', value)) as Record<string, string>;
 }

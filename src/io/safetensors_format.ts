@@ -5,6 +5,7 @@
  * shapes, and that the tensors cover the data without gap or overlap.
  */
 
+import { types } from 'node:util';
 import { FracstrideError, show } from '../errors.js';
 import { RAW_TYPES, type RawType, rawBytes } from './raw.js';
 
@@ -30,7 +31,7 @@ const METADATA = '__metadata__';
  * @throws FracstrideError ERR_ARGUMENT when anything is not as the format says
  */
 export function parseSafetensors(file: Uint8Array): Container {
-  if (!(file instanceof Uint8Array)) throw bad('file', 'a Uint8Array', show(file));
+  if (!types.isUint8Array(file)) throw bad('file', 'a Uint8Array', show(file));
   const headerBytes = headerLength(file);
   const header = parseHeader(file.subarray(8, 8 + headerBytes));
   const data = file.subarray(8 + headerBytes);

@@ -1,6 +1,8 @@
 /** Checks of constructor arguments that the tensor API has no need of. */
 
-import { checkArray, fail, isArray } from '../checks.js';
+import { types } from 'node:util';
+import { checkArray, fail, isArray, read } from '../checks.js';
+import { Tensor } from '../tensor.js';
 
 /** A spatial argument: one integer for both axes, or `[height, width]`. */
 export type Size2 = number | readonly [height: number, width: number];
@@ -35,4 +37,35 @@ export function checkSize2(where: string, what: string, value: unknown): [height
     return [(list[0] as number) + 0, (list[list.length - 1] as number) + 0];
   }
   return fail('ERR_ARGUMENT', where, what, 'a single integer value or a list of 2 integers [height, width]', value);
+}
+
+/** Most entries that are taken from a caller's iterator, which may have no end. */
+const MAX_ENTRIES = 2 ** 20;
+
+/** The entries of anything iterable but a tensor. */
+export function checkIterable(where: string, what: string, value: unknown): unknown[] {
+  if (typeof value !== 'object' || value === null || Tensor.isTensor(value)) {
+    fail('ERR_ARGUMENT', where, what, 'an iterable', value);
+  }
+  if (isArray(value)) return checkArray(where, what, value);
+  return read(where, what, () => {
+    if (!(Symbol.iterator in value)) fail('ERR_ARGUMENT', where, what, 'an iterable', value);
+    const entries: unknown[] = [];
+    for (const entry of value as Iterable<unknown>) {
+      if (entries.push(entry) > MAX_ENTRIES)
+        fail('ERR_ARGUMENT', where, what, `of at most ${MAX_ENTRIES} entries`, value);
+    }
+    return entries;
+  });
+}
+
+/** The entries of a Map, or the properties of an object. */
+export function checkEntries(where: string, what: string, value: unknown): [string, unknown][] {
+  if (typeof value !== 'object' || value === null || isArray(value) || Tensor.isTensor(value)) {
+    fail('ERR_ARGUMENT', where, what, 'an object or a Map of tensors', value);
+  }
+  return read(where, what, () => {
+    const entries: [unknown, unknown][] = types.isMap(value) ? [...value] : Object.entries(value);
+    return entries.map(([name, entry]) => [String(name), entry]);
+  });
 }

@@ -1,9 +1,10 @@
 /** Modules made of modules, numbered or named: Sequential and ModuleList. State names are '0.weight', '1.bias', … */
 
-import { checkTensor, fail, read } from '../checks.js';
+import { checkArray, checkTensor, fail, isArray } from '../checks.js';
 import type { FusedOptions } from '../ops/conv_checks.js';
 import { alias, type Tensor, tidy } from '../tensor.js';
 import { LeakyReLU, ReLU, Sigmoid, Tanh } from './activation.js';
+import { checkEntries, checkIterable, checkRule, INTEGER } from './arguments.js';
 import type { ConvBase } from './conv_base.js';
 import { ConvTranspose2d } from './conv_transpose2d.js';
 import { Conv2d } from './conv2d.js';
@@ -17,7 +18,7 @@ abstract class Container extends Module implements Iterable<Module> {
 
   /** The child at an index; negative counts from the end. */
   at(index: number): Module | undefined {
-    return this.namedChildren().at(index)?.[1];
+    return this.namedChildren().at(checkRule(this.constructor.name, 'index', index, INTEGER))?.[1];
   }
 
   *[Symbol.iterator](): Iterator<Module> {
@@ -31,7 +32,7 @@ abstract class Container extends Module implements Iterable<Module> {
 
   protected addChild(name: string, module: unknown): this {
     const where = this.constructor.name;
-    if (!isModule(module)) fail('ERR_ARGUMENT', where, `child ${name}`, 'a module', module);
+    if (!Module.isModule(module)) fail('ERR_ARGUMENT', where, `child ${name}`, 'a module', module);
     if (name in this || name.includes('.')) fail('ERR_ARGUMENT', where, 'a name', 'new and without dots', name);
     Object.defineProperty(this, name, { value: module, writable: true, enumerable: true, configurable: true });
     return this;
@@ -49,14 +50,15 @@ export class Sequential extends Container {
   ) {
     super();
     const first: unknown = layers[0];
-    const entries = read('Sequential', 'layers', () => {
-      const list = Array.isArray(first);
-      const listed: readonly unknown[] = list && layers.length === 1 ? first : layers;
-      const named = layers.length === 1 && !isModule(first) && !list;
-      const plain = typeof first === 'object' && first !== null;
-      return named && plain ? Object.entries(first) : listed.map((layer, i) => [String(i), layer] as const);
+    const named = typeof first === 'object' && first !== null && !Module.isModule(first) && !isArray(first);
+    if (layers.length === 1 && named) {
+      for (const [name, layer] of checkEntries('Sequential', 'layers', first)) this.addChild(name, layer);
+      return;
+    }
+    const listed = layers.length === 1 && isArray(first) ? checkArray('Sequential', 'layers', first) : layers;
+    listed.forEach((layer, i) => {
+      this.addChild(String(i), layer);
     });
-    for (const [name, layer] of entries) this.addChild(name, layer);
   }
 
   /** @throws FracstrideError what its layers throw */
@@ -82,23 +84,12 @@ export class Sequential extends Container {
 export class ModuleList extends Container {
   constructor(modules: Iterable<Module> = []) {
     super();
-    read('ModuleList', 'modules', () => {
-      for (const module of modules) this.append(module);
-    });
+    for (const module of checkIterable('ModuleList', 'modules', modules)) this.append(module as Module);
   }
 
   /** @throws FracstrideError ERR_ARGUMENT always: a list has no order of computation */
   forward(): never {
     return fail('ERR_ARGUMENT', 'ModuleList', 'forward', 'called on the modules in the list', 'a call on the list');
-  }
-}
-
-/** Proxies of a caller may throw when their prototype is asked for. */
-function isModule(value: unknown): value is Module {
-  try {
-    return value instanceof Module;
-  } catch {
-    return false;
   }
 }
 

@@ -1,6 +1,15 @@
 /** Operations on tensors as functions, as torch.nn.functional has them: arguments after the tensors go into one object. */
 
-import { checkBoolean, checkSameDevice, checkSameDtype, checkTensor, checkWord, fail, options } from '../checks.js';
+import {
+  checkArray,
+  checkBoolean,
+  checkSameDevice,
+  checkSameDtype,
+  checkTensor,
+  checkWord,
+  fail,
+  options,
+} from '../checks.js';
 import { full } from '../create.js';
 import { normalise } from '../ops/batch_norm.js';
 import { convTranspose2d } from '../ops/conv_transpose2d.js';
@@ -130,10 +139,11 @@ export interface PadOptions {
 export function pad(input: Tensor, amounts: readonly number[], settings?: PadOptions): Tensor {
   const { mode = 'constant' } = options('pad', settings, ['mode']);
   checkTensor('pad', 'input', input);
-  if (!Array.isArray(amounts) || (amounts.length !== 2 && amounts.length !== 4)) {
-    fail('ERR_ARGUMENT', 'pad', 'amounts', '[left, right] or [left, right, top, bottom]', amounts);
+  const given = checkArray('pad', 'amounts', amounts);
+  if (given.length !== 2 && given.length !== 4) {
+    fail('ERR_ARGUMENT', 'pad', 'amounts', '[left, right] or [left, right, top, bottom]', given);
   }
-  const [left, right, top, bottom] = [0, 1, 2, 3].map((i) => checkRule('pad', 'amounts', amounts[i] ?? 0, COUNT));
+  const [left, right, top, bottom] = [0, 1, 2, 3].map((i) => checkRule('pad', 'amounts', given[i] ?? 0, COUNT));
   if (input.ndim < 2) fail('ERR_SHAPE', 'pad', 'input', 'of at least 2 dimensions', input.shape);
   const sides = { left: left!, right: right!, top: top!, bottom: bottom! };
   return padSides(input, sides, checkWord('pad', 'mode', mode, PAD_MODES));

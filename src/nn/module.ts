@@ -27,6 +27,11 @@ export abstract class Module {
   /** Name in the state dict → property, for buffers. */
   readonly #buffers = new Map<string, string>();
 
+  /** Whether a value is a module of this package, whatever its prototype says. */
+  static isModule(value: unknown): value is Module {
+    return typeof value === 'object' && value !== null && #buffers in value;
+  }
+
   /** What the module computes. Sub-classes say of what, and what it throws. */
   abstract forward(...inputs: never[]): unknown;
 
@@ -62,7 +67,7 @@ export abstract class Module {
 
   /** The same with the properties' names. */
   namedChildren(): [name: string, child: Module][] {
-    return Object.entries(this).filter((entry): entry is [string, Module] => entry[1] instanceof Module);
+    return Object.entries(this).filter((entry): entry is [string, Module] => Module.isModule(entry[1]));
   }
 
   /** This module and all below it, each once. */

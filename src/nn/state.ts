@@ -1,9 +1,10 @@
 /** Loading values into the tensors of a module: all of a state dict is checked before any of it is copied. */
 
-import { checkBoolean, fail, isArray, read, options as readOptions } from '../checks.js';
+import { checkBoolean, checkTensor, options as readOptions } from '../checks.js';
 import { isFloat } from '../dtype.js';
 import { type ErrorCode, FracstrideError, show } from '../errors.js';
-import { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor.js';
+import { checkEntries } from './arguments.js';
 import { copyInto } from './in_place.js';
 
 export type StateDict = Record<string, Tensor>;
@@ -57,15 +58,8 @@ export function loadInto(
 
 /** The tensors of a state dict by name. @throws FracstrideError ERR_ARGUMENT when it is none */
 export function entriesOf(state: unknown): Map<string, Tensor> {
-  if (typeof state !== 'object' || state === null || isArray(state) || Tensor.isTensor(state)) {
-    fail('ERR_ARGUMENT', 'loadStateDict', 'state dict', 'an object or a Map of tensors', state);
-  }
-  const entries: [string, unknown][] = read('loadStateDict', 'state dict', () =>
-    state instanceof Map ? [...state] : Object.entries(state),
-  );
-  const wrong = entries.find(([, value]) => !Tensor.isTensor(value));
-  if (wrong !== undefined) fail('ERR_ARGUMENT', 'loadStateDict', show(wrong[0]), 'a tensor', wrong[1]);
-  return new Map(entries as [string, Tensor][]);
+  const entries = checkEntries('loadStateDict', 'state dict', state);
+  return new Map(entries.map(([name, value]) => [name, checkTensor('loadStateDict', show(name), value)]));
 }
 
 function mismatch(code: ErrorCode, module: string, parts: readonly (string | null)[]): FracstrideError {

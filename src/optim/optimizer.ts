@@ -4,6 +4,7 @@
  */
 
 import { checkBoolean, fail, read, options as readOptions } from '../checks.js';
+import { checkIterable } from '../nn/arguments.js';
 import { fillInPlace } from '../nn/in_place.js';
 import type { Parameter } from '../nn/parameter.js';
 import { Tensor } from '../tensor.js';
@@ -14,7 +15,6 @@ import {
   copyState,
   disposeState,
   type GroupDict,
-  listOf,
   type OptimizerStateDict,
   type ParameterState,
 } from './state.js';
@@ -38,7 +38,7 @@ export abstract class Optimizer<H extends object> {
     const keys = Object.keys(table) as (keyof H & string)[];
     const defaults = Object.fromEntries(keys.map((key) => [key, table[key].default])) as H;
     this.#defaults = this.#read(readOptions(name, options, keys), defaults);
-    const entries = listOf(name, params);
+    const entries = checkIterable(name, 'params', params);
     if (entries.length === 0) fail('ERR_ARGUMENT', name, 'params', 'at least one parameter', []);
     const groups = !entries.some((entry) => Tensor.isTensor(entry));
     for (const group of groups ? entries : [{ params: entries }]) this.addParamGroup(group as ParamGroup<Partial<H>>);
@@ -53,7 +53,7 @@ export abstract class Optimizer<H extends object> {
     const keys = Object.keys(this.#table) as (keyof H & string)[];
     const { params, ...given } = readOptions(this.#name, group, ['params', ...keys]);
     const values = this.#read(given as Record<string, unknown>, this.#defaults);
-    const list = listOf(this.#name, params).map((value) => checkParameter(this.#name, value));
+    const list = checkIterable(this.#name, 'params', params).map((value) => checkParameter(this.#name, value));
     if (list.length === 0) fail('ERR_ARGUMENT', this.#name, 'params', 'at least one parameter', list);
     const taken = new Set(this.paramGroups.flatMap((other) => other.params));
     for (const value of list) {

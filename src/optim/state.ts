@@ -1,7 +1,8 @@
 /** The parts of an optimiser's state dict, checked and copied: it may come from anywhere. */
 
-import { checkArray, checkTensor, fail, isArray, read } from '../checks.js';
+import { checkTensor, fail } from '../checks.js';
 import { readData } from '../host.js';
+import { checkEntries } from '../nn/arguments.js';
 import { copyInto } from '../nn/in_place.js';
 import type { Parameter } from '../nn/parameter.js';
 import { isPacked } from '../shape.js';
@@ -30,10 +31,10 @@ export function disposeState(entry: ParameterState): void {
 
 /** @throws FracstrideError ERR_SHAPE when a tensor of the entry has not the parameter's shape */
 export function copyState(where: string, entry: unknown, value: Parameter): ParameterState {
-  if (typeof entry !== 'object' || entry === null) fail('ERR_ARGUMENT', where, 'state', 'an object a parameter', entry);
+  const items = checkEntries(where, 'state of a parameter', entry);
   const copies: ParameterState = {};
   try {
-    for (const [name, item] of Object.entries(entry)) copies[name] = copyItem(where, name, item, value);
+    for (const [name, item] of items) copies[name] = copyItem(where, name, item, value);
   } catch (error) {
     disposeState(copies);
     throw error;
@@ -51,15 +52,6 @@ function copyItem(where: string, name: string, item: unknown, value: Parameter):
   const copy = stateLike(value);
   copyInto(copy, from);
   return copy;
-}
-
-/** Entries of anything iterable. */
-export function listOf(where: string, value: unknown): unknown[] {
-  return read(where, 'params', () => {
-    const iterable = typeof value === 'object' && value !== null && Symbol.iterator in value;
-    if (!iterable || Tensor.isTensor(value)) fail('ERR_ARGUMENT', where, 'params', 'an iterable of parameters', value);
-    return isArray(value) ? checkArray(where, 'params', value) : [...(value as Iterable<unknown>)];
-  });
 }
 
 /** @throws FracstrideError ERR_ARGUMENT unless it is a leaf whose elements fill its memory */

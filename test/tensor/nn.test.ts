@@ -309,6 +309,21 @@ describe('nn.Sequential', () => {
     expect(memory().cpu!.live).to.equal(before);
   });
 
+  it('refuses lists without end, and objects that throw when they are looked at', () => {
+    const endless = {
+      *[Symbol.iterator](): Iterator<nn.Module> {
+        for (;;) yield new nn.ReLU();
+      },
+    };
+    expect(refusal(() => new nn.ModuleList(endless))[1]).to.match(/modules must be of at most 1048576 entries/);
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    for (const hostile of [proxy, [proxy], { a: proxy }, new Map([['weight', proxy]])]) {
+      expect(refusal(() => new nn.Sequential(hostile as never))[0]).to.equal('ERR_ARGUMENT');
+      expect(refusal(() => new nn.Sequential().loadStateDict(hostile as never))[0]).to.equal('ERR_ARGUMENT');
+    }
+  });
+
   it('says which layer gives no tensor', () => {
     class Nothing extends nn.Module {
       forward(): null {
