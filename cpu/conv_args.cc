@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <stdexcept>
+#include <string>
 
 namespace fracstride {
 namespace {
@@ -18,12 +19,16 @@ ConvShape read_shape(void** params, int at) {
   for (int i = 0; i < 16; i++) v[i] = value_of<int32_t>(params, at + i);
   for (int i = 0; i < 16; i++) {
     const bool positive = i == 7 || i == 8 || i == 9 || i == 10 || i == 13 || i == 14 || i == 15;
-    if (v[i] < (positive ? 1 : 0)) throw std::invalid_argument("convolution: every size must be in its range");
+    if (v[i] < (positive ? 1 : 0)) {
+      throw std::invalid_argument("size " + std::to_string(i) + " of a convolution must be at least " +
+                                  (positive ? "1" : "0") + ", got " + std::to_string(v[i]));
+    }
   }
   const ConvShape s = {v[0], v[1], v[2],  v[3],  v[4],  v[5],  v[6],  v[7],
                        v[8], v[9], v[10], v[11], v[12], v[13], v[14], v[15]};
   if (s.cs % s.groups != 0 || s.cl % s.groups != 0) {
-    throw std::invalid_argument("convolution: channels must be divisible by groups");
+    throw std::invalid_argument("channels of a convolution must be divisible by " + std::to_string(s.groups) +
+                                " groups, got " + std::to_string(s.cs) + " and " + std::to_string(s.cl));
   }
   return s;
 }
