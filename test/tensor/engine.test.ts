@@ -1,0 +1,282 @@
+/**
+ * The CPU convolution engine, kernel by kernel: every name of every instruction set that this machine runs, launched
+ * directly and compared with the oracle. Operands are small integers unless said otherwise, so that every sum is exact in
+ * the accumulator and a result has one right value in its element type.
+ */
+
+import { expect } from 'chai';
+import { argumentTable, OPERANDS } from '../../codegen/passes.js';
+import { ACTIVATIONS, type Contraction, type Geometry, LAYOUTS, type Layout } from '../../codegen/problem.js';
+import { native } from '../../src/native.js';
+import { guarded } from '../support/guards.js';
+import { type FLOAT_TYPES, isas, Memory, noise, rounded } from '../support/kernels.js';
+import { bgrad, contract, expand, wgrad } from '../support/oracle.js';
+
+type FloatType = (typeof FLOAT_TYPES)[number];
+
+interface Tensors {
+  readonly small: Float64Array;
+  readonly large: Float64Array;
+  readonly weight: Float64Array;
+  readonly bias: Float64Array | null;
+}
+
+interface Run {
+  readonly kernel: string;
+  readonly geometry: Geometry;
+  readonly tensors: Tensors;
+  readonly activation?: (typeof ACTIVATIONS)[number];
+}
+
+const SLOPE = 0.25;
+const FORMS = { ct2d_fwd: 'expand', ct2d_dgrad: 'contract', ct2d_wgrad: 'wgrad', ct2d_bgrad: 'bgrad' } as const;
+
+const plain = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 } as const;
+const GEOMETRIES: Readonly<Record<string, Geometry>> = {
+  'k4 s2 p1': { ...plain, ...size(2, 5, [7, 6], 3, [14, 12], [4, 4]), stride: [2, 2], padding: [1, 1] },
+  'wide: several blocks and tiles': { ...plain, ...size(2, 150, [5, 5], 70, [5, 5], [3, 3]), padding: [1, 1] },
+  'k3 s2 p1 d2: phases without taps': {
+    ...plain,
+    ...size(1, 4, [5, 4], 5, [11, 9], [3, 3]),
+    stride: [2, 2],
+    padding: [1, 1],
+    dilation: [2, 2],
+  },
+  'stride over kernel, sizes to spare': { ...plain, ...size(2, 3, [4, 4], 4, [18, 15], [2, 1]), stride: [5, 4] },
+  'groups, pairs, cropped': {
+    ...plain,
+    ...size(3, 6, [6, 5], 9, [8, 12], [3, 5]),
+    stride: [2, 3],
+    padding: [4, 2],
+    dilation: [1, 2],
+    groups: 3,
+  },
+  depthwise: { ...plain, ...size(1, 12, [9, 9], 12, [18, 18], [4, 4]), stride: [2, 2], padding: [1, 1], groups: 12 },
+  'one input position': { ...plain, ...size(20, 37, [1, 1], 33, [4, 4], [4, 4]) },
+  'more taps than a block is deep': { ...plain, ...size(1, 2, [20, 20], 2, [20, 20], [19, 19]), padding: [9, 9] },
+  'one channel': { ...plain, ...size(2, 40, [6, 33], 1, [18, 99], [9, 9]), stride: [3, 3], padding: [4, 4] },
+};
+
+const ACTIVATE: Readonly<Record<(typeof ACTIVATIONS)[number], (x: number) => number>> = {
+  none: (x) => x,
+  relu: (x) => (x < 0 ? 0 : x),
+  leaky_relu: (x) => (x > 0 ? x : x * SLOPE),
+  tanh: Math.tanh,
+  sigmoid: (x) => 1 / (1 + Math.exp(-x)),
+};
+
+describe('CPU convolution engine', function () {
+  this.timeout(120_000);
+  afterEach(() => native().setThreads(2));
+  const cases = Object.entries(GEOMETRIES).map(([name, geometry]) => ({
+    name,
+    geometry,
+    tensors: integers(geometry, 7),
+  }));
+
+  for (const kernel of kernels()) {
+    it(`${kernel}: exact, inside its buffers, the same bits for any number of threads`, () => {
+      for (const { name, geometry, tensors } of cases) {
+        const run = { kernel, geometry, tensors };
+        const want = wanted(run);
+        const results = [1, 2, 3, 5].map((threads) => {
+          native().setThreads(threads);
+          return guarded(() => launch(run));
+        });
+        expect(Array.from(results[0]!), name).to.deep.equal(Array.from(want));
+        for (const other of results.slice(1)) expect(sameBits(other, results[0]!), `${name}: threads`).to.equal(true);
+      }
+    });
+  }
+
+  for (const kernel of kernels().filter((name) => formOf(name) === 'expand' || formOf(name) === 'contract')) {
+    it(`${kernel}: bias and every activation`, () => {
+      const geometry = GEOMETRIES['k4 s2 p1']!;
+      for (const activation of ACTIVATIONS) {
+        const run = { kernel, geometry, tensors: integers(geometry, 11), activation };
+        const exact = activation !== 'tanh' && activation !== 'sigmoid';
+        expectClose(
+          launch(run),
+          wanted(run),
+          exact ? 0 : { f64: 1e-14, f32: 1e-6, f16: 1e-3, bf16: 8e-3 }[typeOf(kernel)],
+        );
+      }
+    });
+  }
+
+  for (const kernel of kernels().filter((name) => formOf(name) !== 'bgrad')) {
+    it(`${kernel}: infinities and NaN reach what the definition says, and nothing else`, () => {
+      for (const geometry of [GEOMETRIES['k4 s2 p1']!, GEOMETRIES['groups, pairs, cropped']!]) {
+        for (const operand of ['small', 'large', 'weight'] as const) {
+          for (const value of [Infinity, -Infinity, Number.NaN]) {
+            const tensors = integers(geometry, 13);
+            tensors[operand][Math.floor(tensors[operand].length / 3)] = value;
+            const run = { kernel, geometry, tensors };
+            expect(Array.from(launch(run)), `${operand} holds ${value}`).to.deep.equal(Array.from(wanted(run)));
+          }
+        }
+      }
+    });
+  }
+
+  for (const kernel of kernels().filter((name) => typeOf(name) === 'f32' || typeOf(name) === 'f64')) {
+    it(`${kernel}: rounding stays far below the tolerance`, () => {
+      const geometry = GEOMETRIES['wide: several blocks and tiles']!;
+      const integral = integers(geometry, 17);
+      const real = (old: Float64Array, seed: number) => rounded(typeOf(kernel), noise(old.length, seed));
+      const tensors = {
+        small: real(integral.small, 1),
+        large: real(integral.large, 2),
+        weight: real(integral.weight, 3),
+        bias: null,
+      };
+      const run = { kernel, geometry, tensors };
+      const want = wanted(run, 'unrounded');
+      const most = want.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+      expectClose(launch(run), want, most * (typeOf(kernel) === 'f32' ? 2e-6 : 1e-14));
+    });
+  }
+
+  it('no images, no positions: nothing is written, a weight gradient is zero', () => {
+    for (const kernel of kernels()) {
+      const geometry = { ...GEOMETRIES['k4 s2 p1']!, n: 0 };
+      const run = { kernel, geometry, tensors: integers(geometry, 5) };
+      expect(Array.from(guarded(() => launch(run))), kernel).to.deep.equal(Array.from(wanted(run)));
+    }
+  });
+});
+
+function size(
+  n: number,
+  cs: number,
+  [hs, ws]: readonly [number, number],
+  cl: number,
+  [hl, wl]: readonly [number, number],
+  [r, s]: readonly [number, number],
+) {
+  return { n, cs, hs, ws, cl, hl, wl, r, s };
+}
+
+/** Every engine kernel of the instruction sets that this machine runs. */
+function kernels(): string[] {
+  const levels = new Set<string>(isas());
+  return native()
+    .kernelNames(0)
+    .filter((name) => name.startsWith('ct2d_') && levels.has(name.split('__').at(-1)!));
+}
+
+function formOf(kernel: string): Contraction {
+  return FORMS[kernel.match(/^ct2d_[a-z]+/)![0] as keyof typeof FORMS];
+}
+function typeOf(kernel: string): FloatType {
+  return kernel.split('_')[2] as FloatType;
+}
+function layoutOf(kernel: string): Layout {
+  return LAYOUTS.find((layout) => kernel.includes(`_${layout}__`))!;
+}
+
+function integers(g: Geometry, seed: number): Tensors {
+  const draw = (count: number, salt: number) => noise(count, seed + salt, -3, 4).map(Math.floor);
+  return {
+    small: draw(g.n * g.cs * g.hs * g.ws, 0),
+    large: draw(g.n * g.cl * g.hl * g.wl, 1),
+    weight: draw((g.cs * g.cl * g.r * g.s) / g.groups, 2),
+    bias: draw(Math.max(g.cs, g.cl), 3),
+  };
+}
+
+function launch({ kernel, geometry: g, tensors, activation = 'none' }: Run): Float64Array {
+  const [form, type, layout] = [formOf(kernel), typeOf(kernel), layoutOf(kernel)];
+  const [small, large] = [
+    placed(tensors.small, g.cs, g.hs * g.ws, layout),
+    placed(tensors.large, g.cl, g.hl * g.wl, layout),
+  ];
+  const bias = tensors.bias?.slice(0, form === 'expand' ? g.cl : g.cs) ?? null;
+  const values: Record<string, Float64Array | null> = { small, large, weight: tensors.weight, bias, grad: large };
+  if (form === 'bgrad') values.bias = new Float64Array(g.cl);
+  const operands = OPERANDS[form];
+  const memories = operands.map(({ name, role }) => {
+    const data = values[name];
+    if (data == null) return null;
+    return role === 'out' ? new Memory(type, data.length) : Memory.of(type, data);
+  });
+  start(kernel, memories, scalarsOf(g, activation));
+  const out = memories.at(-1)!.read();
+  for (const memory of memories) memory?.free();
+  const [channels, area] = form === 'expand' ? [g.cl, g.hl * g.wl] : [g.cs, g.hs * g.ws];
+  return form === 'wgrad' || form === 'bgrad' ? out : unplaced(out, channels, area, layout);
+}
+
+function start(kernel: string, memories: readonly (Memory | null)[], scalars: Readonly<Record<string, number>>): void {
+  const addon = native();
+  const args = argumentTable(formOf(kernel), 'general');
+  const handle = addon.load(0, kernel, args.map((arg) => arg.kind).join(''), null);
+  memories.forEach((memory, i) => {
+    addon.args.set([memory?.handle ?? 0, 0, memory?.bytes ?? 0], 3 * i);
+  });
+  args.slice(memories.length).forEach((arg, i) => {
+    addon.args[3 * memories.length + i] = scalars[arg.name]!;
+  });
+  addon.launch(0, handle, 1, 1, 1, 1, 1, 1, 0);
+}
+
+function scalarsOf(g: Geometry, activation: (typeof ACTIVATIONS)[number]): Record<string, number> {
+  const [[sh, sw], [ph, pw], [dh, dw]] = [g.stride, g.padding, g.dilation];
+  const { n, cs, hs, ws, cl, hl, wl, r, s, groups } = g;
+  const epilogue = { activation: ACTIVATIONS.indexOf(activation), slope: SLOPE };
+  return { n, cs, hs, ws, cl, hl, wl, r, s, sh, sw, ph, pw, dh, dw, groups, ...epilogue, c: cl, hw: hl * wl };
+}
+
+/** What the definition gives, rounded to the kernel's element type unless said otherwise. */
+function wanted({ kernel, geometry: g, tensors, activation = 'none' }: Run, how = 'rounded'): Float64Array {
+  const form = formOf(kernel);
+  const sums = sumsOf(form, g, tensors);
+  const result = form === 'expand' || form === 'contract' ? sums.map((x) => ACTIVATE[activation](x)) : sums;
+  return how === 'rounded' ? rounded(typeOf(kernel), result) : result;
+}
+
+const known = new WeakMap<Tensors, Partial<Record<Contraction, Float64Array>>>();
+
+/** The oracle's answer, kept with the tensors: many kernels are compared with it. */
+function sumsOf(form: Contraction, g: Geometry, tensors: Tensors): Float64Array {
+  const { small, large, weight } = tensors;
+  const bias = tensors.bias ?? undefined;
+  const answers = known.get(tensors) ?? {};
+  known.set(tensors, answers);
+  answers[form] ??= {
+    expand: () => expand(g, small, weight, bias),
+    contract: () => contract(g, large, weight, bias),
+    wgrad: () => wgrad(g, small, large),
+    bgrad: () => bgrad(g.n, g.cl, g.hl * g.wl, large),
+  }[form]();
+  return answers[form];
+}
+
+/** [n, c, area] in the layout of a kernel, and back. */
+function placed(x: Float64Array, c: number, area: number, layout: Layout): Float64Array {
+  return layout === 'nchw' ? x : transposed(x, c, area);
+}
+
+function unplaced(x: Float64Array, c: number, area: number, layout: Layout): Float64Array {
+  return layout === 'nchw' ? x : transposed(x, area, c);
+}
+
+/** [n, rows, columns] → [n, columns, rows]. */
+function transposed(x: Float64Array, rows: number, columns: number): Float64Array {
+  const image = rows * columns;
+  return x.map((_, i) => {
+    const inside = i % image;
+    return x[i - inside + (inside % rows) * columns + Math.floor(inside / rows)]!;
+  });
+}
+
+function sameBits(a: Float64Array, b: Float64Array): boolean {
+  return Buffer.from(a.buffer).equals(Buffer.from(b.buffer));
+}
+
+function expectClose(got: Float64Array, want: Float64Array, tolerance: number): void {
+  expect(got.length).to.equal(want.length);
+  got.forEach((value, i) => {
+    if (!(Math.abs(value - want[i]!) <= tolerance)) expect.fail(`element ${i}: ${value}, expected ${want[i]}`);
+  });
+}
