@@ -7,6 +7,7 @@ import { encodeSheet, pairSheet, toPixels } from './grid.js';
 import { kernelsOf } from './kernels.js';
 import { Autoencoder, CODE } from './models.js';
 import type { Options } from './options.js';
+import type { Output } from './progress.js';
 import { type Figure, renderReport } from './report.js';
 import { commandOf, factsOf, type Run, settingsOf, startRun, stepsOf, writeFiles } from './results.js';
 import { type Evaluation, evaluate, type History, trainAutoencoder } from './train.js';
@@ -15,7 +16,7 @@ const COLUMNS = 12;
 /** Held-out pictures on the sheet: enough to see every kind, few enough to look at each. */
 const SHOWN = 4 * COLUMNS;
 
-export async function runAutoencoder(options: Options): Promise<void> {
+export async function runAutoencoder(options: Options, output: Output = process.stdout): Promise<void> {
   const split = splitPictures(await loadPictures(options.images || undefined));
   const { training, heldOut } = split;
   console.log(`${training.length} pictures to train on, ${heldOut.length} held out`);
@@ -23,7 +24,7 @@ export async function runAutoencoder(options: Options): Promise<void> {
 
   const steps = stepsOf(options, training.length);
   const finish = startRun(options, steps);
-  const { model, history } = trainAutoencoder(split, { ...options, steps });
+  const { model, history } = trainAutoencoder(split, { ...options, output, steps });
   const run = finish(model);
   const result = evaluate(model, heldOut, options.device);
   const figure = drawFigure(heldOut, result);

@@ -38,11 +38,7 @@ export function trainGan(pictures: readonly Picture[], options: TrainingOptions 
   using artistOptimizer = new optim.Adam(artist.parameters(), ADAM);
   using criticOptimizer = new optim.Adam(critic.parameters(), ADAM);
   const source = batches(pictures, options.batch, new Random(options.seed));
-  const progress = new Progress({
-    total: options.steps,
-    batch: options.batch,
-    ...(options.output && { output: options.output }),
-  });
+  const progress = new Progress({ total: options.steps, ...options });
   const history: GanHistory = { generator: [], discriminator: [] };
   const snapshots: Snapshot[] = [];
   using noise = randn([options.samples, NOISE, 1, 1], { device: options.device });

@@ -8,18 +8,19 @@ import { encodeSheet, tileSheet, toPixels } from './grid.js';
 import { kernelsOf } from './kernels.js';
 import { NOISE } from './models.js';
 import type { Options } from './options.js';
+import type { Output } from './progress.js';
 import { type Figure, renderReport } from './report.js';
 import { commandOf, factsOf, type Run, settingsOf, startRun, stepsOf, writeFiles } from './results.js';
 
 const COLUMNS = 12;
 const SAMPLES = 4 * COLUMNS;
 
-export async function runGan(options: Options): Promise<void> {
+export async function runGan(options: Options, output: Output = process.stdout): Promise<void> {
   const pictures = await loadPictures(options.images || undefined);
   console.log(`${pictures.length} pictures to learn from`);
   const steps = stepsOf(options, pictures.length);
   const finish = startRun(options, steps);
-  const gan = trainGan(pictures, { ...options, steps, samples: SAMPLES });
+  const gan = trainGan(pictures, { ...options, output, steps, samples: SAMPLES });
   const run = finish(gan.generator, gan.discriminator);
   const figures = [drawLast(gan.snapshots.at(-1)!), drawCourse(gan.snapshots)];
   await writeFiles(options.out, {

@@ -1,6 +1,6 @@
 /** Shows how far a training is: one line that redraws itself on a terminal, a plain line every few seconds elsewhere. */
 
-const BAR = 24;
+const LONGEST_BAR = 24;
 const LINE_EVERY_MS = 5000;
 const REDRAW_EVERY_MS = 100;
 
@@ -14,7 +14,7 @@ export interface ProgressOptions {
   readonly total: number;
   /** Pictures a step, for the rate. */
   readonly batch: number;
-  readonly output?: Output;
+  readonly output: Output;
   /** Milliseconds; a test hands in its own clock. */
   readonly now?: () => number;
 }
@@ -29,7 +29,7 @@ export class Progress {
   /** Time at the end of the first step: it pays for set-up, so the rate leaves it out. */
   #first = 0;
 
-  constructor({ total, batch, output = process.stdout, now = () => performance.now() }: ProgressOptions) {
+  constructor({ total, batch, output, now = () => performance.now() }: ProgressOptions) {
     this.#total = total;
     this.#batch = batch;
     this.#output = output;
@@ -44,18 +44,23 @@ export class Progress {
     const last = step === this.#total;
     if (!last && time - this.#shown < (this.#output.isTTY ? REDRAW_EVERY_MS : LINE_EVERY_MS)) return;
     this.#shown = time;
-    const text = this.#line(step, numbers, time);
+    const text = this.#text(step, numbers, time);
     if (!this.#output.isTTY) this.#output.write(`${text}\n`);
-    else this.#output.write(`\r\u001b[K${text.slice(0, (this.#output.columns ?? 80) - 1)}${last ? '\n' : ''}`);
+    else this.#output.write(`\r\u001b[K${this.#withBar(text, step / this.#total)}${last ? '\n' : ''}`);
   }
 
-  #line(step: number, numbers: Readonly<Record<string, number>>, time: number): string {
-    const share = step / this.#total;
+  /** The bar takes what the text leaves of the line. */
+  #withBar(text: string, share: number): string {
+    const room = (this.#output.columns ?? 80) - 1;
+    const length = Math.max(0, Math.min(LONGEST_BAR, room - text.length - 1));
+    const filled = Math.round(share * length);
+    return `${'█'.repeat(filled)}${'░'.repeat(length - filled)} ${text}`.slice(0, room);
+  }
+
+  #text(step: number, numbers: Readonly<Record<string, number>>, time: number): string {
     const perStep = step > 1 ? (time - this.#first) / (step - 1) : time - this.#start;
-    const filled = Math.round(share * BAR);
     return [
-      ...(this.#output.isTTY ? ['█'.repeat(filled) + '░'.repeat(BAR - filled)] : []),
-      `${Math.floor(share * 100)}%`.padStart(4),
+      `${Math.floor((100 * step) / this.#total)}%`.padStart(4),
       `step ${step}/${this.#total}`,
       ...Object.entries(numbers).map(([name, value]) => `${name} ${value.toFixed(4)}`),
       `${Math.round((this.#batch * 1000) / Math.max(perStep, 1e-6))} pictures/s`,

@@ -3,8 +3,7 @@
 import { manualSeed, nn, noGrad, optim, scope } from 'fracstride';
 import { batches, type Picture, type Split, toTensor, VALUES } from './data.js';
 import { Autoencoder } from './models.js';
-import type { Output } from './progress.js';
-import { Progress } from './progress.js';
+import { type Output, Progress } from './progress.js';
 import { Random } from './random.js';
 import { learningRate } from './schedule.js';
 
@@ -13,8 +12,8 @@ export interface TrainingOptions {
   readonly batch: number;
   readonly seed: number;
   readonly device: string;
-  /** Where progress is shown; standard output unless a test wants it. */
-  readonly output?: Output;
+  /** Where progress is shown. */
+  readonly output: Output;
 }
 
 export interface History {
@@ -42,11 +41,7 @@ export function trainAutoencoder(split: Split, options: TrainingOptions): { mode
   const criterion = new nn.MSELoss();
   using optimizer = new optim.Adam(model.parameters(), { lr: PEAK_RATE });
   const source = batches(split.training, options.batch, new Random(options.seed));
-  const progress = new Progress({
-    total: options.steps,
-    batch: options.batch,
-    ...(options.output && { output: options.output }),
-  });
+  const progress = new Progress({ total: options.steps, ...options });
   const history: History = { training: [], heldOut: [] };
 
   for (let step = 1; step <= options.steps; step++) {

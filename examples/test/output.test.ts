@@ -138,10 +138,10 @@ describe('examples: charts and report', () => {
 });
 
 describe('examples: progress', () => {
-  function show(isTTY: boolean): string[] {
+  function show(isTTY: boolean, columns = 200): string[] {
     const written: string[] = [];
     let time = 0;
-    const output = { isTTY, columns: 200, write: (text: string) => written.push(text) };
+    const output = { isTTY, columns, write: (text: string) => written.push(text) };
     const progress = new Progress({ total: 100, batch: 16, output, now: () => time });
     for (let step = 1; step <= 100; step++) {
       time += step === 1 ? 3000 : 200;
@@ -163,7 +163,14 @@ describe('examples: progress', () => {
     expect(frames.length).to.equal(100);
     expect(frames.every((frame) => frame.startsWith('\r\u001b[K'))).to.equal(true);
     expect(frames.join('').split('\n')).to.have.length(2);
-    expect(frames[49]).to.include('████████████░░░░░░░░░░░░   50%');
+    expect(frames[49]).to.include('████████████░░░░░░░░░░░░  50%');
+  });
+
+  it('shortens the bar, not the text, on a narrow terminal', () => {
+    const frame = show(true, 64)[49]!.replace('\r\u001b[K', '');
+    expect(frame)
+      .to.match(/^█+░+ {2}50% {2}step 50\/100 .* left$/)
+      .and.have.length(63);
   });
 });
 

@@ -88,7 +88,7 @@ describe('examples: whole runs', () => {
   }
 
   it('write pictures, curve, report and weights that draw the same pictures again', async () => {
-    await runAutoencoder(quick());
+    await runAutoencoder(quick(), SILENT);
     expect((await readdir(folder)).sort()).to.deep.equal([
       'autoencoder.html',
       'autoencoder.png',
@@ -101,7 +101,7 @@ describe('examples: whole runs', () => {
     const sheet = await readFile(join(folder, 'autoencoder.png'));
     expect(html).to.include(sheet.toString('base64')).and.include('ct2d_fwd_f32_nchw');
 
-    await runAutoencoder(quick('--evaluate', join(folder, 'autoencoder.safetensors')));
+    await runAutoencoder(quick('--evaluate', join(folder, 'autoencoder.safetensors')), SILENT);
     expect(said.at(-1)).to.equal(verdict);
     expect(await readFile(join(folder, 'autoencoder_again.png'))).to.deep.equal(sheet);
     using model = new Autoencoder();
@@ -111,7 +111,7 @@ describe('examples: whole runs', () => {
   });
 
   it('write the DCGAN its pictures, curve, report and both networks', async () => {
-    await runGan(quick('--gan'));
+    await runGan(quick('--gan'), SILENT);
     expect((await readdir(folder)).sort()).to.deep.equal([
       'gan.html',
       'gan.png',
