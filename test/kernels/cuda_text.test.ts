@@ -1,0 +1,103 @@
+/** The rendered CUDA kernels, executed on the host as they stand, against the oracle. */
+
+import { expect } from 'chai';
+import { type Contraction, LAYOUTS } from '../../codegen/problem.js';
+import { kernelName } from '../../codegen/spec.js';
+import { DTYPE_TABLE } from '../../codegen/target.js';
+import { decode, encode } from '../support/kernels.js';
+import { type JobResult, runOnHost } from './host_program.js';
+import { DTYPES, type Filling, GEOMETRIES, type KernelCase, makeCase, problemFor, specsOf } from './kernel_cases.js';
+
+const FORMS: readonly Contraction[] = ['expand', 'contract', 'wgrad', 'bgrad'];
+
+/** Error allowed where the C library computes the activation and the result is rounded again; everything else is exact. */
+const TRANSCENDENTAL = { float32: 4e-7, float64: 1e-15, float16: 1e-3, bfloat16: 8e-3 } as const;
+
+/** Every geometry through each form, layout and variant; element types, tiles and activations take turns. */
+function allCases(): KernelCase[] {
+  return Object.entries(GEOMETRIES).flatMap(([title, geometry], turn) =>
+    FORMS.flatMap((form) =>
+      LAYOUTS.flatMap((layout, other) =>
+        ['gather', 'phase'].flatMap((variant) => {
+          const dtype = DTYPES[(turn + other) % DTYPES.length]!;
+          const problem = problemFor({ form, geometry, dtype, layout, turn });
+          const specs = specsOf(problem, variant);
+          const spec = specs[(turn + other) % specs.length];
+          const filling: Filling = turn % 3 === 2 ? 'special' : 'exact';
+          return spec === undefined ? [] : [makeCase({ title, problem, spec, filling, seed: turn + 1 })];
+        }),
+      ),
+    ),
+  );
+}
+
+function check(each: KernelCase, results: readonly JobResult[]): void {
+  const name = kernelName(each.spec);
+  const { short } = DTYPE_TABLE[each.problem.dtype];
+  const inexact = each.problem.activation === 'tanh' || each.problem.activation === 'sigmoid';
+  for (const [i, result] of results.entries()) {
+    const where = `${name}, threads ${each.jobs[i]!.order}`;
+    expect(result.damaged, `${where}: bytes damaged`).equal(0);
+    expect(result.missed, `${where}: threads missing at a barrier`).equal(0);
+    const got = decode(short, typed(short, result.output));
+    const tolerance = inexact ? TRANSCENDENTAL[each.problem.dtype] : 0;
+    const wrong = got.findIndex((value, at) => !close(value, each.expected[at]!, tolerance));
+    expect(wrong, `${where}: element ${wrong} is ${got[wrong]}, not ${each.expected[wrong]}`).equal(-1);
+    expect(got.length, where).equal(each.expected.length);
+  }
+}
+
+function typed(short: 'f32' | 'f64' | 'f16' | 'bf16', bytes: Uint8Array) {
+  const copy = encode(short, new Float64Array(bytes.length / DTYPE_SIZES[short]));
+  new Uint8Array(copy.buffer).set(bytes);
+  return copy;
+}
+
+const DTYPE_SIZES = { f32: 4, f64: 8, f16: 2, bf16: 2 } as const;
+
+function close(a: number, b: number, tolerance: number): boolean {
+  return a === b || (Number.isNaN(a) && Number.isNaN(b)) || Math.abs(a - b) <= tolerance * Math.max(1, Math.abs(b));
+}
+
+describe('rendered CUDA kernels on the host', function () {
+  this.timeout(300_000);
+  const cases = allCases();
+  const results = new Map<KernelCase, JobResult[]>();
+
+  before(async () => {
+    const done = await runOnHost(
+      cases.flatMap((each) => each.jobs),
+      2,
+    );
+    for (const [i, each] of cases.entries()) results.set(each, done.slice(2 * i, 2 * i + 2));
+  });
+
+  for (const title of Object.keys(GEOMETRIES)) {
+    it(`agree with the oracle: ${title}`, () => {
+      for (const each of cases) if (each.title === title) check(each, results.get(each)!);
+    });
+  }
+
+  it('are of every variant, form, layout, element type and tile', () => {
+    const covered = new Set<string>();
+    for (const { spec } of cases) {
+      const what = `${spec.form} ${spec.layout} ${spec.variant}`;
+      covered.add(`${what} ${spec.dtype}`).add(`${what} ${Object.values(spec.tunables).join('_')}`);
+    }
+    const wanted = FORMS.flatMap((form) =>
+      LAYOUTS.flatMap((layout) =>
+        DTYPES.flatMap((dtype) =>
+          ['gather', 'phase'].flatMap((variant) =>
+            specsOf(problemFor({ form, geometry: GEOMETRIES['k4 s2 p1']!, dtype, layout, turn: 0 }), variant).flatMap(
+              (spec) => [
+                `${form} ${layout} ${variant} ${dtype}`,
+                `${form} ${layout} ${variant} ${Object.values(spec.tunables).join('_')}`,
+              ],
+            ),
+          ),
+        ),
+      ),
+    );
+    expect([...covered]).to.include.members(wanted);
+  });
+});
