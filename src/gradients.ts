@@ -5,18 +5,12 @@ import { checkArray, checkBoolean, checkTensor, fail, options } from './checks.j
 import { section } from './context.js';
 import { FracstrideError, show } from './errors.js';
 import { fillWith } from './fill.js';
+import type { BackwardOptions } from './method_types.js';
 import { add } from './ops/elementwise.js';
 import { clone } from './ops/views.js';
 import { pointwise } from './pointwise.js';
 import { isPacked } from './shape.js';
 import { alias, allocateTensor, keep, Tensor, tidy } from './tensor.js';
-
-export interface BackwardOptions {
-  /** Record the backward pass itself, so that gradients have gradients. Default false. */
-  createGraph?: boolean;
-  /** Keep what the graph saved, for another backward. Default: createGraph. */
-  retainGraph?: boolean;
-}
 
 export interface GradOptions extends BackwardOptions {
   /** Gradients of the outputs, one each; an output of one element may go without. */

@@ -25,14 +25,15 @@ export * as cuda from './cuda.js';
 export type { DeviceName } from './device.js';
 export type { Dtype, TensorData } from './dtype.js';
 export { ERROR_CODES, type ErrorCode, FracstrideError } from './errors.js';
-export { type BackwardOptions, backward, type GradOptions, grad } from './gradients.js';
+export { backward, type GradOptions, grad } from './gradients.js';
 export * as io from './io/index.js';
 export { lastKernel } from './kernels.js';
 export { memory } from './memory.js';
+export type { BackwardOptions, ReduceOptions, ToOptions } from './method_types.js';
 export type { CudaDeviceInfo, MemoryInfo } from './native.js';
 export * as nn from './nn/index.js';
 export type { FusedOptions, IntOrPair } from './ops/conv_checks.js';
-export { type ToOptions, to } from './ops/convert.js';
+export { to } from './ops/convert.js';
 export {
   abs,
   add,
@@ -61,7 +62,7 @@ export {
 } from './ops/elementwise.js';
 export { cat, stack } from './ops/join.js';
 export { max, mean } from './ops/reduce.js';
-export { expand, type ReduceOptions, sum } from './ops/sum.js';
+export { expand, sum } from './ops/sum.js';
 export {
   clone,
   contiguous,
@@ -76,5 +77,6 @@ export {
 } from './ops/views.js';
 export * as optim from './optim/index.js';
 export { manualSeed } from './random.js';
+export { noGrad, scope } from './scope.js';
 export type { Layout } from './shape.js';
-export { keep, noGrad, scope, Tensor } from './tensor.js';
+export { keep, Tensor } from './tensor.js';

@@ -1,75 +1,16 @@
-/** Operations as methods of tensors: each calls the function of its name. */
+/** Operations as methods of tensors (their types are in method_types.ts): each calls the function of its name. */
 
 import { checkTensor, fail } from './checks.js';
 import type { TensorData } from './dtype.js';
 import { show } from './errors.js';
-import { type BackwardOptions, backward } from './gradients.js';
+import { backward } from './gradients.js';
 import { nest, readData } from './host.js';
-import { type ToOptions, to } from './ops/convert.js';
+import { to } from './ops/convert.js';
 import * as elementwise from './ops/elementwise.js';
 import { max, mean } from './ops/reduce.js';
-import { expand, type ReduceOptions, sum } from './ops/sum.js';
+import { expand, sum } from './ops/sum.js';
 import * as views from './ops/views.js';
-import type { Layout } from './shape.js';
 import { detached, Tensor } from './tensor.js';
-
-type Operand = elementwise.Operand;
-
-declare module './tensor.js' {
-  interface Tensor {
-    /** The elements in row-major order, without blocking while the device is busy. */
-    data(): Promise<TensorData>;
-    /** The elements in row-major order, waiting for the device. float16 and bfloat16 come out as float32. */
-    dataSync(): TensorData;
-    /** The number in a tensor of one element. @throws ERR_SHAPE for any other */
-    item(): number;
-    /** Nested arrays of numbers; a number for no dimensions. */
-    toArray(): unknown;
-    to(target: ToOptions): Tensor;
-    /** The same memory outside of the graph. */
-    detach(): Tensor;
-    clone(): Tensor;
-    contiguous(layout?: Layout): Tensor;
-    /** Adds this tensor's gradients to `.grad` of the leaves it depends on; `gradient` may be left out for one element. */
-    backward(gradient?: Tensor | null, options?: BackwardOptions): void;
-
-    permute(dims: readonly number[]): Tensor;
-    transpose(dim0?: number, dim1?: number): Tensor;
-    narrow(dim: number, start: number, length: number): Tensor;
-    select(dim: number, index: number): Tensor;
-    expand(shape: number | readonly number[]): Tensor;
-    reshape(shape: number | readonly number[]): Tensor;
-    flatten(startDim?: number, endDim?: number): Tensor;
-    unsqueeze(dim: number): Tensor;
-    squeeze(dim?: number): Tensor;
-
-    add(other: Operand): Tensor;
-    sub(other: Operand): Tensor;
-    mul(other: Operand): Tensor;
-    div(other: Operand): Tensor;
-    maximum(other: Operand): Tensor;
-    minimum(other: Operand): Tensor;
-    gt(other: Operand): Tensor;
-    eq(other: Operand): Tensor;
-    neg(): Tensor;
-    abs(): Tensor;
-    exp(): Tensor;
-    log(): Tensor;
-    sqrt(): Tensor;
-    square(): Tensor;
-    pow(exponent: number): Tensor;
-    relu(): Tensor;
-    leakyRelu(negativeSlope?: number): Tensor;
-    tanh(): Tensor;
-    sigmoid(): Tensor;
-    clamp(bounds: { min?: number; max?: number }): Tensor;
-    sum(options?: ReduceOptions): Tensor;
-    mean(options?: ReduceOptions): Tensor;
-    max(options?: ReduceOptions): Tensor;
-
-    toString(): string;
-  }
-}
 
 const { permute, transpose, narrow, select, reshape, flatten, unsqueeze, squeeze, contiguous, clone } = views;
 const { add, sub, mul, div, maximum, minimum, gt, eq } = elementwise;

@@ -8,40 +8,15 @@
  */
 
 import { type Backward, type Leaf, Node, type Saved } from './autograd.js';
-import { enter, mode, reach, Scope, section } from './context.js';
-import { allocate, type Device, type DeviceName, release } from './device.js';
+import { mode, Scope, section } from './context.js';
+import type { Device, DeviceName } from './device.js';
 import { type Dtype, elementBytes, isFloat } from './dtype.js';
 import { FracstrideError, show } from './errors.js';
+import type { Methods } from './method_types.js';
 import { contiguousStrides, elementCount, isDense, type Layout, layoutOf } from './shape.js';
+import { Storage, type Window } from './storage.js';
 
-/** Bytes on a device, shared by a tensor, its views and what backward passes saved of them. */
-export class Storage {
-  readonly device: Device;
-  readonly bytes: number;
-  readonly handle: number;
-  /** Counts writes after creation; saved tensors compare it. */
-  version = 0;
-  #references = 0;
-
-  constructor(device: Device, bytes: number) {
-    this.device = device;
-    this.bytes = bytes;
-    this.handle = allocate(device, bytes);
-  }
-
-  get references(): number {
-    return this.#references;
-  }
-
-  retain(): this {
-    this.#references++;
-    return this;
-  }
-
-  release(): void {
-    if (--this.#references === 0) release(this.device, this.handle);
-  }
-}
+export type { Window };
 
 /** What a Tensor object, and after it the finalizer, gives back exactly once. */
 interface Lease {
@@ -59,15 +34,6 @@ function end(lease: Lease): void {
 
 const forgotten = new FinalizationRegistry<Lease>(end);
 
-/** A window onto storage: everything about a tensor but its graph. Offset and strides count elements. */
-export interface Window {
-  readonly storage: Storage;
-  readonly offset: number;
-  readonly shape: readonly number[];
-  readonly strides: readonly number[];
-  readonly dtype: Dtype;
-}
-
 interface State extends Window, Leaf<Tensor> {
   readonly lease: Lease;
   requiresGrad: boolean;
@@ -80,9 +46,12 @@ interface State extends Window, Leaf<Tensor> {
 
 const KEY = Symbol('made by the package');
 
+export interface Tensor extends Methods<Tensor> {}
+
 /**
  * An n-dimensional array of numbers on a device. Made by `tensor`, `zeros`, … and by operations, never by `new`.
  */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: methods.ts puts the methods on the prototype
 export class Tensor {
   readonly #state: State;
 
@@ -389,64 +358,6 @@ export function tidy<R extends Tensor | readonly (Tensor | null)[]>(fn: () => R)
       (value) => value.dispose(),
     );
   }
-}
-
-/**
- * Runs a function, sync or async, and disposes every tensor made meanwhile (in its async context) but those reachable
- * from what it returns, which belong to the enclosing scope then. Gradients belong to their tensors; what `keep` was
- * called on, as parameters and optimiser state are, stays. Scopes nest.
- *
- * @throws FracstrideError ERR_ARGUMENT when `fn` is no function; whatever `fn` throws, after disposing
- */
-export function scope<R>(fn: () => R): R {
-  checkFunction('scope', fn);
-  const inside = new Scope();
-  const outer = mode().scope;
-  const close = (result: unknown): void => {
-    const reached = reach(result);
-    inside.close(
-      reached,
-      (value) => Tensor.move(value as Tensor, outer),
-      (value) => Tensor.discard(value as Tensor, reached, outer),
-    );
-  };
-  let result: R;
-  try {
-    result = enter({ scope: inside }, fn);
-  } catch (error) {
-    close(null);
-    throw error;
-  }
-  if (!(result instanceof Promise)) {
-    close(result);
-    return result;
-  }
-  return closeAfter(result, close) as R;
-}
-
-async function closeAfter<R>(pending: Promise<R>, close: (result: unknown) => void): Promise<R> {
-  let result: R | null = null;
-  try {
-    result = await pending;
-    return result;
-  } finally {
-    close(result);
-  }
-}
-
-/**
- * Runs a function, sync or async, without recording operations: their results require no gradient.
- *
- * @throws FracstrideError ERR_ARGUMENT when `fn` is no function
- */
-export function noGrad<R>(fn: () => R): R {
-  checkFunction('noGrad', fn);
-  return enter({ recording: false }, fn);
-}
-
-function checkFunction(where: string, fn: unknown): void {
-  if (typeof fn !== 'function')
-    throw new FracstrideError('ERR_ARGUMENT', `${where}: fn must be a function, got ${show(fn)}`);
 }
 
 /** Runs a synchronous part of an operation without recording. */

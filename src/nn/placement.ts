@@ -2,7 +2,8 @@
 
 import { fail, options } from '../checks.js';
 import { checkDtype, type Dtype, isFloat } from '../dtype.js';
-import { to as convert, type ToOptions } from '../ops/convert.js';
+import type { ToOptions } from '../method_types.js';
+import { to as convert } from '../ops/convert.js';
 import { keep, type Tensor, unrecorded } from '../tensor.js';
 import { isParameter, parameter } from './parameter.js';
 

@@ -5,17 +5,11 @@ import { checkTensor, checkWord, fail, options } from '../checks.js';
 import { copyIn, copyOut, type Device, resolveDevice, synchronize } from '../device.js';
 import { checkDtype, type Dtype, elementBytes, shortName } from '../dtype.js';
 import { runOperation } from '../kernels.js';
+import type { ToOptions } from '../method_types.js';
 import { fillOrDispose, pointer } from '../pointwise.js';
-import { elementCount, isPacked, type Layout } from '../shape.js';
+import { elementCount, isPacked } from '../shape.js';
 import { alias, allocateTensor, record, Tensor, tidy } from '../tensor.js';
 import { contiguous } from './views.js';
-
-export interface ToOptions {
-  device?: string;
-  dtype?: Dtype;
-  /** 'nchw': row-major; 'nhwc': channels last (4-D tensors only). The shape stays. */
-  layout?: Layout;
-}
 
 /**
  * x on another device, of another element type, in another memory layout; a new handle to the same memory where nothing

@@ -1,11 +1,12 @@
 /** Reductions over dimensions beyond the plain sum. */
 
 import { fail } from '../checks.js';
+import type { ReduceOptions } from '../method_types.js';
 import { elementCount } from '../shape.js';
 import { record, type Tensor, tidy } from '../tensor.js';
 import { cast } from './convert.js';
 import { div, eq, mul } from './elementwise.js';
-import { checkReduction, expand, type ReduceOptions, reduce, sum, without } from './sum.js';
+import { checkReduction, expand, reduce, sum, without } from './sum.js';
 import { reshape } from './views.js';
 
 /** The mean over dimensions; sums of 16-bit types are held in float32. NaN for no elements. */

@@ -14,17 +14,11 @@ import {
 import { shortName } from '../dtype.js';
 import { fillWith } from '../fill.js';
 import { runOperation } from '../kernels.js';
+import type { ReduceOptions } from '../method_types.js';
 import { fillOrDispose, pointer } from '../pointwise.js';
 import { broadcastShapes, broadcastStrides, elementCount, isPacked } from '../shape.js';
 import { alias, allocateTensor, record, Tensor, tidy, wrap } from '../tensor.js';
 import { contiguous, permute, reshape } from './views.js';
-
-export interface ReduceOptions {
-  /** Dimensions to reduce; all when left out. */
-  dim?: number | readonly number[];
-  /** Keep them with size 1. Default false. */
-  keepdim?: boolean;
-}
 
 /** The sum over dimensions, added up in an order that never changes. */
 export function sum(x: Tensor, options?: ReduceOptions): Tensor {
