@@ -3,6 +3,7 @@
  * (the target). `default` is small enough for every clone's build; `full` covers the layers of well-known networks.
  */
 
+import { LAYOUTS } from './problem.js';
 import { parseProblem } from './problem_text.js';
 import { choose, kernelName, parseKernelName, type Spec } from './spec.js';
 import { type CudaArchitecture, DTYPE_TABLE, DTYPES, type Target, targetName } from './target.js';
@@ -32,21 +33,21 @@ const SHORTS = DTYPES.map((dtype) => DTYPE_TABLE[dtype].short);
 
 /** The kernels that take every argument at run time: with them no problem is without a kernel. */
 const GENERAL = ['fwd', 'dgrad', 'wgrad', 'bgrad'].flatMap((pass) =>
-  SHORTS.flatMap((dtype) => ['nchw', 'nhwc'].map((layout) => `ct2d_${pass}_${dtype}_${layout}__gather`)),
+  SHORTS.flatMap((dtype) => LAYOUTS.map((layout) => `ct2d_${pass}_${dtype}_${layout}__gather`)),
 );
 
-const layerItems = (layers: readonly string[], ...settings: string[]) =>
-  layers.flatMap((layer) => ['fwd', 'dgrad', 'wgrad'].map((pass) => [layer, ...settings, `pass=${pass}`].join(' ')));
+/** The passes of a layer, the forward one with and without a bias. */
+const REQUESTS = ['pass=fwd', 'pass=fwd bias=true', 'pass=dgrad', 'pass=wgrad'];
+
+const layerItems = (layer: string, settings: readonly string[]) =>
+  settings.flatMap((setting) => REQUESTS.map((request) => `${layer} ${setting} ${request}`));
+
+const ALL_SETTINGS = DTYPES.flatMap((dtype) => LAYOUTS.map((layout) => `dtype=${dtype} layout=${layout}`));
 
 /** Sets of kernels that `fracstride build <name>` knows. */
 export const PRESETS: Readonly<Record<string, readonly string[]>> = {
-  default: [...GENERAL, ...layerItems([LAYERS.dcgan!])],
-  full: [
-    ...GENERAL,
-    ...DTYPES.flatMap((dtype) =>
-      ['nchw', 'nhwc'].flatMap((layout) => layerItems(Object.values(LAYERS), `dtype=${dtype}`, `layout=${layout}`)),
-    ),
-  ],
+  default: [...GENERAL, ...layerItems(LAYERS.dcgan!, ['dtype=float32'])],
+  full: [...GENERAL, ...Object.values(LAYERS).flatMap((layer) => layerItems(layer, ALL_SETTINGS))],
 };
 
 /** What `build` makes where no target is named, and what becomes part of the addon. */
