@@ -142,19 +142,24 @@ const LARGE_BYTES = 16 * 2 ** 20;
  * @throws FracstrideError ERR_OUT_OF_MEMORY
  */
 export function allocate(device: Device, bytes: number): number {
-  if (device.index === 0 && bytes >= LARGE_BYTES) refuseBeyondMemory(bytes);
+  if (bytes >= LARGE_BYTES) refuseBeyondMemory(device, bytes);
   return translate(() => native().alloc(device.index, bytes));
 }
 
-function refuseBeyondMemory(bytes: number): void {
-  const limit = process.constrainedMemory?.() || Number.POSITIVE_INFINITY;
-  const free = process.availableMemory?.() ?? totalmem();
-  const room = Math.min(totalmem(), limit, free + native().memory(0).cached);
+function refuseBeyondMemory(device: Device, bytes: number): void {
+  const room = device.index === 0 ? freeMemory() : Number.MAX_SAFE_INTEGER;
   if (bytes <= room) return;
   throw new FracstrideError(
     'ERR_OUT_OF_MEMORY',
-    `cpu: an allocation must be at most the ${room} bytes that are free, got ${bytes} bytes`,
+    `${device.name}: an allocation must be at most the ${room} bytes that are free, got ${bytes} bytes`,
   );
+}
+
+/** What the machine, the limits of this process and the cache leave. */
+function freeMemory(): number {
+  const limit = process.constrainedMemory?.() || Number.POSITIVE_INFINITY;
+  const free = process.availableMemory?.() ?? totalmem();
+  return Math.min(totalmem(), limit, free + native().memory(0).cached);
 }
 
 export function release(device: Device, handle: number): void {

@@ -7,7 +7,15 @@ import { POINTWISE_DIMS, type PointwiseName } from '../codegen/pointwise.js';
 import type { Device } from './device.js';
 import { elementBytes, shortName } from './dtype.js';
 import { type Pointer, runOperation } from './kernels.js';
-import { broadcastShapes, broadcastStrides, contiguousStrides, elementCount, extent, isPacked } from './shape.js';
+import {
+  broadcastShapes,
+  broadcastStrides,
+  contiguousStrides,
+  elementCount,
+  extent,
+  isPacked,
+  sameNumbers,
+} from './shape.js';
 import { allocateTensor, Tensor, type Window } from './tensor.js';
 
 /** The buffer range a window covers. */
@@ -25,24 +33,18 @@ export function pointwise(
   scalars: readonly number[] = [],
 ): void {
   if (elementCount(out.shape) === 0) return;
+  const { dtype, storage } = out;
+  const kernel = { name, type: shortName(dtype), device: storage.device, elementBytes: elementBytes(dtype), scalars };
   const operands = [out, ...inputs];
-  const strides = operands.map((operand) => broadcastStrides(operand, out.shape));
-  const dims = merge(out.shape, strides);
-  const pointers = operands.map(pointer);
-  const kernel = {
-    name,
-    type: shortName(out.dtype),
-    device: out.storage.device,
-    elementBytes: elementBytes(out.dtype),
-  };
-  launch({ ...kernel, scalars }, pointers, dims);
+  launch(kernel, operands.map(pointer), dense(out, inputs) ?? merge(operands, out.shape));
 }
 
 /** A fresh tensor f(inputs), of the broadcast shape, lying in memory as the first input of that shape does. */
 export function compute(name: PointwiseName, inputs: readonly Tensor[], scalars: readonly number[] = []): Tensor {
   const windows = inputs.map((input) => Tensor.window(input));
-  const shape = windows.reduce<readonly number[]>((common, window) => broadcastShapes(common, window.shape)!, []);
-  const model = windows.find((window) => String(window.shape) === String(shape) && isPacked(shape, window.strides));
+  const first = windows[0]!.shape;
+  const shape = windows.reduce((common, window) => broadcastShapes(common, window.shape)!, first);
+  const model = windows.find((window) => sameNumbers(window.shape, shape) && isPacked(shape, window.strides));
   const strides = model?.strides ?? contiguousStrides(shape);
   const { dtype, storage } = windows[0]!;
   const out = allocateTensor({ shape, dtype, device: storage.device, strides });
@@ -67,7 +69,17 @@ interface Dim {
   strides: number[];
 }
 
-function merge(shape: readonly number[], strides: readonly (readonly number[])[]): Dim[] {
+/** One run, where all operands lie alike and without gaps: nearly every call. */
+function dense(out: Window, inputs: readonly Window[]): Dim[] | null {
+  for (const input of inputs) {
+    if (!sameNumbers(input.strides, out.strides) || !sameNumbers(input.shape, out.shape)) return null;
+  }
+  if (!isPacked(out.shape, out.strides)) return null;
+  return [{ size: elementCount(out.shape), strides: new Array<number>(1 + inputs.length).fill(1) }];
+}
+
+function merge(operands: readonly Window[], shape: readonly number[]): Dim[] {
+  const strides = operands.map((operand) => broadcastStrides(operand, shape));
   const dims = shape
     .map((size, i) => ({ size, strides: strides.map((list) => list[i]!) }))
     .filter((dim) => dim.size !== 1);
@@ -96,19 +108,12 @@ function launch(kernel: Launch, pointers: readonly Pointer[], dims: readonly Dim
     launchSlices(kernel, pointers, dims);
     return;
   }
-  const padded = (values: readonly number[], value: number): number[] =>
-    Array.from({ length: POINTWISE_DIMS }, (_, i) => values[i] ?? value);
-  const sizes = padded(
-    dims.map((dim) => dim.size),
-    1,
-  );
-  const steps = pointers.flatMap((_, k) =>
-    padded(
-      dims.map((dim) => dim.strides[k]!),
-      0,
-    ),
-  );
-  runOperation(kernel.device, kernel, pointers, [...kernel.scalars, dims.length, ...sizes, ...steps]);
+  const scalars = [...kernel.scalars, dims.length];
+  for (let d = 0; d < POINTWISE_DIMS; d++) scalars.push(dims[d]?.size ?? 1);
+  for (let k = 0; k < pointers.length; k++) {
+    for (let d = 0; d < POINTWISE_DIMS; d++) scalars.push(dims[d]?.strides[k] ?? 0);
+  }
+  runOperation(kernel.device, kernel, pointers, scalars);
 }
 
 /** More dimensions than a kernel takes: one launch for each index of the outermost. */

@@ -10,6 +10,12 @@ export function elementCount(shape: readonly number[]): number {
   return count;
 }
 
+export function sameNumbers(a: readonly number[], b: readonly number[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
 /** Row-major strides. */
 export function contiguousStrides(shape: readonly number[]): number[] {
   const strides = new Array<number>(shape.length);
@@ -56,12 +62,23 @@ export function layoutOf(shape: readonly number[], strides: readonly number[]): 
 
 /** Whether the elements fill their span without gaps or overlaps, in any order of dimensions. */
 export function isPacked(shape: readonly number[], strides: readonly number[]): boolean {
+  if (isRowMajor(shape, strides)) return true;
   const dims = shape.map((size, i) => [size, strides[i]!] as const).filter(([size]) => size !== 1);
   dims.sort((a, b) => a[1] - b[1]);
   let step = 1;
   for (const [size, stride] of dims) {
     if (stride !== step) return false;
     step *= size;
+  }
+  return true;
+}
+
+/** The common case of `isPacked`, without sorting. */
+function isRowMajor(shape: readonly number[], strides: readonly number[]): boolean {
+  let step = 1;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    if (shape[i] !== 1 && strides[i] !== step) return false;
+    step *= shape[i]!;
   }
   return true;
 }
@@ -73,7 +90,8 @@ export function extent(shape: readonly number[], strides: readonly number[]): nu
 }
 
 /** The common shape of two by the rules of broadcasting, or null. */
-export function broadcastShapes(a: readonly number[], b: readonly number[]): number[] | null {
+export function broadcastShapes(a: readonly number[], b: readonly number[]): readonly number[] | null {
+  if (sameNumbers(a, b)) return a;
   const shape: number[] = [];
   for (let i = 1; i <= Math.max(a.length, b.length); i++) {
     const x = a.at(-i) ?? 1;

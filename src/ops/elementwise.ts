@@ -248,11 +248,11 @@ function binary(
   derivative: BinaryDerivative | null,
   saved?: 'save',
 ): Tensor {
-  return tidy(() => {
+  const run = (): Tensor => {
     const inputs = operands(name, [a, b]);
-    const shapes = inputs.map((input) => input.shape);
     const y = compute(name, inputs);
     if (derivative === null) return y;
+    const shapes = inputs.map((input) => input.shape);
     return record(y, {
       name,
       inputs,
@@ -262,7 +262,9 @@ function binary(
           value === null || !needed[i] ? null : sumTo(value, shapes[i]!),
         ),
     });
-  });
+  };
+  // Only a number becomes a tensor that must go again.
+  return typeof a === 'number' || typeof b === 'number' ? tidy(run) : run();
 }
 
 /** Numbers as tensors like the others; all of one float dtype, on one device, of shapes that broadcast. */
