@@ -31,6 +31,7 @@ const common = {
   accumulator: z.enum(['float', 'double']),
   parameters: z.string().regex(/^[\w*, \n]+$/),
   threads: count.max(1024),
+  resident: count,
 };
 const read = z.strictObject({
   bit: index.max(31),
@@ -60,7 +61,6 @@ const SCHEMAS = {
     block_positions: count,
     block_channels: count,
     block_tile: count,
-    resident: count,
     width: count,
     together: count,
     phases: count,
@@ -93,7 +93,6 @@ const SCHEMAS = {
     block_positions: count,
     block_channels: count,
     block_tile: count,
-    resident: count,
     segment: count,
     segments: count,
   }),
@@ -127,8 +126,15 @@ function commonValues(spec: Spec): Values {
     storage,
     accumulator,
     parameters: parameters(spec),
+    resident: RESIDENT_BLOCKS[baked === null ? 'general' : 'specialised'],
   };
 }
+
+/**
+ * Blocks that a multiprocessor shall hold at least; without it, compilers save registers until they spill. Gather's
+ * threads get 64 registers, those of phase kernels (blocks of 128 threads) 168.
+ */
+const RESIDENT_BLOCKS = { general: 4, specialised: 3 } as const;
 
 const C_TYPES = { i: 'int', l: 'long long', f: 'float', d: 'double' } as const;
 
@@ -161,8 +167,6 @@ function sideNames(form: 'expand' | 'contract'): Values {
   return form === 'expand' ? { source: small, output: large } : { source: large, output: small };
 }
 
-/** Blocks that a multiprocessor shall hold at least: 168 registers a thread with blocks of 128. */
-const RESIDENT_BLOCKS = 3;
 /** Bytes of shared memory for staged weights: few enough that blocks, not memory, limit how many run together. */
 const STAGED_BYTES = 16384;
 
@@ -190,7 +194,6 @@ function phaseValues(spec: Spec, form: 'expand' | 'contract', baked: Baked): Val
     block_channels: tile.blockChannels,
     block_tile: tile.first * tile.blockPositions,
     threads: tile.blockPositions * tile.blockChannels,
-    resident: RESIDENT_BLOCKS,
     width,
     together: plan.together,
     phases: plan.blocks,
@@ -271,7 +274,6 @@ function wgradValues(spec: Spec, baked: Baked): Values {
   return {
     ...shapeValues(baked),
     threads: tile.blockPositions * tile.blockChannels,
-    resident: RESIDENT_BLOCKS,
     kernel_height: baked.r,
     kernel_width: baked.s,
     small_channels: tile.first,

@@ -1,0 +1,36 @@
+/**
+ * Rendered kernels that are kept as files, so that a change of a template or of its numbers is seen as a change of text.
+ *
+ * After a change that was meant: `npm run build && node dist/test/codegen/golden_kernels.js --write`, then read the diff.
+ */
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { argv } from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { renderKernel } from '../../codegen/render.js';
+import { parseKernelName } from '../../codegen/spec.js';
+
+export const GOLDEN_KERNELS: readonly string[] = [
+  'ct2d_fwd_f32_nchw_k4s2p1_bias_relu__phase_t4x8_b32x4__ptx',
+  'ct2d_dgrad_f16_nhwc_k3s2p1__phase_t4x4_b16x8__ptx',
+  'ct2d_wgrad_f32_nchw_k4s2p1__phase_t4x2_b32x4__ptx',
+  'ct2d_fwd_bf16_nhwc__gather__ptx',
+];
+
+const FOLDER = fileURLToPath(new URL('../../../test/goldens/kernels/', import.meta.url));
+const fileOf = (name: string) => join(FOLDER, `${name}.cu`);
+
+/** The kept text of a kernel. */
+export function goldenText(name: string): string {
+  return readFileSync(fileOf(name), 'utf8');
+}
+
+function writeGoldens(): void {
+  for (const name of GOLDEN_KERNELS) {
+    mkdirSync(dirname(fileOf(name)), { recursive: true });
+    writeFileSync(fileOf(name), renderKernel(parseKernelName(name)));
+  }
+}
+
+if (argv[1] === fileURLToPath(import.meta.url) && argv[2] === '--write') writeGoldens();
