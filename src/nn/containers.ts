@@ -12,6 +12,9 @@ import { type Layer, Module } from './module.js';
 
 /** Children in the order of their numbers. */
 abstract class Container extends Module implements Iterable<Module> {
+  /** The child of a number. */
+  readonly [index: number]: Module;
+
   get length(): number {
     return this.namedChildren().length;
   }
@@ -41,7 +44,8 @@ abstract class Container extends Module implements Iterable<Module> {
 
 /**
  * Modules one after the other. A convolution that is followed by an activation runs as one kernel with it: the same
- * values up to rounding, one pass over memory less. What layers make on the way is disposed at the end of the call.
+ * values up to rounding, one pass over memory less. What layers make on the way is disposed at the end of the call; a
+ * layer that wants to hold on to a tensor calls `keep` on it.
  */
 export class Sequential extends Container {
   /** @param layers modules, or one array of them, or one object of named modules */

@@ -36,7 +36,12 @@ export class Linear extends Module {
     const shape = [this.outFeatures, this.inFeatures];
     checkSize('Linear', shape, dtype);
     this.weight = parameter(allocateTensor({ shape, dtype, device }));
-    if (hasBias) this.bias = parameter(allocateTensor({ shape: [this.outFeatures], dtype, device }));
+    try {
+      if (hasBias) this.bias = parameter(allocateTensor({ shape: [this.outFeatures], dtype, device }));
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
     this.resetParameters();
   }
 

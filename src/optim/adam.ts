@@ -8,10 +8,10 @@
 
 import { fillInPlace } from '../nn/in_place.js';
 import type { Parameter } from '../nn/parameter.js';
-import type { Tensor } from '../tensor.js';
+import { Tensor } from '../tensor.js';
 import { decayPair, flag, type HyperTable, notNegative } from './hyper.js';
 import { Optimizer, type ParamGroup, type ParamsOrGroups } from './optimizer.js';
-import { disposeState, type ParameterState, stateLike } from './state.js';
+import { type ParameterState, stateLike } from './state.js';
 import { runStep } from './step.js';
 
 export interface AdamOptions {
@@ -63,17 +63,11 @@ abstract class AdamFamily extends Optimizer<AdamOptions> {
 
   /** The state of a parameter, zeros the first time. */
   #entry(value: Parameter, amsgrad: boolean): ParameterState {
-    const known = this.state.get(value);
-    if (known !== undefined && (!amsgrad || known.max_exp_avg_sq)) return known;
-    const entry: ParameterState = { step: 0, ...known };
-    try {
-      const names = amsgrad ? ['exp_avg', 'exp_avg_sq', 'max_exp_avg_sq'] : ['exp_avg', 'exp_avg_sq'];
-      for (const name of names) entry[name] ??= zerosLike(value);
-    } catch (error) {
-      if (known === undefined) disposeState(entry);
-      throw error;
-    }
+    const entry = this.state.get(value) ?? { step: 0 };
+    if (typeof entry.step !== 'number') entry.step = 0;
     this.state.set(value, entry);
+    const names = amsgrad ? ['exp_avg', 'exp_avg_sq', 'max_exp_avg_sq'] : ['exp_avg', 'exp_avg_sq'];
+    for (const name of names) if (!Tensor.isTensor(entry[name])) entry[name] = zerosLike(value);
     return entry;
   }
 }

@@ -8,7 +8,7 @@
 import { fail } from '../checks.js';
 import { checkRule, FINITE } from '../nn/arguments.js';
 import type { Parameter } from '../nn/parameter.js';
-import type { Tensor } from '../tensor.js';
+import { Tensor } from '../tensor.js';
 import { flag, type HyperTable, notNegative } from './hyper.js';
 import { Optimizer, type ParamGroup, type ParamsOrGroups } from './optimizer.js';
 import { stateLike } from './state.js';
@@ -52,10 +52,11 @@ export class SGD extends Optimizer<SGDOptions> {
 
   protected override update(value: Parameter, gradient: Tensor, group: ParamGroup<SGDOptions>): void {
     const { lr, momentum, dampening, weightDecay, nesterov, maximize } = group;
-    const kept = this.state.get(value)?.momentum_buffer ?? null;
-    const buffer = momentum === 0 ? null : ((kept as Tensor | null) ?? stateLike(value));
-    if (buffer !== null && kept === null) this.state.set(value, { momentum_buffer: buffer });
-    const flags = [Number(nesterov), Number(maximize), Number(kept === null)];
+    const kept = this.state.get(value)?.momentum_buffer;
+    const first = !Tensor.isTensor(kept);
+    const buffer = momentum === 0 ? null : first ? stateLike(value) : kept;
+    if (buffer !== null && first) this.state.set(value, { momentum_buffer: buffer });
+    const flags = [Number(nesterov), Number(maximize), Number(first)];
     runStep('sgd', { value, gradient, state: [buffer] }, [lr, momentum, dampening, weightDecay, ...flags]);
   }
 }

@@ -28,28 +28,38 @@ type Operation = (inputs: Tensor[]) => Tensor;
 
 /** Asserts that autograd's gradients of every input are those of differences, to a relative tolerance. */
 export function expectGradients(fn: Operation, points: readonly Point[], tolerance = 1e-7): void {
+  compare({ recorded: fn, moved: fn }, points, tolerance);
+}
+
+/**
+ * The same for the gradients of the gradients, with respect to the inputs and the upstream gradient. Differences are
+ * taken of the gradient as it is computed when nothing is recorded, which may be by other kernels.
+ */
+export function expectSecondGradients(fn: Operation, points: readonly Point[], tolerance = 1e-6): void {
+  const upstream = scope(() => pattern(fn(points.map((p) => toTensor(p))).shape, 0.9));
+  points.forEach((_, k) => {
+    const first =
+      (createGraph: boolean): Operation =>
+      (values) => {
+        const inputs = values.slice(0, -1).map((value) => asRecorded(value));
+        return grad(fn(inputs), [inputs[k]!], { gradOutputs: [values.at(-1)!], createGraph })[0]!;
+      };
+    compare({ recorded: first(true), moved: first(false) }, [...points, upstream], tolerance);
+  });
+}
+
+/** The gradients of one function against the differences of another that computes the same. */
+function compare(fn: { recorded: Operation; moved: Operation }, points: readonly Point[], tolerance: number): void {
   scope(() => {
     const inputs = points.map((p) => toTensor(p, true));
-    const y = fn(inputs);
+    const y = fn.recorded(inputs);
     const v = pattern(y.shape, 0.7);
     const gradients: (Tensor | null)[] = grad(y, inputs, { gradOutputs: toTensor(v), allowUnused: true });
     gradients.forEach((g, k) => {
       // No gradient stands for zeros, which the differences must then be.
       const got = g?.dataSync() ?? new Float64Array(points[k]!.data.length);
-      expectAlike(got, differences(fn, points, { input: k, v }), tolerance, `gradient of input ${k}`);
+      expectAlike(got, differences(fn.moved, points, { input: k, v }), tolerance, `gradient of input ${k}`);
     });
-  });
-}
-
-/** The same for the gradients of the gradients, with respect to the inputs and the upstream gradient. */
-export function expectSecondGradients(fn: Operation, points: readonly Point[], tolerance = 1e-6): void {
-  const upstream = scope(() => pattern(fn(points.map((p) => toTensor(p))).shape, 0.9));
-  points.forEach((_, k) => {
-    const first: Operation = (values) => {
-      const inputs = values.slice(0, -1);
-      return grad(fn(inputs), [inputs[k]!], { gradOutputs: [values.at(-1)!], createGraph: true })[0]!;
-    };
-    expectGradients((values) => first(values.map((value) => asRecorded(value))), [...points, upstream], tolerance);
   });
 }
 

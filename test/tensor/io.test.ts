@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { FracstrideError, io, memory, nn, scope, type Tensor, tensor, zeros } from 'fracstride';
+import { bfloatBits, bfloatValue, halfBits, halfValue } from '../../src/io/half.js';
+import { roundTo } from '../support/rounding.js';
 
 const { safetensors, npy, png } = io;
 const data = (value: Tensor): number[] => Array.from(value.dataSync());
@@ -88,6 +90,33 @@ describe('io.safetensors', () => {
           if (bits[i] !== i && !Number.isNaN(values[i]!)) expect.fail(`${dtype} ${i} became ${bits[i]}`);
       }
     });
+  });
+
+  it('rounds to 16 bits to the nearest, ties to even', () => {
+    const around = (value: number): number[] =>
+      [value, value * (1 + 2 ** -23), value * (1 - 2 ** -24)].map(Math.fround);
+    const values = [
+      1 + 2 ** -11,
+      1 + 3 * 2 ** -11,
+      65504,
+      65520,
+      65519,
+      2 ** -24,
+      2 ** -25,
+      3 * 2 ** -25,
+      2 ** -14 - 2 ** -25,
+      1e-40,
+      3e38,
+      3.4e38,
+    ];
+    for (const exact of [...values, 1 + 2 ** -8, 1 + 3 * 2 ** -8].flatMap(around).flatMap((v) => [v, -v])) {
+      expect(halfValue(halfBits(exact)), `${exact} in float16`).to.equal(roundTo('float16', exact));
+      expect(bfloatValue(bfloatBits(exact)), `${exact} in bfloat16`).to.equal(roundTo('bfloat16', exact));
+    }
+    expect([halfValue(halfBits(Number.NaN)), bfloatValue(bfloatBits(Number.NaN))]).to.deep.equal([
+      Number.NaN,
+      Number.NaN,
+    ]);
   });
 
   it('reads integers of every width as int32, and refuses those that do not fit', () => {

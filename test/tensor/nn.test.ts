@@ -51,6 +51,16 @@ describe('nn.Module', () => {
     expect(Object.keys(m.stateDict())).to.deep.equal(['first.weight', 'second.weight']);
   });
 
+  it('lists a parameter of two modules once, under its first name', () => {
+    using a = new nn.Linear(2, 2, { bias: false });
+    using b = new nn.Linear(2, 2, { bias: false });
+    b.weight.dispose();
+    b.weight = a.weight;
+    const model = new nn.Sequential(a, b);
+    expect(model.namedParameters()).to.deep.equal([['0.weight', a.weight]]);
+    expect(Object.keys(model.stateDict())).to.deep.equal(['0.weight', '1.weight']);
+  });
+
   it('calls forward by call, with its arguments', () => {
     scope(() => {
       using m = new nn.ConvTranspose2d(1, 1, 3, { stride: 2 });
@@ -179,6 +189,8 @@ describe('state dicts', () => {
           'unexpected keys "extra"; other sizes "1.weight" [1, 3] for [1, 2]',
       );
       expect(data(m.parameters()[0]!)).to.deep.equal(before);
+      const extra = { ...m.stateDict(), 'no.such': zeros([1]) };
+      expect(refusal(() => m.loadStateDict(extra))[1]).to.match(/got unexpected keys "no.such"$/);
       const [loose] = refusal(() => m.loadStateDict(wrong, { strict: false }));
       expect(loose).to.equal('ERR_SHAPE');
       const report = m.loadStateDict({ '0.weight': zeros([2, 2]), extra: zeros([1]) }, { strict: false });
