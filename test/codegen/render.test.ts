@@ -128,7 +128,7 @@ describe('render', () => {
       const lines = readFileSync(join(TEMPLATES_FOLDER, file), 'utf8').trimEnd().split('\n');
       const control = lines.filter((line) => line.includes('//%'));
       expect(lines.length, file).most(200);
-      expect(control.length / lines.length, file).most(lines.length < 20 ? 0.5 : 0.25);
+      expect(control.length / lines.length, file).most(lines.length < 30 ? 0.3 : 0.25);
       let depth = 0;
       for (const line of control) {
         if (/\/\/% (for|if)\b/.test(line)) depth++;

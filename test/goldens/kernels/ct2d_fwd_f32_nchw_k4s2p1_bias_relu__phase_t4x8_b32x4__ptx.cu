@@ -84,9 +84,9 @@ static __device__ __forceinline__ void store_neighbours(stored* to, const real (
 
 // Columns of residues 0, 1: reads each source column once and adds what it carries to every sum it reaches.
 template <bool GUARDED>
-static __device__ __forceinline__ void add_columns_0(real (&sums)[TOGETHER][POSITIONS][CHANNELS], const stored* source,
-                                                     const int (&at)[POSITIONS], const unsigned (&exists)[POSITIONS],
-                                                     int column_step, const real* factors) {
+static __device__ __forceinline__ void add_columns_0(
+    real (&sums)[TOGETHER][POSITIONS][CHANNELS], const stored* source, const int (&at)[POSITIONS],
+    const unsigned (&exists)[POSITIONS], int column_step, const real* factors) {
   real values[POSITIONS];
   read<0>(values, source, at, exists, -1 * column_step);
   multiply<GUARDED, 0>(sums[0], values, exists, factors + 0 * WIDTH);
