@@ -33,6 +33,7 @@ const SRC = [
     'device',
     'kernels',
     'autograd',
+    'method_types',
     'storage',
     'tensor',
     'scope',
