@@ -117,6 +117,15 @@ describe('nn.BatchNorm2d', () => {
     });
   });
 
+  it('makes graphs that saved the running averages refuse to go on after a batch', () => {
+    scope(() => {
+      using m = new nn.BatchNorm2d(2);
+      const y = m.eval().forward(randn([2, 2, 2, 2], { requiresGrad: true }));
+      m.train().forward(randn([2, 2, 2, 2]));
+      expect(() => y.sum().backward()).to.throw(FracstrideError, /must be unchanged since/);
+    });
+  });
+
   it('uses the batch in evaluation too where nothing is tracked', () => {
     scope(() => {
       using m = new nn.BatchNorm2d(2, { trackRunningStats: false, affine: false, dtype: 'float64' });

@@ -210,6 +210,18 @@ describe('optimiser groups and state', () => {
     });
   });
 
+  it('makes graphs that saved a parameter refuse to go on after a step', () => {
+    scope(() => {
+      const p = nn.parameter(tensor([3]));
+      using optimizer = new optim.Adam([p]);
+      const y = p.square().sum();
+      p.grad = tensor([1]);
+      optimizer.step();
+      expect(() => y.backward()).to.throw(FracstrideError, /must be unchanged since/);
+      p.dispose();
+    });
+  });
+
   it('calls a closure first and returns what it returns', () => {
     scope(() => {
       const p = nn.parameter(tensor([3]));
