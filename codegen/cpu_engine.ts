@@ -88,6 +88,10 @@ function engineContext(isa: CpuIsa, accumulator: Accumulator): Record<string, un
     ...tile,
     accumulator,
     half_vectors: 1,
+    counts: range(lanes).map((i) => i + 1),
+    // Lanes of two vectors a and b, of b from `width` on, in the order a0 b0 a1 b1 …: the first half, then the second.
+    zip_low: range(width).map((i) => (i >> 1) + (i % 2) * width).join(', '),
+    zip_high: range(width).map((i) => (i >> 1) + (i % 2) * width + width / 2).join(', '),
     micro: order.flat(2),
     tables: order.map((halves) => halves.map((kernels) => kernels.map((kernel) => kernel.name).join(', '))),
     engines: storages(accumulator).map((short) => short.toUpperCase()),

@@ -53,12 +53,12 @@ struct PackInput {
   Tap mask_tap;
 };
 
-// Packs taps × channels × lanes of a weight: to[(t · channels + c) · pitch + lane], lanes from `lanes` to pitch are 0.
-// Element (c, lane, t) lies at data[c · pitch_c + lane · pitch_lane + offset[t]].
+// Packs a weight: element (c, lane, tap) from data[c · pitch_c + lane · pitch_lane + tap], where taps are neighbours,
+// to to[tap][c · pitch + lane]; taps whose `to` is null are left out. Lanes from `lanes` to pitch are 0.
 struct PackWeight {
   const void* data;
   int64_t pitch_c, pitch_lane, channels, lanes, pitch, taps;
-  const int64_t* offset;
+  void* const* to;
 };
 
 // A tensor that is written: position q of the phase is (q · step); `data` has the phase's first position and the
@@ -81,7 +81,8 @@ struct ConvEngine {
   // [A by k | A by rows][half | all lanes][rows − 1]
   Micro micro[2][2][MAX_TILE_ROWS];
   void (*pack_input)(const PackInput& what, void* to);
-  void (*pack_weight)(const PackWeight& what, void* to);
+  // Whether all of it is finite.
+  bool (*pack_weight)(const PackWeight& what);
   bool (*all_finite)(const void* packed, int64_t count);
   // C tile, activated, to channels [c0, c0 + channels) of the positions of `runs`: channels are the rows or the lanes.
   void (*store_channel_rows)(const void* tile, const Runs& runs, int64_t c0, int64_t channels, const Sink& sink);

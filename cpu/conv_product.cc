@@ -17,6 +17,10 @@ namespace {
 
 // C tiles and packed inputs of a task together stay in a second-level cache of 512 KiB or more.
 constexpr int64_t TASK_BYTES = 256 * 1024;
+// Channels of a weight that are packed by one item of work.
+constexpr int64_t PART_CHANNELS = 64;
+// What copying one short piece of a row costs, in vector multiply-adds.
+constexpr double COPY_COST = 4;
 
 struct Product {
   const ConvEngine& engine;
@@ -121,49 +125,84 @@ class ProductRun {
     }
   }
 
+  // Where tap number `tap` of the kernel lies: in no phase when nothing is written by it.
+  struct Place {
+    const Phase* phase;
+    int64_t tap;
+  };
+
+  std::vector<Place> place_taps() const {
+    std::vector<Place> places(p_.kernel_area, Place{nullptr, 0});
+    for (const Phase& phase : phases_) {
+      int64_t t = 0;
+      for (const AxisTap& h : phase.h->taps)
+        for (const AxisTap& w : phase.w->taps) places[h.k * p_.kernel_w + w.k] = {&phase, t++};
+    }
+    return places;
+  }
+
+  // True when every weight is finite.
   bool pack_weights() {
     packed_ = static_cast<char*>(scratch(SCRATCH_CALL_A, packed_elements_ * e_.accumulator_bytes));
-    const int64_t count = static_cast<int64_t>(phases_.size());
+    const std::vector<Place> places = place_taps();
+    const int64_t parts = divide_up(p_.ci, PART_CHANNELS);
     std::atomic<bool> finite{true};
-    parallel_for(p_.groups * weight_tiles_ * count, [&](int64_t i) {
-      const int64_t group = i / count / weight_tiles_, tile = i / count % weight_tiles_;
-      if (!pack_weight_tile(phases_[i % count], group, tile)) finite = false;
+    parallel_for(p_.groups * weight_tiles_ * parts, [&](int64_t i) {
+      const int64_t part = i % parts, tile = i / parts % weight_tiles_, group = i / parts / weight_tiles_;
+      const int64_t end = p_.ci * (part + 1) / parts;
+      for (int64_t c = p_.ci * part / parts; c < end;) {
+        const int64_t next = std::min(end, next_block(c));
+        if (!pack_weight_part(places, group, tile, c, next - c)) finite = false;
+        c = next;
+      }
     });
     return finite;
   }
 
-  bool pack_weight_tile(const Phase& phase, int64_t group, int64_t tile) const {
-    char* const to = packed_at(phase, group, tile);
-    const int64_t co = weight_begin(tile), lanes = weight_begin(tile + 1) - co;
-    const void* const from =
-        element(p_.weight, group * p_.ci * p_.co * p_.kernel_area + co * p_.weight_pitch_co, e_.storage_bytes);
-    std::vector<int64_t> offset;
-    for (const AxisTap& h : phase.h->taps)
-      for (const AxisTap& w : phase.w->taps) offset.push_back(h.k * p_.kernel_w + w.k);
-    each_block(phase.depth, [&](int64_t c, int64_t channels, int64_t t, int64_t taps, int64_t k) {
-      const PackWeight what = {element(from, c * p_.weight_pitch_c, e_.storage_bytes),
-                               p_.weight_pitch_c,
-                               p_.weight_pitch_co,
-                               channels,
-                               lanes,
-                               weight_pitch(),
-                               taps,
-                               &offset[t]};
-      e_.pack_weight(what, to + k * weight_pitch() * e_.accumulator_bytes);
-    });
-    return e_.all_finite(to, phase.depth.taps * p_.ci * weight_pitch());
+  // The first channel after c where a block of some phase begins.
+  int64_t next_block(int64_t c) const {
+    int64_t next = p_.ci;
+    for (const Phase& phase : phases_) {
+      next = std::min(next, (c / phase.depth.channel_block + 1) * phase.depth.channel_block);
+    }
+    return next;
   }
 
-  // In units of one full tile and tap.
+  // Channels [c, c + channels), which lie in one block of each phase, of one tile.
+  bool pack_weight_part(const std::vector<Place>& places, int64_t group, int64_t tile, int64_t c,
+                        int64_t channels) const {
+    std::vector<void*> to;
+    for (const Place& place : places) {
+      if (place.phase == nullptr) {
+        to.push_back(nullptr);
+        continue;
+      }
+      const Depth& depth = place.phase->depth;
+      const int64_t first = c / depth.channel_block * depth.channel_block;
+      const int64_t block = std::min(depth.channel_block, p_.ci - first);
+      const int64_t k = first * depth.taps + place.tap * block + c - first;
+      to.push_back(packed_at(*place.phase, group, tile) + k * weight_pitch() * e_.accumulator_bytes);
+    }
+    const int64_t co = weight_begin(tile), lanes = weight_begin(tile + 1) - co;
+    const int64_t from = group * p_.ci * p_.co * p_.kernel_area + co * p_.weight_pitch_co + c * p_.weight_pitch_c;
+    return e_.pack_weight({element(p_.weight, from, e_.storage_bytes), p_.weight_pitch_c, p_.weight_pitch_co, channels,
+                           lanes, weight_pitch(), p_.kernel_area, to.data()});
+  }
+
+  // In vector multiply-adds for one channel of input: those of the product, and what packing costs beside them.
   double region_cost(const Interval& h, const Interval& w) const {
-    const int64_t positions = p_.n * (h.q1 - h.q0) * (w.q1 - w.q0);
+    const int64_t rows = p_.n * (h.q1 - h.q0), width = w.q1 - w.q0, positions = rows * width;
     const double taps = static_cast<double>((h.t1 - h.t0) * (w.t1 - w.t0)) + 0.25;
     if (!px()) {
       const int64_t tiles = divide_up(positions, e_.rows);
-      return taps * tiles * std::max(static_cast<double>(positions) / tiles, 4.0) / e_.rows + 0.1;
+      const double product = 2.0 * weight_tiles_ * std::max(positions, 4 * tiles);
+      return taps * (product + COPY_COST * positions);
     }
     const int64_t rest = positions % e_.lanes;
-    return taps * (positions / e_.lanes + (rest == 0 ? 0 : rest <= e_.half_lanes ? 0.6 : 1)) + 0.1;
+    const double tiles = positions / e_.lanes + (rest == 0 ? 0 : rest <= e_.half_lanes ? 0.6 : 1);
+    const bool aligned = width % e_.lanes == 0 || e_.lanes % width == 0;
+    const double pieces = aligned ? std::max<double>(rows, tiles) : rows + tiles;
+    return taps * (2.0 * p_.co * tiles + COPY_COST * pieces);
   }
 
   double cost_of(const std::vector<Interval>& h, const std::vector<Interval>& w) const {

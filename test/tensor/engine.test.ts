@@ -34,7 +34,7 @@ const FORMS = { ct2d_fwd: 'expand', ct2d_dgrad: 'contract', ct2d_wgrad: 'wgrad',
 const plain = { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 } as const;
 const GEOMETRIES: Readonly<Record<string, Geometry>> = {
   'k4 s2 p1': { ...plain, ...size(2, 5, [7, 6], 3, [14, 12], [4, 4]), stride: [2, 2], padding: [1, 1] },
-  'wide: several blocks and tiles': { ...plain, ...size(2, 150, [5, 5], 70, [5, 5], [3, 3]), padding: [1, 1] },
+  'wide: several blocks and tiles': { ...plain, ...size(2, 150, [5, 5], 70, [5, 5], [3, 1]), padding: [1, 0] },
   'k3 s2 p1 d2: phases without taps': {
     ...plain,
     ...size(1, 4, [5, 4], 5, [11, 9], [3, 3]),
