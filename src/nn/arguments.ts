@@ -7,6 +7,10 @@ import { Tensor } from '../tensor.js';
 /** A spatial argument: one integer for both axes, or `[height, width]`. */
 export type Size2 = number | readonly [height: number, width: number];
 
+/** What is made of the losses of all elements. */
+export const REDUCTIONS = ['mean', 'sum', 'none'] as const;
+export type Reduction = (typeof REDUCTIONS)[number];
+
 /** What a number may be, and the words for it. */
 export interface Rule {
   readonly words: string;

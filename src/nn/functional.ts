@@ -21,14 +21,12 @@ import { mean } from '../ops/reduce.js';
 import { sum } from '../ops/sum.js';
 import { reshape } from '../ops/views.js';
 import { type Tensor, tidy } from '../tensor.js';
-import { COUNT, checkRule, FINITE, NOT_NEGATIVE } from './arguments.js';
+import { COUNT, checkRule, FINITE, NOT_NEGATIVE, REDUCTIONS, type Reduction } from './arguments.js';
 import { updateRunning } from './running.js';
 
 export { leakyRelu, relu, sigmoid, tanh } from '../ops/elementwise.js';
+export type { Reduction };
 export { conv2d, convTranspose2d };
-
-export const REDUCTIONS = ['mean', 'sum', 'none'] as const;
-export type Reduction = (typeof REDUCTIONS)[number];
 
 export interface LossOptions {
   /** What is made of the elements' losses. Default 'mean'. */

@@ -2,15 +2,8 @@
 
 import { checkTensor, checkWord, options } from '../checks.js';
 import { detached, type Tensor } from '../tensor.js';
-import {
-  type BCEOptions,
-  binaryCrossEntropyWithLogits,
-  type LossOptions,
-  l1Loss,
-  mseLoss,
-  REDUCTIONS,
-  type Reduction,
-} from './functional.js';
+import { REDUCTIONS, type Reduction } from './arguments.js';
+import { type BCEOptions, binaryCrossEntropyWithLogits, type LossOptions, l1Loss, mseLoss } from './functional.js';
 import { Module } from './module.js';
 
 /** (input − target)² */
