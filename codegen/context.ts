@@ -126,15 +126,18 @@ function commonValues(spec: Spec): Values {
     storage,
     accumulator,
     parameters: parameters(spec),
-    resident: RESIDENT_BLOCKS[baked === null ? 'general' : 'specialised'],
+    resident: residentBlocks(spec),
   };
 }
 
 /**
  * Blocks that a multiprocessor shall hold at least; without it, compilers save registers until they spill. Gather's
- * threads get 64 registers, those of phase kernels (blocks of 128 threads) 168.
+ * threads get 64 registers, those of phase kernels (blocks of 128 threads) 168, or 255 where sums take two each.
  */
-const RESIDENT_BLOCKS = { general: 4, specialised: 3 } as const;
+function residentBlocks({ baked, dtype }: Spec): number {
+  if (baked === null) return 4;
+  return DTYPE_TABLE[dtype].accumulator === 'double' ? 2 : 3;
+}
 
 const C_TYPES = { i: 'int', l: 'long long', f: 'float', d: 'double' } as const;
 

@@ -129,7 +129,7 @@ static __device__ __forceinline__ unsigned existing_columns_0(int x, int width) 
   return bits;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 3) ct2d_dgrad_f16_nhwc_k3s2p1__phase_t4x4_b16x8__ptx(
+extern "C" __global__ void __launch_bounds__(128, 3) ct2d_dgrad_f16_nhwc_k3s2p1__phase_t4x4_b16x8__ptx(
     const stored* __restrict__ large, const stored* __restrict__ weight, const stored* __restrict__ bias, stored* __restrict__ small,
     int n, int cs, int hs, int ws, int cl, int hl, int wl, double slope) {
   __shared__ __align__(16) real staged[DEPTH * COLUMNS * WIDTH];

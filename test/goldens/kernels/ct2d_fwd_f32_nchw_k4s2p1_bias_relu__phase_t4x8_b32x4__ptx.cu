@@ -106,7 +106,7 @@ static __device__ __forceinline__ unsigned existing_columns_0(int x, int width) 
   return bits;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 3) ct2d_fwd_f32_nchw_k4s2p1_bias_relu__phase_t4x8_b32x4__ptx(
+extern "C" __global__ void __launch_bounds__(128, 3) ct2d_fwd_f32_nchw_k4s2p1_bias_relu__phase_t4x8_b32x4__ptx(
     const stored* __restrict__ small, const stored* __restrict__ weight, const stored* __restrict__ bias, stored* __restrict__ large,
     int n, int cs, int hs, int ws, int cl, int hl, int wl, double slope) {
   __shared__ __align__(16) real staged[DEPTH * COLUMNS * WIDTH];

@@ -18,7 +18,7 @@ constexpr int BLOCK_POSITIONS = 32, BLOCK_CHANNELS = 4, THREADS = 128;
 constexpr int KERNEL_HEIGHT = 4, KERNEL_WIDTH = 4, GROUPS = 1;
 constexpr int CELLS = SMALL * LARGE * SEGMENT, CHANNELS = LARGE * BLOCK_CHANNELS;
 
-extern "C" __global__ void __launch_bounds__(THREADS, 3) ct2d_wgrad_f32_nchw_k4s2p1__phase_t4x2_b32x4__ptx(
+extern "C" __global__ void __launch_bounds__(128, 3) ct2d_wgrad_f32_nchw_k4s2p1__phase_t4x2_b32x4__ptx(
     const stored* __restrict__ small, const stored* __restrict__ large, stored* __restrict__ weight,
     int n, int cs, int hs, int ws, int cl, int hl, int wl) {
   __shared__ real tree[CELLS][BLOCK_CHANNELS][BLOCK_POSITIONS];
