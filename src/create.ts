@@ -9,6 +9,7 @@ import {
   checkPlacement,
   checkShape,
   checkSize,
+  checkTensor,
   fail,
   options,
   PLACEMENT,
@@ -66,6 +67,16 @@ export function zeros(shape: number | readonly number[], settings?: TensorOption
 /** A tensor of ones. */
 export function ones(shape: number | readonly number[], settings?: TensorOptions): Tensor {
   return filled('ones', shape, settings, (out) => fillWith('fill', out, [1]));
+}
+
+/** Zeros of x's shape, dtype and device, where the options do not say otherwise. */
+export function zerosLike(x: Tensor, settings?: TensorOptions): Tensor {
+  return filledLike('zerosLike', x, settings, 0);
+}
+
+/** Ones of x's shape, dtype and device, where the options do not say otherwise. */
+export function onesLike(x: Tensor, settings?: TensorOptions): Tensor {
+  return filledLike('onesLike', x, settings, 1);
 }
 
 /** A tensor of one value. */
@@ -138,6 +149,12 @@ function filled(where: string, size: unknown, settings: unknown, fill: (out: Ten
     fillOrDispose(out, () => fill(out, where));
     return out;
   });
+}
+
+function filledLike(where: string, x: Tensor, settings: unknown, value: number): Tensor {
+  const { shape, dtype, device } = checkTensor(where, 'x', x);
+  const found = options(where, settings, PLACEMENT);
+  return filled(where, [...shape], { dtype, device, ...found }, (out) => fillWith('fill', out, [value]));
 }
 
 function finish(placement: Placement, make: () => Tensor): Tensor {

@@ -14,12 +14,14 @@ export {
   full,
   type NestedNumbers,
   ones,
+  onesLike,
   rand,
   randn,
   type TensorLike,
   type TensorOptions,
   tensor,
   zeros,
+  zerosLike,
 } from './create.js';
 export * as cuda from './cuda.js';
 export type { DeviceName } from './device.js';

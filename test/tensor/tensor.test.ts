@@ -12,12 +12,14 @@ import {
   manualSeed,
   memory,
   ones,
+  onesLike,
   rand,
   randn,
   scope,
   type Tensor,
   tensor,
   zeros,
+  zerosLike,
 } from '../../src/index.js';
 
 const CPU = { device: 'cpu' } as const;
@@ -94,6 +96,21 @@ describe('factories', () => {
       expect(arange(1, 4, CPU).toArray()).deep.equals([1, 2, 3]);
       expect(arange(1, 2, 0.25, { ...CPU, dtype: 'float64' }).toArray()).deep.equals([1, 1.25, 1.5, 1.75]);
       expect(arange(3, 0, -1, { ...CPU, dtype: 'int32' }).toArray()).deep.equals([3, 2, 1]);
+    });
+  });
+
+  it('like another tensor', () => {
+    scope(() => {
+      const x = full([2, 3], 7, { ...CPU, dtype: 'float64' });
+      expect([zerosLike(x).dtype, zerosLike(x).toArray()]).deep.equals([
+        'float64',
+        [
+          [0, 0, 0],
+          [0, 0, 0],
+        ],
+      ]);
+      const y = onesLike(x, { dtype: 'float32', requiresGrad: true });
+      expect([y.dtype, y.requiresGrad, y.sum().item()]).deep.equals(['float32', true, 6]);
     });
   });
 
