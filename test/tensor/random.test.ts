@@ -9,12 +9,14 @@ import fc from 'fast-check';
 import { grad, lastKernel, nn, scope, type Tensor } from 'fracstride';
 import { contraction } from '../../codegen/problem.js';
 import { type CpuIsa, DTYPE_TABLE, type Dtype } from '../../codegen/target.js';
+import { ACTIVATE, DERIVATIVE, SLOPE } from '../support/activations.js';
 import { generate, product } from '../support/cases.js';
 import { elementBound, firstOutside } from '../support/close.js';
 import { isaLevels, testRuns, testSeed, withIsa, withThreads } from '../support/devices.js';
 import { guarded } from '../support/guards.js';
 import { type RandomProblem, randomProblems } from '../support/random_problems.js';
 import { type Reference, reference } from '../support/reference.js';
+import { UNIT_ROUNDOFF } from '../support/rounding.js';
 import { type Laid, lay, type View } from '../support/views.js';
 
 const RUNS = testRuns(1000);
@@ -25,7 +27,7 @@ const FEATURES = (
 ).split(' ');
 
 describe(`${RUNS} random problems`, function () {
-  this.timeout(600_000);
+  this.timeout(600 * RUNS + 60_000);
   const seen = new Map<string, number>();
   const count = (what: string) => seen.set(what, (seen.get(what) ?? 0) + 1);
 
@@ -151,13 +153,52 @@ function checkOn(isa: CpuIsa, p: RandomProblem, s: Setting): void {
     if (outside) throw new Error(`${isa} ${name}${outside}`);
   }
   checkAdjoint(p.dtype, got, s);
+  checkActivation(p, s);
 }
 
-function apply(p: RandomProblem, x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
+/** The fused activation, and in float64, where these sums are exact, the gradients through it. */
+function checkActivation(p: RandomProblem, s: Setting): void {
+  const { x, weight, bias, gy } = s.laid;
+  const fused = { activation: p.activation, negativeSlope: SLOPE };
+  const y = apply(p, x.tensor, weight.tensor, bias?.tensor ?? null, fused);
+  const { exact, magnitude, length } = s.expected.y;
+  const values = y.dataSync();
+  const accumulator = UNIT_ROUNDOFF[p.dtype === 'float64' ? 'float64' : 'float32'];
+  exact.forEach((before, i) => {
+    const want = ACTIVATE[p.activation](before);
+    const bound = elementBound({ dtype: p.dtype, length, magnitude: magnitude[i]!, exact: want }) + 8 * accumulator;
+    if (!(Math.abs(values[i]! - want) <= bound))
+      throw new Error(`${p.activation} y[${i}] is ${values[i]} instead of ${want}`);
+  });
+  if (p.dtype !== 'float64') return;
+  const through = s.numbers.gy.map((g, i) => g * DERIVATIVE[p.activation](exact[i]!));
+  const [gx, gw] = grad([y], [x.tensor, weight.tensor], { gradOutputs: [gy.tensor.detach()] }) as [Tensor, Tensor];
+  const wanted = { gx: s.ref.dgrad(through, s.numbers.weight), gw: s.ref.wgrad(s.numbers.x, through) };
+  for (const [name, got] of Object.entries({ gx, gw })) {
+    const { magnitude, length } = s.expected[name as 'gx' | 'gw'];
+    const outside = firstOutside({
+      dtype: p.dtype,
+      length: length + 8,
+      got: got.dataSync(),
+      exact: wanted[name as 'gx'],
+      magnitude,
+    });
+    if (outside) throw new Error(`${p.activation} ${name}${outside}`);
+  }
+}
+
+function apply(p: RandomProblem, x: Tensor, weight: Tensor, bias: Tensor | null, fused = {}): Tensor {
   const { stride, padding, outputPadding, dilation, groups } = p.call;
   if (p.call.op === 'conv2d')
-    return nn.functional.conv2d(x, weight, bias, { stride, padding, dilation, groups } as never);
-  return nn.functional.convTranspose2d(x, weight, bias, { stride, padding, outputPadding, dilation, groups } as never);
+    return nn.functional.conv2d(x, weight, bias, { stride, padding, dilation, groups, ...fused } as never);
+  return nn.functional.convTranspose2d(x, weight, bias, {
+    stride,
+    padding,
+    outputPadding,
+    dilation,
+    groups,
+    ...fused,
+  } as never);
 }
 
 /** The kernel that ran last is the pass's own, for this type and instruction set; in channels-last where x is. */
