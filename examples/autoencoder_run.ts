@@ -10,7 +10,7 @@ import type { Options } from './options.js';
 import type { Output } from './progress.js';
 import { type Figure, renderReport } from './report.js';
 import { commandOf, factsOf, type Run, settingsOf, startRun, stepsOf, writeFiles } from './results.js';
-import { type Evaluation, evaluate, type History, trainAutoencoder } from './train.js';
+import { type Evaluation, evaluate, type History, PEAK_RATE, trainAutoencoder } from './train.js';
 
 const COLUMNS = 12;
 /** Held-out pictures on the sheet: enough to see every kind, few enough to look at each. */
@@ -121,6 +121,7 @@ function report(a: {
         `${a.pictures[0]} training, ${a.pictures[1]} held out (fixed split; variants of one person stay together)`,
       ],
       ['code', `${CODE.channels} × ${CODE.side} × ${CODE.side} = ${values} numbers a picture`],
+      ['optimiser', `Adam, learning rate up to ${PEAK_RATE}, after a warm-up falling along a cosine`],
       ...settingsOf(a.run),
     ],
     kernels: scope(() => kernelsOf(a.model, toTensor(a.sample, a.run.device))),

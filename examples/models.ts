@@ -34,28 +34,28 @@ export class Autoencoder extends nn.Module {
 export const NOISE = 100;
 
 /** DCGAN's generator: noise [N, 100, 1, 1] → pictures, values from -1 to 1. */
-export function generator(width = 32): nn.Sequential {
+export function generator(width = 24): nn.Sequential {
   return new nn.Sequential(
-    new nn.ConvTranspose2d(NOISE, 8 * width, 4, { bias: false }), // [N, 256, 4, 4]
+    new nn.ConvTranspose2d(NOISE, 8 * width, 4, { bias: false }), // [N, 192, 4, 4]
     new nn.BatchNorm2d(8 * width),
     new nn.ReLU(),
-    ...up(8 * width, 4 * width), //                                 [N, 128, 8, 8]
-    ...up(4 * width, 2 * width), //                                 [N,  64, 16, 16]
-    ...up(2 * width, width), //                                     [N,  32, 32, 32]
-    new nn.ConvTranspose2d(width, 3, 4, DOUBLE), //                 [N,   3, 64, 64]
+    ...up(8 * width, 4 * width), //                                 [N, 96, 8, 8]
+    ...up(4 * width, 2 * width), //                                 [N, 48, 16, 16]
+    ...up(2 * width, width), //                                     [N, 24, 32, 32]
+    new nn.ConvTranspose2d(width, 3, 4, DOUBLE), //                 [N, 3, 64, 64]
     new nn.Tanh(),
   ).apply(initialise);
 }
 
 /** DCGAN's discriminator: pictures → [N, 1, 1, 1], above 0 for "real". */
-export function discriminator(width = 32): nn.Sequential {
+export function discriminator(width = 16): nn.Sequential {
   return new nn.Sequential(
-    new nn.Conv2d(3, width, 4, HALVE), //                           [N,  32, 32, 32]
+    new nn.Conv2d(3, width, 4, HALVE), //                           [N, 16, 32, 32]
     new nn.LeakyReLU(0.2),
-    ...judge(width, 2 * width), //                                  [N,  64, 16, 16]
-    ...judge(2 * width, 4 * width), //                              [N, 128, 8, 8]
-    ...judge(4 * width, 8 * width), //                              [N, 256, 4, 4]
-    new nn.Conv2d(8 * width, 1, 4, { bias: false }), //             [N,   1, 1, 1]
+    ...judge(width, 2 * width), //                                  [N, 32, 16, 16]
+    ...judge(2 * width, 4 * width), //                              [N, 64, 8, 8]
+    ...judge(4 * width, 8 * width), //                              [N, 128, 4, 4]
+    new nn.Conv2d(8 * width, 1, 4, { bias: false }), //             [N, 1, 1, 1]
   ).apply(initialise);
 }
 

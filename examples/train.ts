@@ -32,7 +32,8 @@ export interface Evaluation {
   readonly reconstructions: readonly Float32Array[];
 }
 
-const PEAK_RATE = 4e-3;
+/** The highest learning rate. */
+export const PEAK_RATE = 4e-3;
 const EVALUATIONS = 12;
 
 export function trainAutoencoder(split: Split, options: TrainingOptions): { model: Autoencoder; history: History } {
