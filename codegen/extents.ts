@@ -4,7 +4,8 @@
  *
  * In a kernel's row every pointer has one word: `?` where it may be null, the bytes of an element, then `*i` for each
  * argument i that its element count is a product of, `/i` for one that divides it; or `~n~s` for a strided tensor, with
- * the number of dimensions and the shape from argument n on and the strides from argument s on.
+ * the number of dimensions and the shape from argument n on and the strides from argument s on (`=n=s` for one that is
+ * written: it must have room for every element, or elements would overlap).
  */
 
 import type { Arg } from './passes.js';
@@ -30,7 +31,9 @@ export function extentsText(args: readonly Arg[], extents: Readonly<Record<strin
       const extent = extents[arg.name];
       if (extent === undefined) throw new RangeError(`extents: ${arg.name} must have one`);
       const strided = extent.factors[0] === 'strided';
-      const rule = strided ? `~${index('ndim')}~${index(`${arg.name}_stride0`)}` : extent.factors.map(factor).join('');
+      const sign = arg.role === 'out' ? '=' : '~';
+      const layout = () => `${sign}${index('ndim')}${sign}${index(`${arg.name}_stride0`)}`;
+      const rule = strided ? layout() : extent.factors.map(factor).join('');
       return `${arg.optional === true ? '?' : ''}${extent.bytes}${rule}`;
     });
   return words.join(' ');

@@ -20,19 +20,19 @@ Value value_of(void* const* params, int argument) {
   return value;
 }
 
-// Bytes of a strided tensor from its first element to the end of its last; 0 when it has none.
-double strided_bytes(void* const* params, int ndim, int strides, double element) {
+// Elements of a strided tensor from its first to its last; 0 when it has none. One that is written needs room for each.
+double strided_elements(void* const* params, int ndim, int strides, bool written) {
   const int dims = value_of<int32_t>(params, ndim);
-  double last = 0;
-  bool empty = false;
+  double last = 0, count = 1;
   for (int d = 0; d < dims && d < kDims; ++d) {
     const double size = double(value_of<int64_t>(params, ndim + 1 + d));
     const double stride = double(value_of<int64_t>(params, strides + d));
     if (size < 0 || (size > 1 && stride < 0)) return kTooMuch;
-    empty = empty || size == 0;
+    count *= size;
     last += size > 1 ? (size - 1) * stride : 0;
   }
-  return empty ? 0 : (last + 1) * element;
+  if (count == 0) return 0;
+  return written && count > last + 1 ? count : last + 1;
 }
 
 }  // namespace
@@ -55,9 +55,10 @@ Extents::Extents(const std::string& kinds, const char* text) : kinds_(kinds) {
       const int number = int(std::strtol(text + 1, &end, 10));
       if (sign == '*') rule.factors.push_back(number);
       if (sign == '/') rule.divisor = number;
-      if (sign == '~') {
+      if (sign == '~' || sign == '=') {
         (rule.strided ? rule.strides : rule.ndim) = number;
         rule.strided = true;
+        rule.written = sign == '=';
       }
     }
     if (*text == ' ') ++text;
@@ -77,7 +78,7 @@ int Extents::first_too_small(void* const* params, const uint64_t* bytes) const {
 }
 
 double Extents::needed(const Rule& rule, void* const* params) const {
-  if (rule.strided) return strided_bytes(params, rule.ndim, rule.strides, rule.element);
+  if (rule.strided) return strided_elements(params, rule.ndim, rule.strides, rule.written) * rule.element;
   double product = rule.element;
   bool negative = false;
   for (const int factor : rule.factors) {

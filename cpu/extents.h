@@ -24,6 +24,7 @@ class Extents {
     uint32_t element = 1;
     bool optional = false;
     bool strided = false;
+    bool written = false;
     int ndim = 0, strides = 0;
     std::vector<int> factors;
     int divisor = -1;

@@ -201,6 +201,18 @@ describe('addon: launches', () => {
     });
   }
 
+  it('are refused with more elements than the output holds, however they are laid out', () => {
+    const copy = load('copy');
+    for (const stride of [0, 1]) {
+      const shape = [1000, 1000, 1, 1, 1, 1];
+      const strides = [stride, 0, 0, 0, 0, 0];
+      stage(memory.handle, 0, 64, memory.handle, 0, 64, 2, ...shape, ...strides, 0, 0, 0, 0, 0, 0);
+      expect(refusal(() => launch(copy)).message).to.match(
+        /^launch: argument 0 of copy_f32\S+ must be aligned and as large/,
+      );
+    }
+  });
+
   it('are refused for kernels and shapes that are none', () => {
     stage(...good);
     for (const kernel of [0, -1, 0.5, Number.NaN, 1e9, memory.handle]) {
