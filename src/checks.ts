@@ -191,13 +191,9 @@ export function checkPair(where: string, what: string, value: unknown, a: { low:
   const fits = (v: unknown): boolean =>
     Number.isSafeInteger(v) && (v as number) >= a.low && (v as number) <= 0x7fffffff;
   if (list.length < 1 || list.length > 2 || !list.every(fits)) {
-    fail(
-      'ERR_ARGUMENT',
-      where,
-      what,
-      `an integer ≥ ${a.low} or a pair [height, width] of them`,
-      list.length === 1 ? list[0] : list,
-    );
+    const integer = a.low < 0 ? 'an integer' : `an integer ≥ ${a.low}`;
+    const got = list.length === 1 ? list[0] : list;
+    fail('ERR_ARGUMENT', where, what, `${integer} or a pair [height, width] of them`, got);
   }
   const [height, width = height] = list as number[];
   return [height! + 0, width! + 0];

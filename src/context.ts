@@ -76,15 +76,38 @@ export function enter<R>(next: Partial<Mode>, fn: () => R): R {
 /** Every object reachable from a value through own data properties, arrays, maps and sets; runs no getter. */
 export function reach(root: unknown): Set<unknown> {
   const seen = new Set<unknown>();
-  const pending: unknown[] = [root];
-  while (pending.length > 0) {
-    const value = pending.pop();
-    if (typeof value !== 'object' || value === null || seen.has(value)) continue;
+  const pending: object[] = [];
+  const add = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null || seen.has(value)) return;
     seen.add(value);
-    if (ArrayBuffer.isView(value)) continue;
-    if (value instanceof Map) for (const pair of value) pending.push(pair[0], pair[1]);
-    if (value instanceof Set) pending.push(...value);
-    for (const property of Object.values(Object.getOwnPropertyDescriptors(value))) pending.push(property.value);
+    pending.push(value);
+  };
+  add(root);
+  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
+    try {
+      visit(value, add);
+    } catch {
+      // A proxy that refuses to be looked at holds nothing that can be found.
+    }
   }
   return seen;
+}
+
+const LONG = 2 ** 24;
+
+function visit(value: object, add: (value: unknown) => void): void {
+  if (ArrayBuffer.isView(value)) return;
+  if (Array.isArray(value)) {
+    // An array of holes can be longer than anybody can wait for.
+    Array.prototype.forEach.call(value.length > LONG ? Object.values(value) : value, (entry) => add(entry));
+    return;
+  }
+  if (value instanceof Map) {
+    Map.prototype.forEach.call(value, (entry, key) => {
+      add(entry);
+      add(key);
+    });
+  }
+  if (value instanceof Set) Set.prototype.forEach.call(value, (entry) => add(entry));
+  for (const property of Object.values(Object.getOwnPropertyDescriptors(value))) add(property.value);
 }

@@ -5,7 +5,7 @@
 
 import { totalmem } from 'node:os';
 import { CPU_ISAS, type CpuIsa, CUDA_ARCHITECTURES, type Target } from '../codegen/target.js';
-import { FracstrideError, show } from './errors.js';
+import { ERROR_CODES, FracstrideError, show } from './errors.js';
 import { type CudaDeviceInfo, type MemoryInfo, type Native, native } from './native.js';
 
 export type DeviceName = 'cpu' | `cuda:${number}`;
@@ -202,20 +202,10 @@ export function translate<R>(verb: () => R): R {
   } catch (cause) {
     if (cause instanceof FracstrideError || !(cause instanceof Error)) throw cause;
     const code = (cause as { code?: unknown }).code;
-    const known = CODES.find((value) => value === code) ?? 'ERR_BINDING';
+    const known = ERROR_CODES.find((value) => value === code) ?? 'ERR_BINDING';
     throw new FracstrideError(known, cause.message, { cause });
   }
 }
-
-const CODES = [
-  'ERR_ARGUMENT',
-  'ERR_OUT_OF_MEMORY',
-  'ERR_DEVICE_UNAVAILABLE',
-  'ERR_DISPOSED',
-  'ERR_CUDA',
-  'ERR_KERNEL_COMPILE',
-  'ERR_KERNEL_NOT_PREBUILT',
-] as const;
 
 const level = Number(process.env.FRACSTRIDE_DEBUG ?? 0) || 0;
 

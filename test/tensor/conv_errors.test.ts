@@ -30,17 +30,17 @@ const TRANSPOSED: Record<string, Case> = {
   'three strides': {
     options: { stride: [2, 2, 2] },
     code: 'ERR_ARGUMENT',
-    sentence: 'stride must be an integer ≥ -2147483647 or a pair [height, width] of them, got [2, 2, 2]',
+    sentence: 'stride must be an integer or a pair [height, width] of them, got [2, 2, 2]',
   },
   "padding 'same'": {
     options: { padding: 'same' },
     code: 'ERR_ARGUMENT',
-    sentence: 'padding must be an integer ≥ -2147483647 or a pair [height, width] of them, got "same"',
+    sentence: 'padding must be an integer or a pair [height, width] of them, got "same"',
   },
   'a fraction': {
     options: { dilation: 1.5 },
     code: 'ERR_ARGUMENT',
-    sentence: 'dilation must be an integer ≥ -2147483647 or a pair [height, width] of them, got 1.5',
+    sentence: 'dilation must be an integer or a pair [height, width] of them, got 1.5',
   },
   'negative padding before stride': {
     options: { padding: [0, -1], stride: 0 },

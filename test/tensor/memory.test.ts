@@ -167,6 +167,25 @@ describe('scope', () => {
     for (const x of all) x.dispose();
   });
 
+  it('looks into whatever is returned, and runs nothing of it', () => {
+    let ran = 0;
+    const strange = scope(() => {
+      const own = zeros([1], CPU);
+      const revoked = Proxy.revocable({}, {});
+      revoked.revoke();
+      const getter = {
+        get lost(): Tensor {
+          ran++;
+          return own;
+        },
+      };
+      return { getter, proxy: revoked.proxy, holes: new Array(2 ** 32 - 1), own: Object.assign(new Date(0), { own }) };
+    });
+    expect(ran).equals(0);
+    expect(held()).equals(4);
+    strange.own.own.dispose();
+  });
+
   it('nests: what leaves the inner one belongs to the outer', () => {
     scope(() => {
       const y = scope(() => zeros([5], CPU).add(1));
