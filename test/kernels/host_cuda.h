@@ -208,9 +208,10 @@ void run_job(FILE* jobs, FILE* results, const Kernel* kernels) {
 }
 
 void on_fault(int) {
-  char text[120];
+  char text[240];
   const int length =
-      snprintf(text, sizeof text, "job %d: thread %d of block %u, %u touched memory that is not its own\n", job,
+      snprintf(text, sizeof text,
+               "job %d: thread %d of block %u, %u touched memory that is not its own, or did what is undefined\n", job,
                current, blockIdx.x, blockIdx.y);
   if (write(2, text, length) < 0) _exit(4);
   _exit(3);
@@ -227,6 +228,8 @@ int run(int count, char** words, const Kernel* kernels) {
   action.sa_flags = SA_ONSTACK;
   sigaction(SIGSEGV, &action, nullptr);
   sigaction(SIGBUS, &action, nullptr);
+  sigaction(SIGILL, &action, nullptr);
+  sigaction(SIGTRAP, &action, nullptr);
   stacks = (char*)malloc(MOST_THREADS * STACK);
   FILE* const jobs = fopen(words[1], "rb");
   FILE* const results = fopen(words[2], "wb");

@@ -40,7 +40,7 @@ typedef long long wide;
 static __device__ __forceinline__ wide reached(wide at, wide tap, wide stride, wide padding, wide dilation, wide size) {
   const wide distance = at + padding - tap * dilation;
   const wide position = distance / stride;
-  return distance >= 0 && position * stride == distance && position < size ? position : -1;
+  return position * stride == distance && position < size ? position : -1;
 }
 
 extern "C" __global__ void __launch_bounds__(256, 4) ct2d_fwd_bf16_nhwc__gather__ptx(
