@@ -160,7 +160,7 @@ function compileProgress() {
   return (line) => {
     if (!/^\s*(CXX|CC)\(/.test(line)) return;
     count += 1;
-    if (Date.now() - told < 5000) return;
+    if (Date.now() - told < 10_000) return;
     told = Date.now();
     say(`addon: ${count} files compiled`);
   };

@@ -7,6 +7,7 @@ import * as fs from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, isBuilt } from './build.mjs';
+import { isInstalled } from './installed.mjs';
 import { withLock } from './lock.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -40,26 +41,6 @@ async function setUp() {
   if (!PROGRAMS[what]) return true;
   if (!isInstalled(examples) && !(await install(examples, 'example pictures'))) return false;
   return isCompiled() || compileExamples();
-}
-
-/** Whether node_modules holds what the lock file names. npm writes its own record there when an install is complete. */
-function isInstalled(folder) {
-  const wanted = packages(join(folder, 'package-lock.json'));
-  const present = packages(join(folder, 'node_modules/.package-lock.json'));
-  if (wanted === undefined || present === undefined) return false;
-  return Object.entries(wanted).every(([path, entry]) => {
-    const got = present[path];
-    if (!path.startsWith('node_modules/') || (entry.optional && got === undefined)) return true;
-    return got !== undefined && got.version === entry.version && fs.existsSync(join(folder, path));
-  });
-}
-
-function packages(file) {
-  try {
-    return JSON.parse(fs.readFileSync(file, 'utf8')).packages;
-  } catch {
-    return undefined;
-  }
 }
 
 /** Lifecycle scripts are left out: this package's own is the build, which comes next with its progress shown. */
