@@ -11,8 +11,8 @@ import { join } from 'node:path';
 import { ENGINE_UNITS } from './cpu_engine.js';
 import { OPERATION_UNITS } from './cpu_operations.js';
 import type { CpuUnit } from './cpu_unit.js';
-import { renderTemplate } from './template.js';
 import { CPU_ISAS, type CpuIsa } from './target.js';
+import { renderTemplate } from './template.js';
 
 export interface CpuSource {
   readonly file: string;
