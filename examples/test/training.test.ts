@@ -43,14 +43,29 @@ describe('examples: training', () => {
   });
 
   it('keeps nothing but the weights', () => {
-    const before = memory().cpu!.live;
+    const before = memory().cpu.live;
     const { model } = trainAutoencoder(split, { ...SHORT, steps: 8 });
     const state = Object.values(model.stateDict());
     const bytes = state.reduce((sum, value) => sum + value.dataSync().byteLength, 0);
     for (const parameter of model.parameters()) parameter.grad = null;
-    expect(memory().cpu!.live - before).to.equal(bytes);
+    expect(memory().cpu.live - before).to.equal(bytes);
     model.dispose();
-    expect(memory().cpu!.live).to.equal(before);
+    expect(memory().cpu.live).to.equal(before);
+  });
+
+  it('holds the same memory after every one of 200 steps', () => {
+    const live: number[] = [];
+    const output = {
+      write: () => true,
+      /** Asked once a step. */
+      get isTTY() {
+        live.push(memory().cpu.live);
+        return true;
+      },
+    };
+    using _ = trainAutoencoder(split, { ...SHORT, output, steps: 200, batch: 2 }).model;
+    expect(live.length).to.be.at.least(200);
+    expect(new Set(live.slice(5)).size).to.equal(1);
   });
 
   it('of the DCGAN moves both networks and draws pictures from 0 to 1', () => {
