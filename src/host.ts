@@ -31,7 +31,8 @@ export function readHostData(data: unknown, wanted: unknown): HostData {
   const values = hostArray(uploadType(wanted ?? dtype), elementCount(shape));
   const source = typed ?? read('tensor', 'data', () => flattenNested(data, shape));
   if (values instanceof Int32Array) checkIntegers(source);
-  values.set(source);
+  // a typed array whose buffer was transferred or shrank throws
+  read('tensor', 'data', () => values.set(source));
   return { shape, values, dtype };
 }
 
