@@ -57,7 +57,7 @@ void conv_bgrad(void** params, const ConvEngine& engine, ConvLayout layout) {
     parallel_for(pieces, [&](int64_t piece) {
       const int64_t first = piece * columns_piece, rest = n * hw - first;
       engine.sum_columns(element(grad, first * c, engine.storage_bytes), rest < columns_piece ? rest : columns_piece, c,
-                         c, &sums[piece * c]);
+                         c, sums.data() + piece * c);
     });
   }
   parallel_ranges(c, 64, [&](int64_t begin, int64_t end) {
