@@ -3,6 +3,7 @@
  * micro-kernels, its packing and stores for every element type of that accumulator, and the entries of its kernels.
  */
 
+import { MICRO_KINDS, microKernels } from './cpu_micro.js';
 import { kindsOf } from './cpu_ops.js';
 import type { CpuKernel, CpuUnit } from './cpu_unit.js';
 import { contractionExtents, extentsText } from './extents.js';
@@ -81,44 +82,25 @@ function engineContext(isa: CpuIsa, accumulator: Accumulator): Record<string, un
   const width = VECTOR_BYTES[isa] / ACCUMULATOR_BYTES[accumulator];
   const pitches = { a_pitch: roundUp(rows, width), k_pitch: BLOCK_DEPTH + width };
   const tile = { rows, lanes, width, ...pitches };
-  const order = [0, 1].map((byRow) =>
-    [1, 2].map((vectors) => range(rows).map((m) => micro({ ...tile, byRow, vectors }, m + 1))),
-  );
+  const [byK, byRow, direct] = MICRO_KINDS.map((kind) => microKernels(tile, kind));
+  const names = (halves: typeof byK) => halves!.map((kernels) => kernels.map((kernel) => kernel.name).join(', '));
   return {
     ...tile,
     accumulator,
     half_vectors: 1,
     counts: range(lanes).map((i) => i + 1),
     // Lanes of two vectors a and b, of b from `width` on, in the order a0 b0 a1 b1 …: the first half, then the second.
-    zip_low: range(width).map((i) => (i >> 1) + (i % 2) * width).join(', '),
-    zip_high: range(width).map((i) => (i >> 1) + (i % 2) * width + width / 2).join(', '),
-    micro: order.flat(2),
-    tables: order.map((halves) => halves.map((kernels) => kernels.map((kernel) => kernel.name).join(', '))),
+    zip_low: range(width)
+      .map((i) => (i >> 1) + (i % 2) * width)
+      .join(', '),
+    zip_high: range(width)
+      .map((i) => (i >> 1) + (i % 2) * width + width / 2)
+      .join(', '),
+    micro: [byK, byRow, direct].flat(2),
+    direct_tables: names(direct),
+    lane_integer: accumulator === 'float' ? 'int32_t' : 'int64_t',
+    tables: [names(byK), names(byRow)],
     engines: storages(accumulator).map((short) => short.toUpperCase()),
     kernels: engineKernels(isa, accumulator),
   };
-}
-
-interface MicroShape {
-  readonly lanes: number;
-  readonly width: number;
-  readonly a_pitch: number;
-  readonly k_pitch: number;
-  /** 0: A is packed [k][row]; 1: [row][k]. */
-  readonly byRow: number;
-  readonly vectors: number;
-}
-
-function micro(shape: MicroShape, rows: number) {
-  const vectors = range(shape.vectors).map((index) => ({ index, offset: index * shape.width }));
-  const cells = range(rows).flatMap((row) =>
-    vectors.map((v) => ({
-      row,
-      vector: v.index,
-      offset: row * shape.lanes + v.offset,
-      a: shape.byRow ? row * shape.k_pitch : row,
-    })),
-  );
-  const step = shape.byRow ? 1 : shape.a_pitch;
-  return { name: `micro_${shape.byRow ? 'm' : 'k'}${rows}x${vectors.length * shape.width}`, step, vectors, cells };
 }

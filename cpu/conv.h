@@ -73,6 +73,11 @@ struct Sink {
 
 using Micro = void (*)(int64_t depth, const void* a, const void* b, void* c, int64_t accumulate);
 
+// B where it lies, in elements of T: row k at b + k · pitch, of which lanes [first, last) exist and the rest counts as
+// 0. Always adds to C; A by k.
+using DirectMicro = void (*)(int64_t depth, const void* a, const void* b, int64_t pitch, int64_t first, int64_t last,
+                             void* c);
+
 // The generated part for one instruction set and element type.
 struct ConvEngine {
   int storage_bytes, accumulator_bytes;
@@ -80,6 +85,9 @@ struct ConvEngine {
   int rows, lanes, half_lanes, a_pitch, k_pitch;
   // [A by k | A by rows][half | all lanes][rows − 1]
   Micro micro[2][2][MAX_TILE_ROWS];
+  // [half | all lanes][rows − 1], and whether loads of some lanes are as fast as of all.
+  DirectMicro direct[2][MAX_TILE_ROWS];
+  bool masked_loads;
   void (*pack_input)(const PackInput& what, void* to);
   // Whether all of it is finite.
   bool (*pack_weight)(const PackWeight& what);

@@ -78,8 +78,7 @@ Depth cut_depth(int64_t taps, int64_t channels, int64_t depth) {
   return {taps, channels, tap_block, divide_up(c, divide_up(c, most_channels))};
 }
 
-void make_runs(const Grid& grid, int64_t begin, int64_t end, std::vector<Run>& runs) {
-  runs.clear();
+void add_runs(const Grid& grid, int64_t begin, int64_t end, std::vector<Run>& runs) {
   const int64_t width = grid.w1 - grid.w0, height = grid.h1 - grid.h0;
   for (int64_t p = begin; p < end;) {
     const int64_t row = p / width, column = p % width;

@@ -49,13 +49,14 @@ struct Depth {
 
 Depth cut_depth(int64_t taps, int64_t channels, int64_t depth);
 
-// Positions [begin, end) of the rectangle rows [h0, h1) × columns [w0, w1) of every image, in the order n, qh, qw.
+// Rows [h0, h1) × columns [w0, w1) of every image.
 struct Grid {
   int64_t n, h0, h1, w0, w1;
   int64_t positions() const { return n * (h1 - h0) * (w1 - w0); }
 };
 
-void make_runs(const Grid& grid, int64_t begin, int64_t end, std::vector<Run>& runs);
+// Appends the runs of positions [begin, end) of a grid, counted in the order n, qh, qw.
+void add_runs(const Grid& grid, int64_t begin, int64_t end, std::vector<Run>& runs);
 
 inline int64_t divide_up(int64_t a, int64_t b) {
   return (a + b - 1) / b;

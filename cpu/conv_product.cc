@@ -49,6 +49,8 @@ struct Region {
   Interval h, w;
   Grid grid;
   int64_t tiles;
+  // Tiles lie in one row each, and their inputs are read where they are.
+  bool direct;
   int64_t taps() const { return (h.t1 - h.t0) * (w.t1 - w.t0); }
 };
 
@@ -94,7 +96,17 @@ class ProductRun {
   }
   int64_t input_begin(const Region& region, int64_t tile) const {
     const int64_t positions = region.grid.positions();
-    return px() ? std::min(positions, tile * e_.lanes) : tile_begin(positions, region.tiles, tile);
+    if (!px()) return tile_begin(positions, region.tiles, tile);
+    if (!region.direct) return std::min(positions, tile * e_.lanes);
+    const int64_t width = region.grid.w1 - region.grid.w0, in_row = divide_up(width, e_.lanes);
+    return tile / in_row * width + std::min(width, tile % in_row * e_.lanes);
+  }
+
+  // Inputs need no packing when lanes are neighbours in memory, have the accumulator's type and are read only once or
+  // twice.
+  bool may_be_direct() const {
+    return px() && e_.masked_loads && e_.storage_bytes == e_.accumulator_bytes && weight_tiles_ <= 2 &&
+           p_.source.step_w * p_.source.pitch_w == 1;
   }
 
   void make_phases() {
@@ -189,20 +201,32 @@ class ProductRun {
                            lanes, weight_pitch(), p_.kernel_area, to.data()});
   }
 
-  // In vector multiply-adds for one channel of input: those of the product, and what packing costs beside them.
-  double region_cost(const Interval& h, const Interval& w) const {
-    const int64_t rows = p_.n * (h.q1 - h.q0), width = w.q1 - w.q0, positions = rows * width;
-    const double taps = static_cast<double>((h.t1 - h.t0) * (w.t1 - w.t0)) + 0.25;
+  // In vector multiply-adds for one channel of input and one tap: those of the product, and what packing costs beside.
+  double packed_cost(int64_t rows, int64_t width) const {
+    const int64_t positions = rows * width;
     if (!px()) {
       const int64_t tiles = divide_up(positions, e_.rows);
-      const double product = 2.0 * weight_tiles_ * std::max(positions, 4 * tiles);
-      return taps * (product + COPY_COST * positions);
+      return 2.0 * weight_tiles_ * std::max(positions, 4 * tiles) + COPY_COST * positions;
     }
     const int64_t rest = positions % e_.lanes;
     const double tiles = positions / e_.lanes + (rest == 0 ? 0 : rest <= e_.half_lanes ? 0.6 : 1);
     const bool aligned = width % e_.lanes == 0 || e_.lanes % width == 0;
     const double pieces = aligned ? std::max<double>(rows, tiles) : rows + tiles;
-    return taps * (2.0 * p_.co * tiles + COPY_COST * pieces);
+    return 2.0 * p_.co * tiles + COPY_COST * pieces;
+  }
+
+  double direct_cost(int64_t rows, int64_t width) const {
+    return rows * (static_cast<double>(p_.co * divide_up(width, e_.half_lanes)) + divide_up(width, e_.lanes));
+  }
+
+  bool direct_is_cheaper(int64_t rows, int64_t width) const {
+    return may_be_direct() && direct_cost(rows, width) < packed_cost(rows, width);
+  }
+
+  double region_cost(const Interval& h, const Interval& w) const {
+    const int64_t rows = p_.n * (h.q1 - h.q0), width = w.q1 - w.q0;
+    const double taps = static_cast<double>((h.t1 - h.t0) * (w.t1 - w.t0)) + 0.25;
+    return taps * (direct_is_cheaper(rows, width) ? direct_cost(rows, width) : packed_cost(rows, width));
   }
 
   double cost_of(const std::vector<Interval>& h, const std::vector<Interval>& w) const {
@@ -231,7 +255,10 @@ class ProductRun {
 
   void add_region(const Phase& phase, const Interval& h, const Interval& w) {
     const Grid grid = {p_.n, h.q0, h.q1, w.q0, w.q1};
-    regions_.push_back({&phase, h, w, grid, divide_up(grid.positions(), input_tile())});
+    const int64_t rows = p_.n * (h.q1 - h.q0), width = w.q1 - w.q0;
+    const bool direct = direct_is_cheaper(rows, width);
+    const int64_t tiles = direct ? rows * divide_up(width, e_.lanes) : divide_up(rows * width, input_tile());
+    regions_.push_back({&phase, h, w, grid, tiles, direct});
   }
 
   void make_tasks() {
@@ -264,49 +291,77 @@ class ProductRun {
           }
   }
 
-  // A tile of input positions inside a task.
-  struct InputTile {
-    std::vector<Run> runs;
-    int64_t positions;
-  };
-
   // Neighbouring taps of the phase: packed weights from tap `weight` of the block on, inputs from tap `input` on.
   struct Segment {
     int64_t weight, input, taps;
   };
 
-  void run_task(const Task& task) const {
-    const int64_t tiles = task.tile1 - task.tile0, weights = task.weight1 - task.weight0;
-    const int64_t c_bytes = tile_elements() * e_.accumulator_bytes;
-    char* const c = static_cast<char*>(scratch(SCRATCH_ITEM_A, tiles * weights * c_bytes));
-    char* const packed =
-        static_cast<char*>(scratch(SCRATCH_ITEM_B, tiles * input_tile_elements() * e_.accumulator_bytes));
-    const Region& region = *task.region;
-    std::vector<InputTile> inputs(tiles);
-    for (int64_t i = 0; i < tiles; i++) {
-      const int64_t begin = input_begin(region, task.tile0 + i), end = input_begin(region, task.tile0 + i + 1);
-      make_runs(region.grid, begin, end, inputs[i].runs);
-      inputs[i].positions = end - begin;
-    }
-    bool begun = false;
+  // A tile of input positions inside a task: its runs, from number `run` of the task's on.
+  struct InputTile {
+    int64_t run, runs, positions;
+  };
+
+  // What a task works with; kept by each thread.
+  struct Work {
+    std::vector<Run> runs;
+    std::vector<InputTile> inputs;
     std::vector<Tap> taps;
     std::vector<Segment> segments;
-    each_block(region.phase->depth, [&](int64_t c0, int64_t channels, int64_t t0, int64_t count, int64_t k) {
-      select_taps(region, t0, count, taps, segments);
-      if (taps.empty() || channels == 0) return;
-      for (int64_t i = 0; i < tiles; i++) {
-        pack_tile(task, inputs[i], taps, c0, channels, packed + i * input_tile_elements() * e_.accumulator_bytes);
-      }
-      multiply(task, inputs, segments, channels, k, packed, c, begun);
-      begun = true;
-    });
-    if (!begun) std::memset(c, 0, tiles * weights * c_bytes);
-    store_task(task, inputs, c);
+    Runs runs_of(const InputTile& input) const { return {&runs[input.run], input.runs}; }
+  };
+
+  void run_task(const Task& task) const {
+    static thread_local Work work;
+    const int64_t tiles = task.tile1 - task.tile0, weights = task.weight1 - task.weight0;
+    const int64_t c_bytes = tiles * weights * tile_elements() * e_.accumulator_bytes;
+    char* const c = static_cast<char*>(scratch(SCRATCH_ITEM_A, c_bytes));
+    make_inputs(task, work);
+    if (task.region->direct) {
+      std::memset(c, 0, c_bytes);
+      each_block(task.region->phase->depth, [&](int64_t c0, int64_t channels, int64_t t0, int64_t count, int64_t k) {
+        select_taps(*task.region, t0, count, work);
+        multiply_direct(task, work, c0, channels, k, c);
+      });
+    } else if (!multiply_packed(task, work, c)) {
+      std::memset(c, 0, c_bytes);
+    }
+    store_task(task, work, c);
   }
 
-  void select_taps(const Region& region, int64_t t0, int64_t count, std::vector<Tap>& taps,
-                   std::vector<Segment>& segments) const {
-    taps.clear();
+  void make_inputs(const Task& task, Work& work) const {
+    work.runs.clear();
+    work.inputs.clear();
+    for (int64_t tile = task.tile0; tile < task.tile1; tile++) {
+      const int64_t begin = input_begin(*task.region, tile), end = input_begin(*task.region, tile + 1);
+      const int64_t run = static_cast<int64_t>(work.runs.size());
+      add_runs(task.region->grid, begin, end, work.runs);
+      work.inputs.push_back({run, static_cast<int64_t>(work.runs.size()) - run, end - begin});
+    }
+  }
+
+  // False when there was nothing to sum, and C holds nothing yet.
+  bool multiply_packed(const Task& task, Work& work, char* c) const {
+    const int64_t input_bytes = input_tile_elements() * e_.accumulator_bytes;
+    char* const packed = static_cast<char*>(scratch(SCRATCH_ITEM_B, (task.tile1 - task.tile0) * input_bytes));
+    bool begun = false;
+    each_block(task.region->phase->depth, [&](int64_t c0, int64_t channels, int64_t t0, int64_t count, int64_t k) {
+      select_taps(*task.region, t0, count, work);
+      if (work.taps.empty()) return;
+      char* to = packed;
+      for (const InputTile& input : work.inputs) {
+        pack_tile(task, work, input, c0, channels, to);
+        to += input_bytes;
+      }
+      multiply(task, work, channels, k, packed, c, begun);
+      begun = true;
+    });
+    return begun;
+  }
+
+  // The region's taps among [t0, t0 + count) of its phase.
+  void select_taps(const Region& region, int64_t t0, int64_t count, Work& work) const {
+    std::vector<Segment>& segments = work.segments;
+    work.taps.clear();
     segments.clear();
     const Phase& phase = *region.phase;
     for (int64_t t = t0; t < t0 + count; t++) {
@@ -315,18 +370,18 @@ class ProductRun {
       if (!segments.empty() && segments.back().weight + segments.back().taps == t - t0) {
         segments.back().taps++;
       } else {
-        segments.push_back({t - t0, static_cast<int64_t>(taps.size()), 1});
+        segments.push_back({t - t0, static_cast<int64_t>(work.taps.size()), 1});
       }
-      taps.push_back({phase.h->taps[th].delta, phase.w->taps[tw].delta});
+      work.taps.push_back({phase.h->taps[th].delta, phase.w->taps[tw].delta});
     }
   }
 
-  void pack_tile(const Task& task, const InputTile& input, const std::vector<Tap>& taps, int64_t c0, int64_t channels,
+  void pack_tile(const Task& task, const Work& work, const InputTile& input, int64_t c0, int64_t channels,
                  char* to) const {
     PackInput what = {};
     what.source = p_.source;
     what.source.data = element(p_.source.data, task.group * p_.ci * p_.source.pitch_c, e_.storage_bytes);
-    what.runs = {input.runs.data(), static_cast<int64_t>(input.runs.size())};
+    what.runs = work.runs_of(input);
     what.c0 = c0;
     what.channels = channels;
     what.positions = input.positions;
@@ -334,25 +389,25 @@ class ProductRun {
     what.pitch_position = by_row() ? e_.k_pitch : 1;
     what.fill = by_row() ? channels : input_pitch();
     const int64_t tap_elements = by_row() ? channels : channels * input_pitch();
-    for (const Tap& tap : taps) {
+    for (const Tap& tap : work.taps) {
       what.tap = tap;
       e_.pack_input(what, to);
       to += tap_elements * e_.accumulator_bytes;
     }
   }
 
-  void multiply(const Task& task, const std::vector<InputTile>& inputs, const std::vector<Segment>& segments,
-                int64_t channels, int64_t k, const char* packed, char* c, bool accumulate) const {
-    const int64_t bytes = e_.accumulator_bytes, tiles = static_cast<int64_t>(inputs.size());
+  void multiply(const Task& task, const Work& work, int64_t channels, int64_t k, const char* packed, char* c,
+                bool accumulate) const {
+    const int64_t bytes = e_.accumulator_bytes, tiles = static_cast<int64_t>(work.inputs.size());
     for (int64_t w = task.weight0; w < task.weight1; w++) {
       const char* const weight = packed_at(*task.region->phase, task.group, w) + k * weight_pitch() * bytes;
       const int64_t co = weight_begin(w + 1) - weight_begin(w);
       for (int64_t i = 0; i < tiles; i++, c += tile_elements() * bytes) {
         const char* const input = packed + i * input_tile_elements() * bytes;
-        const int64_t rows = px() ? co : inputs[i].positions, lanes = px() ? inputs[i].positions : co;
+        const int64_t rows = px() ? co : work.inputs[i].positions, lanes = px() ? work.inputs[i].positions : co;
         const Micro micro = e_.micro[by_row()][lanes > e_.half_lanes][rows - 1];
         bool more = accumulate;
-        for (const Segment& segment : segments) {
+        for (const Segment& segment : work.segments) {
           const char* const from_weight = weight + segment.weight * channels * weight_pitch() * bytes;
           const char* const from_input = input + segment.input * channels * (by_row() ? 1 : input_pitch()) * bytes;
           micro(segment.taps * channels, px() ? from_weight : from_input, px() ? from_input : from_weight, c, more);
@@ -362,7 +417,33 @@ class ProductRun {
     }
   }
 
-  void store_task(const Task& task, const std::vector<InputTile>& inputs, const char* c) const {
+  // Tiles of one row each, with the inputs where they lie: lanes that do not exist are masked, not packed as zeros.
+  void multiply_direct(const Task& task, const Work& work, int64_t c0, int64_t channels, int64_t k, char* c) const {
+    const int64_t bytes = e_.accumulator_bytes;
+    for (int64_t w = task.weight0; w < task.weight1; w++) {
+      const char* const weight = packed_at(*task.region->phase, task.group, w) + k * weight_pitch() * bytes;
+      const int64_t co = weight_begin(w + 1) - weight_begin(w);
+      for (const InputTile& input : work.inputs) {
+        const Run& run = work.runs[input.run];
+        const DirectMicro micro = e_.direct[run.count > e_.half_lanes][co - 1];
+        for (const Segment& segment : work.segments) {
+          for (int64_t t = 0; t < segment.taps; t++) {
+            const Tap& tap = work.taps[segment.input + t];
+            const int64_t h = run.qh * p_.source.step_h + tap.dh, at = run.qw + tap.dw;
+            const int64_t first = std::max<int64_t>(0, -at), last = std::min(run.count, p_.source.w - at);
+            if (h < 0 || h >= p_.source.h || first >= last) continue;
+            const int64_t from =
+                run.n * p_.source.pitch_n + (task.group * p_.ci + c0) * p_.source.pitch_c + h * p_.source.pitch_h + at;
+            micro(channels, weight + (segment.weight + t) * channels * weight_pitch() * bytes,
+                  element(p_.source.data, from, e_.storage_bytes), p_.source.pitch_c, first, last, c);
+          }
+        }
+        c += tile_elements() * bytes;
+      }
+    }
+  }
+
+  void store_task(const Task& task, const Work& work, const char* c) const {
     const Region& region = *task.region;
     Sink sink = p_.sink;
     sink.data = element(p_.sink.data,
@@ -374,9 +455,8 @@ class ProductRun {
     sink.pitch_w *= p_.w.step;
     const auto store = px() ? e_.store_channel_rows : e_.store_channel_lanes;
     for (int64_t w = task.weight0; w < task.weight1; w++) {
-      for (const InputTile& input : inputs) {
-        const Runs runs = {input.runs.data(), static_cast<int64_t>(input.runs.size())};
-        store(c, runs, weight_begin(w), weight_begin(w + 1) - weight_begin(w), sink);
+      for (const InputTile& input : work.inputs) {
+        store(c, work.runs_of(input), weight_begin(w), weight_begin(w + 1) - weight_begin(w), sink);
         c += tile_elements() * e_.accumulator_bytes;
       }
     }

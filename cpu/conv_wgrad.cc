@@ -118,7 +118,8 @@ class WgradRun {
     const int64_t block1 = blocks_ * (task.chunk + 1) / chunks_;
     for (int64_t block = blocks_ * task.chunk / chunks_; block < block1; block++) {
       const int64_t begin = block * depth(), end = std::min(begin + depth(), grid_.positions());
-      make_runs(grid_, begin, end, runs);
+      runs.clear();
+      add_runs(grid_, begin, end, runs);
       const Runs where = {runs.data(), static_cast<int64_t>(runs.size())};
       if (!multiply(task, where, end - begin, a, b, c)) return false;
     }

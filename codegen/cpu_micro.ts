@@ -1,0 +1,106 @@
+/**
+ * The register tiles of the CPU micro-kernels, as the lists that the template unrolls: which sums there are, what is
+ * loaded, what is multiplied with what.
+ */
+
+/** Where the operands of a micro-kernel lie: A by k or by rows in packed panels, or A by k and B where the tensor has it. */
+export const MICRO_KINDS = ['by_k', 'by_row', 'direct'] as const;
+export type MicroKind = (typeof MICRO_KINDS)[number];
+
+/** Sizes of a register tile and of packed panels, in elements. */
+export interface MicroTile {
+  readonly rows: number;
+  readonly lanes: number;
+  /** Lanes of one vector. */
+  readonly width: number;
+  /** From one k to the next of an A that is packed by k, and from one row to the next of one packed by rows. */
+  readonly a_pitch: number;
+  readonly k_pitch: number;
+}
+
+interface Shape {
+  readonly tile: MicroTile;
+  readonly kind: MicroKind;
+  readonly rows: number;
+  readonly vectors: number;
+}
+
+const PACKED = 'int64_t depth, const void* from_a, const void* from_b, void* to, int64_t accumulate';
+const DIRECT =
+  'int64_t depth, const void* from_a, const void* from_b, int64_t pitch, int64_t first, int64_t last, void* to';
+
+/** Every micro-kernel of a kind: for one vector of lanes and for two, for 1, 2, … rows. */
+export function microKernels(tile: MicroTile, kind: MicroKind) {
+  const rows = range(tile.rows).map((row) => row + 1);
+  return [1, 2].map((vectors) => rows.map((count) => microKernel({ tile, kind, rows: count, vectors })));
+}
+
+function microKernel(shape: Shape) {
+  const { tile, kind } = shape;
+  const cells = cellsOf(shape);
+  const ways = range(waysOf(cells.length));
+  return {
+    name: `micro_${kind}_${shape.rows}x${shape.vectors * tile.width}`,
+    parameters: kind === 'direct' ? DIRECT : PACKED,
+    accumulate: kind === 'direct' ? 'true' : 'accumulate',
+    masks: kind === 'direct' ? vectorsOf(shape) : [],
+    cells: cells.map((cell) => ({ name: sumName(cell, 0), offset: cell.offset })),
+    sums: ways.flatMap((way) => cells.map((cell) => ({ name: sumName(cell, way) }))),
+    loops: [...new Set([ways.length, 1])].map((count) => loopOf(shape, count)),
+    merges: ways.slice(1).flatMap((way) => cells.map((cell) => ({ into: sumName(cell, 0), from: sumName(cell, way) }))),
+  };
+}
+
+/** Sums that each element is split into: about eight additions have to be under way for the units to be busy. */
+function waysOf(cells: number): number {
+  return cells <= 3 ? 4 : cells < 8 ? 2 : 1;
+}
+
+interface Cell {
+  readonly row: number;
+  readonly vector: number;
+  readonly offset: number;
+}
+
+const sumName = (cell: Cell, way: number) => `c${cell.row}_${cell.vector}_${way}`;
+
+function cellsOf(shape: Shape): Cell[] {
+  const vectors = vectorsOf(shape);
+  return range(shape.rows).flatMap((row) =>
+    vectors.map(({ index, offset }) => ({ row, vector: index, offset: row * shape.tile.lanes + offset })),
+  );
+}
+
+function vectorsOf(shape: Shape) {
+  return range(shape.vectors).map((index) => ({ index, offset: index * shape.tile.width }));
+}
+
+/** One pass takes `ways` neighbouring k. */
+function loopOf(shape: Shape, ways: number) {
+  const { tile, kind } = shape;
+  const [rowStep, kStep] = kind === 'by_row' ? [tile.k_pitch, 1] : [1, tile.a_pitch];
+  const bStep = (count: number) => (kind === 'direct' ? `${count} * pitch` : `${count * tile.lanes}`);
+  const load = (offset: number, way: number, mask: number) =>
+    kind === 'direct'
+      ? `load_masked(b + ${bStep(way)} + ${offset}, mask${mask})`
+      : `*reinterpret_cast<const Vector*>(b + ${bStep(way)} + ${offset})`;
+  return {
+    ways,
+    a_step: ways * kStep,
+    b_step: bStep(ways),
+    loads: range(ways).flatMap((way) =>
+      vectorsOf(shape).map((v) => ({ name: `b${v.index}_${way}`, load: load(v.offset, way, v.index) })),
+    ),
+    products: range(ways).flatMap((way) =>
+      cellsOf(shape).map((cell) => ({
+        sum: sumName(cell, way),
+        a: cell.row * rowStep + way * kStep,
+        b: `b${cell.vector}_${way}`,
+      })),
+    ),
+  };
+}
+
+function range(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
+}
