@@ -302,7 +302,7 @@ const ACCEPTED: readonly (readonly [what: string, call: () => unknown, shape: re
   ],
   ['the leading output sizes are not looked at', sized([99, 77, 18, 20]), [2, 4, 18, 20]],
   ['three output sizes unbatched', sized([5, 19, 18], [3, 6, 6]), [4, 19, 18]],
-  ['no output channels of nothing', down({ x: [2, 4, 5, 5], bias: null, options: { padding: 'same' } }), [2, 6, 5, 5]],
+  ["conv2d: padding 'same'", down({ x: [2, 4, 5, 5], bias: null, options: { padding: 'same' } }), [2, 6, 5, 5]],
 ];
 
 describe('bad calls', () => {
