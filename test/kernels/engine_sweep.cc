@@ -5,7 +5,7 @@
 // bit, but for tanh and sigmoid; some hold infinities and NaN. Buffers have exactly the size of their tensor, so that
 // the address sanitizer sees every access outside; results must be the same bits for any number of threads.
 //
-// usage: engine_sweep <problems> <first seed>
+// usage: engine_sweep <problems> <first seed>; compiled with ONLY_BASELINE it needs no other instruction set's files.
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
@@ -21,7 +21,7 @@
 #include "team.h"
 
 namespace fracstride {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ONLY_BASELINE)
 extern const CpuKernelTable fracstride_table_igemm_float_avx512, fracstride_table_igemm_double_avx512;
 extern const CpuKernelTable fracstride_table_igemm_float_avx2, fracstride_table_igemm_double_avx2;
 #endif
@@ -303,7 +303,7 @@ void check(const CpuKernelRow& row, const Problem& p, const Operands& in, uint32
 std::vector<const CpuKernelTable*> tables() {
   std::vector<const CpuKernelTable*> list = {&fracstride_table_igemm_float_baseline,
                                              &fracstride_table_igemm_double_baseline};
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ONLY_BASELINE)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     list.insert(list.end(), {&fracstride_table_igemm_float_avx2, &fracstride_table_igemm_double_avx2});
   }

@@ -45,6 +45,23 @@ static inline float __uint_as_float(unsigned bits) {
 
 namespace host {
 
+// The two conversions that kernels write in PTX, in plain arithmetic. half: 1 sign, 5 exponent, 10 mantissa bits.
+static inline float float_of_half(unsigned short half) {
+  const unsigned size = half & 0x7fffu;
+  const unsigned scaled = __float_as_uint(__uint_as_float(size << 13) * 5.192296858534828e33f);
+  return __uint_as_float(scaled | (size >= 0x7c00u ? 0x7f800000u : 0u) | ((half & 0x8000u) << 16));
+}
+
+// To the nearest, ties to even.
+static inline unsigned short half_of_float(float value) {
+  const unsigned bits = __float_as_uint(value);
+  const unsigned size = bits & 0x7fffffffu;
+  const unsigned normal = (size + 0xfffu + ((size >> 13) & 1u) - 0x38000000u) >> 13;
+  const unsigned small = __float_as_uint(__uint_as_float(size) + 0.5f) - 0x3f000000u;
+  const unsigned finite = size >= 0x47800000u ? 0x7c00u : size < 0x38800000u ? small : normal;
+  return (unsigned short)((size > 0x7f800000u ? 0x7fffu : finite) | (bits >> 16 & 0x8000u));
+}
+
 typedef void (*Kernel)(void** params);
 
 constexpr int MOST_THREADS = 1024;

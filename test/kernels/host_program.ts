@@ -70,11 +70,25 @@ async function runPart(jobs: readonly Job[], base: string): Promise<JobResult[]>
 
 /** Every kernel in a namespace of its own, and a table of entries with cuLaunchKernel's way of passing arguments. */
 function programText(specs: readonly Spec[]): string {
-  const kernels = specs.map((spec, i) => `namespace kernel_${i} {\n${renderKernel(spec)}\n${entryText(spec)}\n}`);
+  const kernels = specs.map(
+    (spec, i) => `namespace kernel_${i} {\n${withoutPtx(renderKernel(spec))}\n${entryText(spec)}\n}`,
+  );
   const table = specs.map((_, i) => `kernel_${i}::entry`).join(', ');
   const main = `int main(int count, char** words) { return host::run(count, words, kernels); }`;
   const text = [`#include ${JSON.stringify(HEADER)}`, ...kernels, `const host::Kernel kernels[] = {${table}};`, main];
   return `${text.join('\n')}\n`;
+}
+
+/** The PTX of a kernel's text, and what it does in host_cuda.h's plain arithmetic. */
+const PTX: readonly (readonly [RegExp, string])[] = [
+  [/asm\("cvt\.f32\.f16 %0, %1;" : "=f"\((\w+)\) : "h"\((\w+)\)\)/g, '$1 = host::float_of_half($2)'],
+  [/asm\("cvt\.rn\.f16\.f32 %0, %1;" : "=h"\((\w+)\) : "f"\((\w+)\)\)/g, '$1 = host::half_of_float($2)'],
+];
+
+function withoutPtx(text: string): string {
+  const plain = PTX.reduce((rest, [ptx, arithmetic]) => rest.replace(ptx, arithmetic), text);
+  if (/\basm\b/.test(plain)) throw new Error(`the host cannot run this PTX: ${/.*\basm\b.*/.exec(plain)?.[0]}`);
+  return plain;
 }
 
 const C_TYPES: Readonly<Record<Exclude<ArgKind, 'p'>, string>> = { i: 'int', l: 'long long', f: 'float', d: 'double' };

@@ -11,30 +11,15 @@ typedef float real;
 
 // IEEE half: 1 sign, 5 exponent and 10 mantissa bits; to the nearest, ties to even.
 static __device__ __forceinline__ real load(stored half) {
-#if defined(__CUDA_ARCH__)
   float value;
   asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
   return value;
-#else
-  const unsigned size = half & 0x7fffu;
-  const unsigned scaled = __float_as_uint(__uint_as_float(size << 13) * 5.192296858534828e33f);
-  return __uint_as_float(scaled | (size >= 0x7c00u ? 0x7f800000u : 0u) | ((half & 0x8000u) << 16));
-#endif
 }
 
 static __device__ __forceinline__ stored store(real value) {
-#if defined(__CUDA_ARCH__)
   stored half;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
   return half;
-#else
-  const unsigned bits = __float_as_uint(value);
-  const unsigned size = bits & 0x7fffffffu;
-  const unsigned normal = (size + 0xfffu + ((size >> 13) & 1u) - 0x38000000u) >> 13;
-  const unsigned small = __float_as_uint(__uint_as_float(size) + 0.5f) - 0x3f000000u;
-  const unsigned finite = size >= 0x47800000u ? 0x7c00u : size < 0x38800000u ? small : normal;
-  return (stored)((size > 0x7f800000u ? 0x7fffu : finite) | (bits >> 16 & 0x8000u));
-#endif
 }
 
 static __device__ __forceinline__ real tanh_of(real x) { return tanhf(x); }
