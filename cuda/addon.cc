@@ -1,13 +1,10 @@
-// The addon's surface (src/native.ts) and the only file that knows N-API: it checks every argument's type and range,
+// The addon's surface (src/native.ts) and the only file that knows Node-API: it checks every argument's type and range,
 // unpacks, calls a device verb, and turns an Error into a JavaScript Error with a `code`.
 //
 // All state of a JavaScript environment (the main thread's or a worker's) hangs on its instance data; buffers of an
 // environment are released when it ends.
 
-#ifndef NAPI_VERSION
-#define NAPI_VERSION 8
-#endif
-#include <node_api.h>
+#include <napi.h>
 
 #include <atomic>
 #include <cmath>
@@ -28,7 +25,6 @@ namespace fracstride {
 
 namespace {
 
-constexpr size_t kMostArguments = 9;
 constexpr size_t kStaging = 512;
 constexpr double kSafe = 9007199254740991.0;
 
@@ -40,7 +36,7 @@ struct Loaded {
 
 struct Environment {
   uint64_t owner;
-  napi_ref staging = nullptr;
+  Napi::Reference<Napi::ArrayBuffer> staging;
   int64_t external_bytes = 0;
   std::vector<Loaded> kernels;  // a kernel's handle is its index here plus one
   std::unordered_map<std::string, uint32_t> by_name;
@@ -48,21 +44,16 @@ struct Environment {
 
 // One call from JavaScript; the accessors throw ERR_ARGUMENT.
 struct Call {
-  napi_env env;
+  const Napi::CallbackInfo& info;
   Environment& self;
   const char* where;
-  napi_value argv[kMostArguments];
 
-  void check(napi_status status, const char* what) const {
-    if (status != napi_ok) throw Error("ERR_ARGUMENT", std::string(where) + ": " + what + " must be usable, got none");
-  }
+  Napi::Env env() const { return info.Env(); }
 
   std::string type_name(size_t i) const {
     static const char* const names[] = {"undefined", "null",      "a boolean",  "a number",          "a string",
                                         "a symbol",  "an object", "a function", "an external value", "a bigint"};
-    napi_valuetype type = napi_undefined;
-    napi_typeof(env, argv[i], &type);
-    return names[type];
+    return names[info[i].Type()];
   }
 
   [[noreturn]] void refuse(const char* what, const char* rule, const std::string& got) const {
@@ -70,9 +61,8 @@ struct Call {
   }
 
   double number(size_t i, const char* what) const {
-    double value;
-    if (napi_get_value_double(env, argv[i], &value) != napi_ok) refuse(what, "a number", type_name(i));
-    return value;
+    if (!info[i].IsNumber()) refuse(what, "a number", type_name(i));
+    return info[i].As<Napi::Number>().DoubleValue();
   }
 
   double integer(size_t i, const char* what, double low, double high) const {
@@ -84,19 +74,16 @@ struct Call {
   }
 
   bool boolean(size_t i, const char* what) const {
-    bool value;
-    if (napi_get_value_bool(env, argv[i], &value) != napi_ok) refuse(what, "true or false", type_name(i));
-    return value;
+    if (!info[i].IsBoolean()) refuse(what, "true or false", type_name(i));
+    return info[i].As<Napi::Boolean>().Value();
   }
 
   std::string text(size_t i, const char* what, size_t longest) const {
+    if (!info[i].IsString()) refuse(what, "a string", type_name(i));
     size_t length = 0;
-    if (napi_get_value_string_utf8(env, argv[i], nullptr, 0, &length) != napi_ok)
-      refuse(what, "a string", type_name(i));
+    napi_get_value_string_utf8(env(), info[i], nullptr, 0, &length);
     if (length > longest) refuse(what, ("at most " + show(double(longest)) + " bytes").c_str(), show(double(length)));
-    std::string value(length, '\0');
-    check(napi_get_value_string_utf8(env, argv[i], &value[0], length + 1, &length), what);
-    return value;
+    return info[i].As<Napi::String>().Utf8Value();
   }
 
   Place& device(size_t i) const { return place(number(i, "device"), where); }
@@ -105,122 +92,98 @@ struct Call {
   Image bytes(size_t i, const char* what) const;
 };
 
+// By the C functions: node-addon-api's views want an ArrayBuffer behind them, and these may lie on a SharedArrayBuffer.
 Image Call::bytes(size_t i, const char* what) const {
-  bool typed = false, view = false;
-  napi_is_typedarray(env, argv[i], &typed);
-  if (!typed) napi_is_dataview(env, argv[i], &view);
   Image image;
-  if (typed) {
+  void* data = nullptr;
+  napi_status status = napi_ok;
+  if (info[i].IsTypedArray()) {
     static const size_t sizes[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8, 2};
     napi_typedarray_type type;
     size_t length = 0;
-    void* data = nullptr;
-    check(napi_get_typedarray_info(env, argv[i], &type, &length, &data, nullptr, nullptr), what);
-    if (size_t(type) >= sizeof sizes / sizeof *sizes) refuse(what, "a typed array of a known type", "another");
-    image = {data, length * sizes[type]};
-  } else if (view) {
-    void* data = nullptr;
-    check(napi_get_dataview_info(env, argv[i], &image.size, &data, nullptr, nullptr), what);
+    status = napi_get_typedarray_info(env(), info[i], &type, &length, &data, nullptr, nullptr);
+    if (status == napi_ok && size_t(type) >= sizeof sizes / sizeof *sizes)
+      refuse(what, "a typed array of a known type", "another");
+    if (status == napi_ok) image = {data, length * sizes[type]};
+  } else if (info[i].IsDataView()) {
+    status = napi_get_dataview_info(env(), info[i], &image.size, &data, nullptr, nullptr);
     image.data = data;
   } else {
     refuse(what, "a typed array or a DataView", type_name(i));
   }
+  if (status != napi_ok) refuse(what, "usable", "none");
   if (image.data == nullptr) image.size = 0;
   return image;
 }
 
-// JavaScript values out of C++ ones. Creation only fails when an exception is pending; null is then the right answer.
-napi_value js(napi_env env, double value) {
-  napi_value result = nullptr;
-  napi_create_double(env, value, &result);
-  return result;
-}
-napi_value js(napi_env env, const std::string& value) {
-  napi_value result = nullptr;
-  napi_create_string_utf8(env, value.data(), value.size(), &result);
-  return result;
-}
-napi_value js(napi_env env, const std::vector<std::string>& values) {
-  napi_value list = nullptr;
-  napi_create_array_with_length(env, values.size(), &list);
-  for (size_t i = 0; i < values.size(); ++i) napi_set_element(env, list, uint32_t(i), js(env, values[i]));
+Napi::Array js(Napi::Env env, const std::vector<std::string>& values) {
+  Napi::Array list = Napi::Array::New(env, values.size());
+  for (size_t i = 0; i < values.size(); ++i) list.Set(uint32_t(i), values[i]);
   return list;
 }
-napi_value js_bool(napi_env env, bool value) {
-  napi_value result = nullptr;
-  napi_get_boolean(env, value, &result);
-  return result;
-}
-napi_value js_null(napi_env env) {
-  napi_value result = nullptr;
-  napi_get_null(env, &result);
-  return result;
-}
-
-struct Object {
-  napi_env env;
-  napi_value value = nullptr;
-  explicit Object(napi_env e) : env(e) { napi_create_object(e, &value); }
-  Object& set(const char* name, napi_value field) {
-    napi_set_named_property(env, value, name, field);
-    return *this;
-  }
-  Object& set(const char* name, double field) { return set(name, js(env, field)); }
-};
 
 void account(Call& call, int64_t change) {
   if (change == 0) return;
-  int64_t total;
-  napi_adjust_external_memory(call.env, change, &total);
+  Napi::MemoryManagement::AdjustExternalMemory(call.env(), change);
   call.self.external_bytes += change;
 }
 
-napi_value cpu_info_verb(Call& call) {
+Napi::Value cpu_info_verb(Call& call) {
   const CpuInfo info = cpu_info();
-  return Object(call.env).set("isas", js(call.env, info.isas)).set("threads", info.threads).value;
+  Napi::Object result = Napi::Object::New(call.env());
+  result.Set("isas", js(call.env(), info.isas));
+  result.Set("threads", double(info.threads));
+  return result;
 }
 
-napi_value set_threads(Call& call) {
+Napi::Value set_threads(Call& call) {
   set_cpu_threads(int(call.integer(0, "threads", 1, 1024)));
-  return nullptr;
+  return call.env().Undefined();
 }
 
-napi_value cuda_info_verb(Call& call) {
-  const napi_env env = call.env;
+Napi::Object js(Napi::Env env, const CudaDeviceInfo& device) {
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("name", device.name);
+  result.Set("arch", double(device.arch));
+  result.Set("multiprocessors", double(device.multiprocessors));
+  result.Set("totalMemory", double(device.total_memory));
+  result.Set("clockRateKhz", double(device.clock_rate_khz));
+  result.Set("memoryClockRateKhz", double(device.memory_clock_rate_khz));
+  result.Set("memoryBusWidthBits", double(device.memory_bus_width_bits));
+  result.Set("l2CacheBytes", double(device.l2_cache_bytes));
+  return result;
+}
+
+Napi::Value cuda_info_verb(Call& call) {
+  const Napi::Env env = call.env();
   const CudaInfo& info = cuda_info();
-  napi_value devices = nullptr;
-  napi_create_array_with_length(env, info.devices.size(), &devices);
-  for (size_t i = 0; i < info.devices.size(); ++i) {
-    const CudaDeviceInfo& d = info.devices[i];
-    Object device(env);
-    device.set("name", js(env, d.name)).set("arch", d.arch).set("multiprocessors", d.multiprocessors);
-    device.set("totalMemory", double(d.total_memory)).set("clockRateKhz", d.clock_rate_khz);
-    device.set("memoryClockRateKhz", d.memory_clock_rate_khz).set("memoryBusWidthBits", d.memory_bus_width_bits);
-    napi_set_element(env, devices, uint32_t(i), device.set("l2CacheBytes", d.l2_cache_bytes).value);
-  }
-  Object result(env);
-  result.set("available", js_bool(env, info.available));
-  result.set("reason", info.available ? js_null(env) : js(env, info.reason));
-  return result.set("driverVersion", info.driver_version).set("devices", devices).value;
+  Napi::Array devices = Napi::Array::New(env, info.devices.size());
+  for (size_t i = 0; i < info.devices.size(); ++i) devices.Set(uint32_t(i), js(env, info.devices[i]));
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("available", info.available);
+  result.Set("reason", info.available ? env.Null() : Napi::String::New(env, info.reason));
+  result.Set("driverVersion", double(info.driver_version));
+  result.Set("devices", devices);
+  return result;
 }
 
-napi_value kernel_names(Call& call) {
-  return js(call.env, call.device(0).device.kernel_names());
+Napi::Value kernel_names(Call& call) {
+  return js(call.env(), call.device(0).device.kernel_names());
 }
 
-napi_value alloc(Call& call) {
+Napi::Value alloc(Call& call) {
   Place& at = call.device(0);
   const double bytes = call.integer(1, "bytes", 0, kSafe);
   const uint64_t handle = at.pool.allocate(call.self.owner, uint64_t(bytes));
   account(call, int64_t(bytes));
-  return js(call.env, double(handle));
+  return Napi::Number::New(call.env(), double(handle));
 }
 
-napi_value free_buffer(Call& call) {
+Napi::Value free_buffer(Call& call) {
   Place& at = call.device(0);
   const double handle = call.number(1, "handle");
   if (handle >= 1 && handle <= kSafe) account(call, -int64_t(at.pool.release(call.self.owner, uint64_t(handle))));
-  return nullptr;
+  return call.env().Undefined();
 }
 
 // The device address for a copy of `bytes` bytes.
@@ -230,85 +193,83 @@ void* copy_target(Call& call, Place& at, size_t bytes) {
   return at.pool.at(call.self.owner, handle, offset, double(bytes), call.where, -1);
 }
 
-napi_value copy_in(Call& call) {
+Napi::Value copy_in(Call& call) {
   Place& at = call.device(0);
   const Image source = call.bytes(3, "source");
   void* target = copy_target(call, at, source.size);
   if (source.size != 0) at.device.copy_in(target, source.data, source.size);
-  return nullptr;
+  return call.env().Undefined();
 }
 
-napi_value copy_out(Call& call) {
+Napi::Value copy_out(Call& call) {
   Place& at = call.device(0);
   const Image target = call.bytes(3, "target");
   const void* source = copy_target(call, at, target.size);
   if (target.size != 0) at.device.copy_out(const_cast<void*>(target.data), source, target.size);
-  return nullptr;
+  return call.env().Undefined();
 }
 
-napi_value memory(Call& call) {
+Napi::Value memory(Call& call) {
   const MemoryCounts counts = call.device(0).pool.counts();
-  Object result(call.env);
-  return result.set("live", double(counts.live))
-      .set("cached", double(counts.cached))
-      .set("peak", double(counts.peak))
-      .value;
+  Napi::Object result = Napi::Object::New(call.env());
+  result.Set("live", double(counts.live));
+  result.Set("cached", double(counts.cached));
+  result.Set("peak", double(counts.peak));
+  return result;
 }
 
-napi_value empty_cache(Call& call) {
+Napi::Value empty_cache(Call& call) {
   call.device(0).pool.empty_cache();
-  return nullptr;
+  return call.env().Undefined();
 }
 
-napi_value set_memory_limit(Call& call) {
+Napi::Value set_memory_limit(Call& call) {
   Place& at = call.device(0);
   at.pool.set_limit(uint64_t(call.integer(1, "bytes", 0, kSafe)));
-  return nullptr;
+  return call.env().Undefined();
 }
 
-napi_value debug_memory(Call& call) {
+Napi::Value debug_memory(Call& call) {
   struct Switch {
     static void visit(Place& at, void* on) { at.pool.set_debug(*static_cast<bool*>(on)); }
   };
   bool on = call.boolean(0, "debug mode");
   place(0, call.where);
   each_place(Switch::visit, &on);
-  return nullptr;
+  return call.env().Undefined();
 }
 
-napi_value check_guards(Call& call) {
+Napi::Value check_guards(Call& call) {
   struct Sum {
     static void visit(Place& at, void* total) { *static_cast<uint64_t*>(total) += at.pool.damaged_guards(); }
   };
   uint64_t total = 0;
   each_place(Sum::visit, &total);
-  return js(call.env, double(total));
+  return Napi::Number::New(call.env(), double(total));
 }
 
-napi_value load(Call& call) {
+Napi::Value load(Call& call) {
   const double number = call.number(0, "device");
   Place& at = place(number, call.where);
   const std::string name = call.text(1, "name", 512);
   const std::string kinds = call.text(2, "kinds", kMostParameters);
   if (kinds.find_first_not_of("pilfd") != std::string::npos)
     call.refuse("kinds", "letters of p i l f d", '"' + kinds + '"');
-  napi_valuetype type = napi_undefined;
-  napi_typeof(call.env, call.argv[3], &type);
-  const bool compiled_in = type == napi_null || type == napi_undefined;
+  const bool compiled_in = call.info[3].IsNull() || call.info[3].IsUndefined();
   const Image image = compiled_in ? Image{} : call.bytes(3, "image");
   const std::string key = show(number) + ' ' + kinds + ' ' + name;
   Environment& self = call.self;
   if (compiled_in) {
     const auto known = self.by_name.find(key);
-    if (known != self.by_name.end()) return js(call.env, known->second);
+    if (known != self.by_name.end()) return Napi::Number::New(call.env(), known->second);
   }
   self.kernels.push_back({number, &at, at.device.load(name, kinds, image)});
   const uint32_t handle = uint32_t(self.kernels.size());
   if (compiled_in) self.by_name[key] = handle;
-  return js(call.env, handle);
+  return Napi::Number::New(call.env(), handle);
 }
 
-napi_value launch(Call& call) {
+Napi::Value launch(Call& call) {
   const double number = call.number(0, "device");
   Environment& self = call.self;
   const double handle = call.number(1, "kernel");
@@ -323,26 +284,24 @@ napi_value launch(Call& call) {
     (i < 3 ? shape.grid[i] : shape.block[i - 3]) = uint32_t(call.integer(2 + i, names[i], 1, 2147483647.0));
   shape.shared_bytes = uint32_t(call.integer(8, "shared bytes", 0, 2147483647.0));
 
-  napi_value buffer = nullptr;
-  void* slots = nullptr;
-  size_t bytes = 0;
-  napi_get_reference_value(call.env, self.staging, &buffer);
-  call.check(napi_get_arraybuffer_info(call.env, buffer, &slots, &bytes), "args");
+  // Detached, the staging area has no bytes.
+  Napi::ArrayBuffer staging = self.staging.Value();
+  const double* const slots = static_cast<const double*>(staging.Data());
   Arguments arguments;
-  read_arguments(*loaded.kernel, *loaded.place, self.owner, static_cast<const double*>(slots),
-                 slots == nullptr ? 0 : bytes / sizeof(double), arguments);
+  read_arguments(*loaded.kernel, *loaded.place, self.owner, slots,
+                 slots == nullptr ? 0 : staging.ByteLength() / sizeof(double), arguments);
   loaded.place->device.launch(*loaded.kernel, shape, arguments.params);
-  return nullptr;
+  return call.env().Undefined();
 }
 
-napi_value sync(Call& call) {
+Napi::Value sync(Call& call) {
   call.device(0).device.sync();
-  return nullptr;
+  return call.env().Undefined();
 }
 
 struct Verb {
   const char* name;
-  napi_value (*body)(Call&);
+  Napi::Value (*body)(Call&);
 };
 
 const Verb kVerbs[] = {
@@ -364,79 +323,60 @@ const Verb kVerbs[] = {
     {"sync", sync},
 };
 
-void throw_js(napi_env env, const char* code, const char* sentence) {
-  napi_value code_value = nullptr, message = nullptr, error = nullptr;
-  napi_create_string_utf8(env, code, NAPI_AUTO_LENGTH, &code_value);
-  napi_create_string_utf8(env, sentence, NAPI_AUTO_LENGTH, &message);
-  if (napi_create_error(env, code_value, message, &error) == napi_ok) napi_throw(env, error);
+Napi::Error with_code(Napi::Env env, const char* code, const std::string& sentence) {
+  Napi::Error error = Napi::Error::New(env, sentence);
+  error.Set("code", code);
+  return error;
 }
 
-napi_value dispatch(napi_env env, napi_callback_info info) {
-  void* data = nullptr;
-  void* instance = nullptr;
-  size_t count = kMostArguments;
-  napi_value argv[kMostArguments];
-  if (napi_get_cb_info(env, info, &count, argv, nullptr, &data) != napi_ok) return nullptr;
-  if (napi_get_instance_data(env, &instance) != napi_ok || instance == nullptr) return nullptr;
-  const Verb& verb = *static_cast<const Verb*>(data);
-  Call call{env, *static_cast<Environment*>(instance), verb.name, {}};
-  for (size_t i = 0; i < kMostArguments; ++i) call.argv[i] = argv[i];
+Napi::Value dispatch(const Napi::CallbackInfo& info) {
+  const Verb& verb = *static_cast<const Verb*>(info.Data());
+  const std::string where = std::string(verb.name) + ": ";
+  Environment* self = info.Env().GetInstanceData<Environment>();
+  if (self == nullptr) return info.Env().Undefined();
+  Call call{info, *self, verb.name};
   try {
     return verb.body(call);
+  } catch (const Napi::Error&) {
+    throw;
   } catch (const Error& error) {
-    throw_js(env, error.code(), error.what());
+    throw with_code(info.Env(), error.code(), error.what());
   } catch (const std::invalid_argument& error) {
-    throw_js(env, "ERR_ARGUMENT", (std::string(verb.name) + ": " + error.what()).c_str());
+    throw with_code(info.Env(), "ERR_ARGUMENT", where + error.what());
   } catch (const std::bad_alloc&) {
-    throw_js(env, "ERR_OUT_OF_MEMORY",
-             (std::string(verb.name) + ": memory for the call must be left, got none").c_str());
+    throw with_code(info.Env(), "ERR_OUT_OF_MEMORY", where + "memory for the call must be left, got none");
   } catch (const std::exception& error) {
-    throw_js(env, "ERR_BINDING",
-             (std::string(verb.name) + ": the call must end normally, got " + error.what()).c_str());
+    throw with_code(info.Env(), "ERR_BINDING", where + "the call must end normally, got " + error.what());
   }
-  return nullptr;
 }
 
-void end_environment(napi_env env, void* data, void*) {
-  std::unique_ptr<Environment> self(static_cast<Environment*>(data));
+void end_environment(Napi::Env env, Environment* data) {
+  std::unique_ptr<Environment> self(data);
   struct Release {
     static void visit(Place& at, void* owner) { at.pool.release_all(*static_cast<uint64_t*>(owner)); }
   };
   each_place(Release::visit, &self->owner);
-  int64_t total;
-  if (self->external_bytes != 0) napi_adjust_external_memory(env, -self->external_bytes, &total);
+  if (self->external_bytes != 0) Napi::MemoryManagement::AdjustExternalMemory(env, -self->external_bytes);
 }
 
-bool start(napi_env env, napi_value exports) {
+Napi::Object start(Napi::Env env, Napi::Object exports) {
   static std::atomic<uint64_t> owners{0};
   auto* self = new Environment;
   self->owner = ++owners;
-  if (napi_set_instance_data(env, self, end_environment, nullptr) != napi_ok) {
-    delete self;
-    return false;
-  }
-  void* data = nullptr;
-  napi_value buffer = nullptr, args = nullptr;
-  bool good = napi_create_arraybuffer(env, kStaging * sizeof(double), &data, &buffer) == napi_ok &&
-              napi_create_typedarray(env, napi_float64_array, kStaging, buffer, 0, &args) == napi_ok &&
-              napi_create_reference(env, buffer, 1, &self->staging) == napi_ok &&
-              napi_set_named_property(env, exports, "args", args) == napi_ok;
-  for (const Verb& verb : kVerbs) {
-    napi_value function = nullptr;
-    good = good &&
-           napi_create_function(env, verb.name, NAPI_AUTO_LENGTH, dispatch, const_cast<Verb*>(&verb), &function) ==
-               napi_ok &&
-           napi_set_named_property(env, exports, verb.name, function) == napi_ok;
-  }
-  return good;
+  env.SetInstanceData<Environment, end_environment>(self);
+  Napi::ArrayBuffer staging = Napi::ArrayBuffer::New(env, kStaging * sizeof(double));
+  self->staging = Napi::Persistent(staging);
+  exports.Set("args", Napi::Float64Array::New(env, kStaging, staging, 0));
+  for (const Verb& verb : kVerbs)
+    exports.Set(verb.name, Napi::Function::New(env, dispatch, verb.name, const_cast<Verb*>(&verb)));
+  return exports;
 }
 
 }  // namespace
 
 }  // namespace fracstride
 
-NAPI_MODULE_INIT() {
-  if (!fracstride::start(env, exports))
-    napi_throw_error(env, "ERR_BINDING", "native: the addon must initialise, got an error");
-  return exports;
+static Napi::Object start_addon(Napi::Env env, Napi::Object exports) {
+  return fracstride::start(env, exports);
 }
+NODE_API_MODULE(fracstride, start_addon)
