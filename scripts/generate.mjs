@@ -1,0 +1,49 @@
+// What the compiled generator makes for a build, in a process of its own: a build compiles the generator first, and a
+// process keeps the modules that it has read.
+// usage: node scripts/generate.mjs cpu | cuda | compiler
+
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { writeCpuSources } from '../dist/codegen/cpu_sources.js';
+import { findNvcc, nvcc } from '../dist/codegen/toolchain.js';
+import { root } from './inputs.mjs';
+
+const COMMANDS = { cpu, cuda, compiler: async () => console.log((await cudaCompiler())?.id ?? 'none') };
+
+await COMMANDS[process.argv[2]]();
+
+function cpu() {
+  writeCpuSources(join(root, 'build/generated/cpu'));
+}
+
+/** The default preset, through the same pipeline and in the same kind of store as `fracstride build`. */
+async function cuda() {
+  const [{ planBuild, runBuild }, { DEFAULT_TARGETS, PRESETS, specsFor }, { openStore }, { writeEmbeddedImages }] =
+    await Promise.all(['build', 'presets', 'store', 'embed'].map((name) => import(`../dist/codegen/${name}.js`)));
+  const folder = join(root, 'build/generated/cuda');
+  const store = openStore(join(root, 'build/kernels'));
+  const compiler = await cudaCompiler();
+  if (compiler === undefined) {
+    say('no working nvcc on PATH or in CUDA_HOME, so none are built in');
+    writeEmbeddedImages([], store, folder);
+    return;
+  }
+  store.prune();
+  const place = { store, compiler };
+  const plan = planBuild(specsFor(PRESETS.default, DEFAULT_TARGETS), place);
+  const report = await runBuild(plan, place, { jobs: availableParallelism() });
+  for (const kernel of report.kernels.filter((each) => each.state === 'failed')) say(kernel.error);
+  const made = report.kernels.flatMap(({ kernel }) => kernel ?? []);
+  writeEmbeddedImages(made, store, folder);
+  // A compiler that does not work is no reason to be without the rest; `npm run resources` fails on it.
+  const left = report.failed > 0 ? `, ${report.failed} did not compile and are left out` : '';
+  say(`${report.built} kernels compiled with ${compiler.id}, ${report.reused} there already${left}`);
+}
+
+async function cudaCompiler() {
+  return findNvcc() === null ? undefined : nvcc().catch(() => undefined);
+}
+
+function say(text) {
+  console.error(`[build] cuda images: ${text}`);
+}
