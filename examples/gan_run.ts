@@ -80,7 +80,10 @@ function report(a: { run: Run; gan: Gan; figures: readonly Figure[]; pictures: n
       'The two play against each other, so neither loss says how good the pictures are: a discriminator near 1.39 (twice ln 2) cannot tell drawn from real.',
     settings: [
       ['pictures', String(a.pictures)],
-      ['optimiser', 'Adam, betas 0.5 and 0.999, learning rate 0.001 for the generator, 0.0004 for the discriminator'],
+      [
+        'optimiser',
+        'Adam, betas 0.5 and 0.999, learning rate up to 0.001 for the generator, 0.0004 for the discriminator, falling along a cosine',
+      ],
       ...settingsOf(a.run),
     ],
     kernels: scope(() =>
