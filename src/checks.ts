@@ -59,7 +59,10 @@ export function options<K extends string>(
 /** @throws FracstrideError ERR_ARGUMENT, ERR_DISPOSED */
 export function checkTensor(where: string, what: string, value: unknown): Tensor {
   if (!Tensor.isTensor(value)) fail('ERR_ARGUMENT', where, what, 'a tensor', value);
-  if (value.isDisposed) fail('ERR_DISPOSED', where, what, 'a tensor that is not disposed', 'one that is');
+  if (value.isDisposed) {
+    const sentence = `${where}: ${what} must be a tensor that is not disposed, got one that is`;
+    throw new FracstrideError('ERR_DISPOSED', sentence);
+  }
   return value;
 }
 

@@ -53,7 +53,7 @@ export function checkGroupsAndChannels(
   const inChannels = checkRule(where, 'inChannels', a.inChannels, COUNT);
   const outChannels = checkRule(where, 'outChannels', a.outChannels, COUNT);
   for (const [name, channels] of Object.entries({ inChannels, outChannels })) {
-    if (channels % groups !== 0) fail('ERR_ARGUMENT', where, name, `divisible by groups, ${groups}`, channels);
+    if (channels % groups !== 0) fail('ERR_ARGUMENT', where, name, `divisible by groups (${groups})`, channels);
   }
   return { inChannels, outChannels, groups };
 }

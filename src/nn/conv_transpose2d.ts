@@ -119,7 +119,7 @@ function spatialSize(ndim: number, outputSize: unknown): number[] | null {
 
 function checkPaddingMode(value: unknown): void {
   if (value === undefined || value === 'zeros') return;
-  fail('ERR_ARGUMENT', WHERE, 'paddingMode', "'zeros', the only padding mode of a transposed convolution,", value);
+  fail('ERR_ARGUMENT', WHERE, 'paddingMode', "'zeros' (a transposed convolution has no other padding mode)", value);
 }
 
 function list(sizes: readonly number[]): string {

@@ -41,7 +41,7 @@ export class LazyConvTranspose2d extends ConvTranspose2d {
 
   #materialise(inChannels: number): void {
     if (inChannels % this.groups !== 0) {
-      fail('ERR_ARGUMENT', WHERE, 'inChannels', `divisible by groups, ${this.groups}`, inChannels);
+      fail('ERR_ARGUMENT', WHERE, 'inChannels', `divisible by groups (${this.groups})`, inChannels);
     }
     const before = [this.weight, this.bias];
     const shape = [inChannels, ...this.weight.shape.slice(1)];

@@ -66,7 +66,13 @@ export function checkRanks(where: string, { x, weight }: Operands, groups: numbe
 export function checkChannels(where: string, x: Tensor, channels: number, groups: number): void {
   const got = x.shape.at(-3)!;
   if (got === channels) return;
-  fail('ERR_SHAPE', where, 'input', `of ${channels} channels, as the weight and ${groups} groups ask`, x.shape);
+  fail(
+    'ERR_SHAPE',
+    where,
+    'input',
+    `of ${channels} channels (by its weight and ${groups === 1 ? 'one group' : `${groups} groups`})`,
+    x.shape,
+  );
 }
 
 export function checkBias(where: string, bias: Tensor | null, channels: number): void {

@@ -77,7 +77,7 @@ const TRANSPOSED: Record<string, Case> = {
   'other channels': {
     x: [2, 5, 5, 5],
     code: 'ERR_SHAPE',
-    sentence: 'input must be of 4 channels, as the weight and 1 groups ask, got [2, 5, 5, 5]',
+    sentence: 'input must be of 4 channels (by its weight and one group), got [2, 5, 5, 5]',
   },
   'bias of other channels': {
     bias: [3],
@@ -171,7 +171,7 @@ const PLAIN: Record<string, Case> = {
   'channels that groups ask': {
     options: { groups: 2 },
     code: 'ERR_SHAPE',
-    sentence: 'input must be of 8 channels, as the weight and 2 groups ask, got [2, 4, 5, 5]',
+    sentence: 'input must be of 8 channels (by its weight and 2 groups), got [2, 4, 5, 5]',
   },
   'a dilated kernel larger than the input': {
     options: { dilation: 3, stride: 2 },
