@@ -186,13 +186,14 @@ function jsonFields(text: string): Fields {
 }
 
 function layerOf(fields: Fields): Layer {
+  const op = wordOf('op', fields.get('op'), OPS);
   const count = (name: string, low: number): number => whole(name, fields.get(name), low);
   const pair = (name: string, low: number, fallback: number): Pair => pairOf(name, fields.get(name) ?? fallback, low);
   const first = fields.get('kernel') ?? fields.get('r');
   if (first === undefined) refuse('r', 'given', undefined);
   const kernel = pairOf('r', first, 1);
   return {
-    op: wordOf('op', fields.get('op'), OPS),
+    op,
     n: count('n', 0),
     c: count('c', 1),
     k: count('k', 1),

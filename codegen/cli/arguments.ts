@@ -1,10 +1,10 @@
 /** What commands take: targets, numbers of jobs, lists of kernels. */
 
 import { readFileSync, statSync } from 'node:fs';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { FracstrideError, show } from '../errors.js';
-import { PRESETS } from '../presets.js';
-import { CPU_ISAS, CUDA_ARCHITECTURES, type Target } from '../target.js';
+import { DEFAULT_TARGETS, PRESETS } from '../presets.js';
+import { CPU_ISAS, CUDA_ARCHITECTURES, type Target, targetFlag } from '../target.js';
 
 /** `sm_90,ptx` → targets; for commander. */
 export function parseTargets(text: string): Target[] {
@@ -21,6 +21,18 @@ export function parseTarget(text: string): Target {
   if (arch !== undefined) return { kind: 'cuda', arch };
   const known = CUDA_ARCHITECTURES.map((number) => `sm_${number}`).join(', ');
   throw new InvalidArgumentError(`A target must be one of ${known}, ptx or cpu, got ${show(text)}.`);
+}
+
+/** `--target` of a command that takes one; PTX where it is left out. */
+export function targetOption(): Option {
+  const described = new Option('--target <target>', 'sm_75 … sm_121, ptx, cpu, or cpu_<instruction set>');
+  return described.argParser(parseTarget).default({ kind: 'ptx' }, 'ptx');
+}
+
+/** `--target` of a command that takes several, separated by commas. */
+export function targetsOption(): Option {
+  const described = new Option('--target <list>', 'targets separated by commas: sm_75 … sm_121, ptx, cpu');
+  return described.argParser(parseTargets).default([...DEFAULT_TARGETS], DEFAULT_TARGETS.map(targetFlag).join());
 }
 
 /** A positive number of at most 1024; for commander. */

@@ -5,11 +5,11 @@ import type { Command } from 'commander';
 import { type BuildProgress, type BuildReport, type PlannedKernel, planBuild, runBuild } from '../build.js';
 import { writeCpuSources } from '../cpu_sources.js';
 import { FracstrideError } from '../errors.js';
-import { DEFAULT_TARGETS, specsFor } from '../presets.js';
+import { specsFor } from '../presets.js';
 import { defaultStoreDirectory, openStore } from '../store.js';
 import type { Target } from '../target.js';
 import { type Compiler, nvcc } from '../toolchain.js';
-import { itemsOf, parseJobs, parseTargets } from './arguments.js';
+import { itemsOf, parseJobs, targetsOption } from './arguments.js';
 import { cloneBuildFolder } from './package.js';
 import { EXIT, type Session } from './session.js';
 
@@ -27,9 +27,7 @@ export function addBuild(program: Command, session: Session): void {
     .command('build')
     .description('compile kernels into the cache: several at a time, only what is not there yet')
     .argument('[config]', 'a preset (default, full), a JSON file with a list, a problem or a kernel name', 'default')
-    .option('--target <list>', 'targets separated by commas: sm_75 … sm_121, ptx, cpu', parseTargets, [
-      ...DEFAULT_TARGETS,
-    ])
+    .addOption(targetsOption())
     .option('--jobs <n>', 'compilations at a time', parseJobs, availableParallelism())
     .option('--check', 'compile nothing; exit code 3 when a kernel is missing')
     .option('--dry-run', 'compile nothing; tell what would be done')

@@ -6,7 +6,7 @@ import { contraction } from '../problem.js';
 import { formatProblem, parseProblem } from '../problem_text.js';
 import { candidates, choose, kernelName } from '../spec.js';
 import { type Target, targetFlag } from '../target.js';
-import { parseTarget } from './arguments.js';
+import { targetOption } from './arguments.js';
 import type { Session } from './session.js';
 import { table } from './table.js';
 
@@ -20,7 +20,7 @@ export function addExplain(program: Command, session: Session): void {
     .command('explain')
     .description('the candidates for a problem: the cost of each, or the reason it is refused')
     .argument('<problem...>', 'a problem')
-    .option('--target <target>', 'sm_75 … sm_121, ptx, cpu, or cpu_<instruction set>', parseTarget, { kind: 'ptx' })
+    .addOption(targetOption())
     .option('--json', 'JSON on stdout')
     .addHelpText('after', HELP)
     .action((words: string[], { target, json }: Options) => {

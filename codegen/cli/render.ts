@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { specFor } from '../presets.js';
 import { renderKernel } from '../render.js';
 import type { Target } from '../target.js';
-import { parseTarget } from './arguments.js';
+import { targetOption } from './arguments.js';
 import type { Session } from './session.js';
 
 export function addRender(program: Command, session: Session): void {
@@ -12,7 +12,7 @@ export function addRender(program: Command, session: Session): void {
     .command('render')
     .description('print the exact source of a kernel')
     .argument('<problem...>', 'a problem, or a kernel name with or without its target')
-    .option('--target <target>', 'sm_75 … sm_121, ptx, cpu, or cpu_<instruction set>', parseTarget, { kind: 'ptx' })
+    .addOption(targetOption())
     .addHelpText('after', HELP)
     .action((words: string[], { target }: { target: Target }) => {
       session.write(renderKernel(specFor(words.join(' '), target)));
