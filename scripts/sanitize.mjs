@@ -11,7 +11,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const folder = join(root, 'build/sanitize');
 const compiler = process.env.CXX ?? 'g++';
-const [problems = '120', seed = '1'] = process.argv.slice(2);
+const [problems = '60', seed = '1'] = process.argv.slice(2);
 
 const COMMON = ['-std=c++17', '-g', '-O1', '-Wall', '-Wextra', '-fno-omit-frame-pointer', '-Icpu'];
 const ISA_FLAGS = {
