@@ -50,20 +50,23 @@ function cpuTile(target: Target, dtype: Problem['dtype']): string {
   return `t${CPU_TILES[isa][DTYPE_TABLE[dtype].accumulator].join('x')}`;
 }
 
-/** Multiply-adds that are issued for each one that is asked for, and more where stores do not follow the layout. */
+/**
+ * Time for each multiply-add that is asked for, by what was measured on 32 layers: lanes and rows that hold nothing, and
+ * what it costs when panels or stores do not follow the layout, or rows of positions are short.
+ */
 function igemmCost(problem: Problem, form: Contraction, tunables: Tunables): number {
   const g: Geometry = problem.geometry;
   const outputs = (form === 'expand' ? g.cl : g.cs) / g.groups;
-  const positions = form === 'expand' ? (g.n * g.hl * g.wl) / (g.stride[0] * g.stride[1]) : g.n * g.hs * g.ws;
-  const [m, n] = String(tunables.tile).slice(1).split('x').map(Number) as [number, number];
-  const tile = { lanes: n, rows: m };
-  const natural = (tunables.lanes === 'px') === (problem.layout === 'nchw');
-  const use = tunables.lanes === 'px' ? filled(positions, outputs, tile) : filled(outputs, positions, tile);
-  return (natural ? 1 : 1.3) / use;
+  const [height, width] = form === 'expand' ? [g.hl / g.stride[0], g.wl / g.stride[1]] : [g.hs, g.ws];
+  const positions = g.n * height * width;
+  const lanes = Number(String(tunables.tile).split('x')[1]);
+  if (tunables.lanes === 'ch') return (problem.layout === 'nhwc' ? 1 : 1.35) / filled(outputs, positions, lanes);
+  const layout = problem.layout === 'nchw' ? 1 + 2.2 / Math.max(1, width) : 1.2;
+  return layout / filled(positions, outputs, lanes);
 }
 
-/** Share of vector lanes, times share of rows, that hold something to compute. */
-function filled(lanes: number, rows: number, tile: { lanes: number; rows: number }): number {
-  const share = (count: number, size: number) => count / (Math.ceil(count / size) * size || 1);
-  return share(Math.max(1, lanes), tile.lanes) * Math.sqrt(share(Math.max(1, rows), tile.rows));
+/** Share of the lanes that hold something, half tiles being possible; tiles of fewer than eight rows wait for loads. */
+function filled(lanes: number, rows: number, tile: number): number {
+  const [used, half] = [Math.max(1, lanes), tile / 2];
+  return (used / (Math.ceil(used / half) * half)) * Math.sqrt(Math.min(1, Math.max(1, rows) / 8));
 }
