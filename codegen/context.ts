@@ -132,10 +132,10 @@ function commonValues(spec: Spec): Values {
 
 /**
  * Blocks that a multiprocessor shall hold at least; without it, compilers save registers until they spill. Gather's
- * threads get 64 registers, those of phase kernels (blocks of 128 threads) 168, or 255 where sums take two each.
+ * threads get 80 registers, those of phase kernels (blocks of 128 threads) 168, or 255 where sums take two each.
  */
 function residentBlocks({ baked, dtype }: Spec): number {
-  if (baked === null) return 4;
+  if (baked === null) return 3;
   return DTYPE_TABLE[dtype].accumulator === 'double' ? 2 : 3;
 }
 

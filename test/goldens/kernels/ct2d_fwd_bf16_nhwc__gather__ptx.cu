@@ -43,7 +43,7 @@ static __device__ __forceinline__ wide reached(wide at, wide tap, wide stride, w
   return position * stride == distance && position < size ? position : -1;
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4) ct2d_fwd_bf16_nhwc__gather__ptx(
+extern "C" __global__ void __launch_bounds__(256, 3) ct2d_fwd_bf16_nhwc__gather__ptx(
     const stored* __restrict__ small, const stored* __restrict__ weight, const stored* __restrict__ bias, stored* __restrict__ large,
     int n, int cs, int hs, int ws, int cl, int hl, int wl, int r, int s, int sh, int sw, int ph, int pw, int dh, int dw, int groups, int activation, double slope) {
   const wide planes = cl, height = hl, width = wl;
