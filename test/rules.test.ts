@@ -19,7 +19,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const CODEGEN = [
   ...['errors', 'target', 'problem', 'passes', 'extents', 'pointwise', 'cpu_ops', 'phases', 'tiles', 'variant'],
   ...['variants_cpu', 'variants_cuda', 'variants', 'spec_name', 'spec', 'problem_text'],
-  ...['template', 'cpu_unit', 'cpu_engine', 'cpu_operations', 'cpu_sources', 'context', 'render'],
+  ...['template', 'cpu_unit', 'cpu_micro', 'cpu_engine', 'cpu_operations', 'cpu_sources', 'context', 'render'],
   ...['toolchain', 'store_entry', 'store', 'presets'],
   ...['build', 'embed', 'index', 'cli/', 'cli'],
 ];
