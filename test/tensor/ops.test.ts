@@ -367,12 +367,11 @@ describe('convolutions', () => {
       const wide = cat([x, x], 3).narrow(3, 0, 5);
       const weights = w.permute([1, 0, 3, 2]).contiguous().permute([1, 0, 3, 2]);
       const spread = stack([b, b], 1).select(1, 0);
-      for (const input of [turned, wide]) {
-        expect(convTranspose2d(input, weights, spread, { stride: 2 }).toArray()).deep.equals(want.toArray());
+      // Within rounding: inputs that lie in another order go to kernels that sum in another order.
+      for (const input of [last, turned, wide]) {
+        const got = convTranspose2d(input, weights, spread, { stride: 2 }).to({ layout: 'nchw' });
+        expect(got.sub(want).abs().max().item()).below(1e-14);
       }
-      // Channels last is another kernel, which may sum in another order.
-      const other = convTranspose2d(last, weights, spread, { stride: 2 }).to({ layout: 'nchw' });
-      expect(other.sub(want).abs().max().item()).below(1e-14);
       expect(convTranspose2d(last, w, b).layout).equals('nhwc');
       expect(convTranspose2d(x, w, b).layout).equals('nchw');
       const flat = zeros([3, 2, 2, 2], F64).add(1);
