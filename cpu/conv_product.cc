@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <utility>
 
 #include "conv_args.h"
 #include "conv_plan.h"
@@ -471,54 +472,43 @@ class ProductRun {
   std::vector<Task> tasks_;
 };
 
+struct Side {
+  int64_t c, h, w;
+};
+
+// How far apart in the weight neighbouring input channels and neighbouring output channels are.
+struct WeightPitches {
+  int64_t ci, co;
+};
+
+void run_product(const ConvCall& call, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes, const Side& in,
+                 const Side& out, Axis h, Axis w, WeightPitches weight) {
+  const ConvShape& s = call.shape;
+  const Pitches from = pitches_of(layout, in.c, in.h, in.w), to = pitches_of(layout, out.c, out.h, out.w);
+  const Source source = {call.first, from.n, from.c, from.h, from.w, in.h, in.w, h.input_step, w.input_step};
+  const Sink sink = {call.output, call.bias, to.n, to.c, to.h, to.w, call.activation, call.slope};
+  const Product product = {engine,           layout,    lanes, s.n,          s.groups,     in.c / s.groups,
+                           out.c / s.groups, source,    sink,  std::move(h), std::move(w), call.second,
+                           weight.ci,        weight.co, s.s,   s.r * s.s};
+  ProductRun(product).run();
+}
+
 }  // namespace
 
 void conv_expand(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
   const ConvCall call = read_product_call(params);
   const ConvShape& s = call.shape;
-  const Pitches in = pitches_of(layout, s.cs, s.hs, s.ws), out = pitches_of(layout, s.cl, s.hl, s.wl);
-  const int64_t ci = s.cs / s.groups, co = s.cl / s.groups, area = s.r * s.s;
-  const Product product = {engine,
-                           layout,
-                           lanes,
-                           s.n,
-                           s.groups,
-                           ci,
-                           co,
-                           {call.first, in.n, in.c, in.h, in.w, s.hs, s.ws, 1, 1},
-                           {call.output, call.bias, out.n, out.c, out.h, out.w, call.activation, call.slope},
-                           expand_axis(s.hs, s.hl, s.r, s.sh, s.ph, s.dh),
-                           expand_axis(s.ws, s.wl, s.s, s.sw, s.pw, s.dw),
-                           call.second,
-                           co * area,
-                           area,
-                           s.s,
-                           area};
-  ProductRun(product).run();
+  run_product(call, engine, layout, lanes, {s.cs, s.hs, s.ws}, {s.cl, s.hl, s.wl},
+              expand_axis(s.hs, s.hl, s.r, s.sh, s.ph, s.dh), expand_axis(s.ws, s.wl, s.s, s.sw, s.pw, s.dw),
+              {s.cl / s.groups * s.r * s.s, s.r * s.s});
 }
 
 void conv_contract(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
   const ConvCall call = read_product_call(params);
   const ConvShape& s = call.shape;
-  const Pitches in = pitches_of(layout, s.cl, s.hl, s.wl), out = pitches_of(layout, s.cs, s.hs, s.ws);
-  const int64_t ci = s.cl / s.groups, co = s.cs / s.groups, area = s.r * s.s;
-  const Product product = {engine,
-                           layout,
-                           lanes,
-                           s.n,
-                           s.groups,
-                           ci,
-                           co,
-                           {call.first, in.n, in.c, in.h, in.w, s.hl, s.wl, s.sh, s.sw},
-                           {call.output, call.bias, out.n, out.c, out.h, out.w, call.activation, call.slope},
-                           contract_axis(s.hl, s.hs, s.r, s.sh, s.ph, s.dh),
-                           contract_axis(s.wl, s.ws, s.s, s.sw, s.pw, s.dw),
-                           call.second,
-                           area,
-                           ci * area,
-                           s.s,
-                           area};
-  ProductRun(product).run();
+  run_product(call, engine, layout, lanes, {s.cl, s.hl, s.wl}, {s.cs, s.hs, s.ws},
+              contract_axis(s.hl, s.hs, s.r, s.sh, s.ph, s.dh), contract_axis(s.wl, s.ws, s.s, s.sw, s.pw, s.dw),
+              {s.r * s.s, s.cl / s.groups * s.r * s.s});
 }
 
 }  // namespace fracstride
