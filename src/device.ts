@@ -3,7 +3,6 @@
  * the CPU, device 1 + i is CUDA device i.
  */
 
-import { totalmem } from 'node:os';
 import { CPU_ISAS, type CpuIsa, CUDA_ARCHITECTURES, type Target } from '../codegen/target.js';
 import { ERROR_CODES, FracstrideError, show } from './errors.js';
 import { type CudaDeviceInfo, type MemoryInfo, type Native, native } from './native.js';
@@ -133,33 +132,13 @@ export function setCpuThreads(count: number): void {
   native().setThreads(count);
 }
 
-/** From here on an allocation is compared with the memory that is free first. */
-const LARGE_BYTES = 16 * 2 ** 20;
-
 /**
  * A buffer; returns its handle.
  *
- * @throws FracstrideError ERR_OUT_OF_MEMORY
+ * @throws FracstrideError ERR_OUT_OF_MEMORY, also for what the system would grant and could not keep
  */
 export function allocate(device: Device, bytes: number): number {
-  if (bytes >= LARGE_BYTES) refuseBeyondMemory(device, bytes);
   return translate(() => native().alloc(device.index, bytes));
-}
-
-function refuseBeyondMemory(device: Device, bytes: number): void {
-  const room = device.index === 0 ? freeMemory() : Number.MAX_SAFE_INTEGER;
-  if (bytes <= room) return;
-  throw new FracstrideError(
-    'ERR_OUT_OF_MEMORY',
-    `${device.name}: an allocation must be at most the ${room} bytes that are free, got ${bytes} bytes`,
-  );
-}
-
-/** What the machine, the limits of this process and the cache leave. */
-function freeMemory(): number {
-  const limit = process.constrainedMemory?.() || Number.POSITIVE_INFINITY;
-  const free = process.availableMemory?.() ?? totalmem();
-  return Math.min(totalmem(), limit, free + native().memory(0).cached);
 }
 
 export function release(device: Device, handle: number): void {
