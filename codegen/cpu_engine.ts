@@ -4,7 +4,7 @@
  */
 
 import { MICRO_KINDS, microKernels } from './cpu_micro.js';
-import { kindsOf } from './cpu_ops.js';
+import { kindsOf } from './operations.js';
 import type { CpuKernel, CpuUnit } from './cpu_unit.js';
 import { contractionExtents, extentsText } from './extents.js';
 import { argumentTable } from './passes.js';

@@ -1,4 +1,4 @@
-/** The units of the kernels that are not convolutions: the families of cpu_ops.ts, split so that they compile evenly. */
+/** The units of the kernels that are not convolutions: the families of operations.ts, split so that they compile evenly. */
 
 import {
   type Family,
@@ -9,7 +9,7 @@ import {
   operationExtents,
   operationKernel,
   type StorageType,
-} from './cpu_ops.js';
+} from './operations.js';
 import type { CpuKernel, CpuUnit } from './cpu_unit.js';
 import { POINTWISE, POINTWISE_DIMS } from './pointwise.js';
 import type { CpuIsa } from './target.js';

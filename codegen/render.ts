@@ -4,6 +4,7 @@ import { kernelContext } from './context.js';
 import { CPU_UNITS, cpuSource } from './cpu_sources.js';
 import { FracstrideError } from './errors.js';
 import { kernelName, type Spec, variantOf } from './spec.js';
+import type { CpuIsa } from './target.js';
 import { renderTemplate } from './template.js';
 
 export { renderTemplate } from './template.js';
@@ -15,14 +16,13 @@ export { renderTemplate } from './template.js';
  * @throws FracstrideError ERR_ARGUMENT for a spec that is not of the catalogue
  */
 export function renderKernel(spec: Spec): string {
-  if (spec.target.kind === 'cpu') return cpuText(spec);
+  if (spec.target.kind === 'cpu') return cpuText(kernelName(spec), spec.target.isa);
   const { template } = variantOf(spec);
   return renderTemplate(template, kernelContext(spec, template));
 }
 
-function cpuText(spec: Spec): string {
-  const name = kernelName(spec);
-  const isa = spec.target.kind === 'cpu' ? spec.target.isa : 'baseline';
+/** The generated file that holds a CPU kernel. */
+export function cpuText(name: string, isa: CpuIsa): string {
   const unit = CPU_UNITS.find((candidate) => candidate.kernels(isa).some((kernel) => kernel.name === name));
   if (unit !== undefined) return cpuSource(unit, isa).text;
   throw new FracstrideError('ERR_ARGUMENT', `render: a CPU source must define the kernel, got ${name}`);

@@ -55,7 +55,7 @@ export function parseSpecName(name: string): SpecName | null {
   const [what = '', how = '', where = '', ...rest] = name.split('__');
   const match = WHAT.exec(what);
   const [variant = '', ...tunables] = how.split('_');
-  const target = targetOf(where);
+  const target = targetOfZone(where);
   if (match === null || target === null || variant === '' || rest.length > 0) return null;
   const form = (Object.keys(PASS_NAMES) as Contraction[]).find((key) => PASS_NAMES[key] === match[1]);
   const dtype = DTYPES.find((key) => DTYPE_TABLE[key].short === match[2]);
@@ -86,7 +86,8 @@ function pairOf(text: string): Pair {
   return [first!, second!];
 }
 
-function targetOf(name: string): Target | null {
+/** The target that a name's last zone stands for, or null. */
+export function targetOfZone(name: string): Target | null {
   if (name === 'ptx') return { kind: 'ptx' };
   const isa = CPU_ISAS.find((word) => word === name);
   if (isa !== undefined) return { kind: 'cpu', isa };

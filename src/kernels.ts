@@ -3,7 +3,7 @@
  * then on its key leads straight to a handle, a launch geometry and packed scalars. Knows buffers, no tensors.
  */
 
-import { operationArguments, operationKernel, type StorageType } from '../codegen/cpu_ops.js';
+import { operationArguments, operationKernel, type StorageType } from '../codegen/operations.js';
 import { type Arg, scalarArguments } from '../codegen/passes.js';
 import { ACTIVATIONS, makeProblem, type Problem, problemKey } from '../codegen/problem.js';
 import { candidates, choose, kernelName, launchGeometry, specArguments } from '../codegen/spec.js';

@@ -17,9 +17,10 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Lowest first: a file may import what stands before it. A folder stands for its files, which may import one another. */
 const CODEGEN = [
-  ...['errors', 'target', 'problem', 'passes', 'extents', 'pointwise', 'cpu_ops', 'phases', 'tiles', 'variant'],
+  ...['errors', 'target', 'problem', 'passes', 'extents', 'pointwise', 'operations', 'phases', 'tiles', 'variant'],
   ...['variants_cpu', 'variants_cuda', 'variants', 'spec_name', 'spec', 'problem_text'],
   ...['template', 'cpu_unit', 'cpu_micro', 'cpu_engine', 'cpu_operations', 'cpu_sources', 'context', 'render'],
+  ...['cuda_family', 'cuda_elementwise', 'cuda_operations', 'kernel'],
   ...['toolchain', 'store_entry', 'store', 'presets'],
   ...['build', 'embed', 'index', 'cli/', 'cli'],
 ];

@@ -3,7 +3,7 @@
  * with random buffers and sizes. Prints one line of JSON; what it must not do is die.
  */
 
-import { OPERATIONS, operationArguments, operationKernel } from '../../codegen/cpu_ops.js';
+import { OPERATIONS, operationArguments, operationKernel } from '../../codegen/operations.js';
 import { ERROR_CODES } from '../../codegen/errors.js';
 import { type Arg, argumentTable } from '../../codegen/passes.js';
 import { native } from '../../src/native.js';

@@ -1,7 +1,7 @@
 /** Assertions about kernels: closeness in units of the types, and one test an instruction set. */
 
 import { expect } from 'chai';
-import type { StorageType } from '../../codegen/cpu_ops.js';
+import type { StorageType } from '../../codegen/operations.js';
 import { accumulatorOf, isas, type Numbers, ROUNDOFF, type Which } from './kernels.js';
 
 /** |got − exact| ≤ roundoff of storage + `units` half units of the accumulator relative to `size`. */

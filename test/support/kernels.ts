@@ -1,6 +1,6 @@
 /** Launches the addon's kernels directly, by operation, element type and instruction set: no tensors between. */
 
-import { operationArguments, operationKernel, type StorageType } from '../../codegen/cpu_ops.js';
+import { operationArguments, operationKernel, type StorageType } from '../../codegen/operations.js';
 import type { CpuIsa } from '../../codegen/target.js';
 import { native } from '../../src/native.js';
 

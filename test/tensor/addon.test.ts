@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
-import { OPERATIONS, operationArguments, operationKernel } from '../../codegen/cpu_ops.js';
+import { OPERATIONS, operationArguments, operationKernel } from '../../codegen/operations.js';
 import { native } from '../../src/native.js';
 import { isas, Memory } from '../support/kernels.js';
 

@@ -1,7 +1,7 @@
 /** Casts, fills, optimiser steps and random numbers against float64 references. */
 
 import { expect } from 'chai';
-import { STORAGE_TYPES } from '../../codegen/cpu_ops.js';
+import { STORAGE_TYPES } from '../../codegen/operations.js';
 import { close, everywhere } from '../support/kernel_checks.js';
 import { compute, FLOAT_TYPES, noise, rounded, type Which } from '../support/kernels.js';
 import { philox } from '../support/philox.js';

@@ -1,7 +1,7 @@
 /** Every element-wise kernel, element type and instruction set against float64 references; strides; every 16-bit number. */
 
 import { expect } from 'chai';
-import type { StorageType } from '../../codegen/cpu_ops.js';
+import type { StorageType } from '../../codegen/operations.js';
 import { POINTWISE, type PointwiseName } from '../../codegen/pointwise.js';
 import { native } from '../../src/native.js';
 import {

@@ -1,7 +1,7 @@
 /** Sums, maxima and batch normalisation against float64 references, and the same bits for any number of threads. */
 
 import { expect } from 'chai';
-import type { StorageType } from '../../codegen/cpu_ops.js';
+import type { StorageType } from '../../codegen/operations.js';
 import { native } from '../../src/native.js';
 import { close, everywhere } from '../support/kernel_checks.js';
 import {

@@ -1,15 +1,16 @@
 /**
- * The kernels that are not convolutions: their names, element types and argument lists, each written once. The
- * launcher packs from them, the CPU templates print their registry entries from them.
+ * The kernels that are not convolutions: their names, element types and argument lists, each written once for every
+ * device. The launcher packs from them, CPU templates print their registry entries and CUDA templates their parameters
+ * from them.
  *
- * A kernel is named `<operation>_<dtype>__<family>__<isa>`, e.g. `add_f32__pointwise__avx2`, `cast_f32_f16__cast__avx2`.
+ * A kernel is named `<operation>_<dtype>__<family>__<target>`, e.g. `add_f32__pointwise__sm90`, `cast_f32_f16__cast__avx2`.
  */
 
 import { FracstrideError, show } from './errors.js';
 import { type Extent, extentsText } from './extents.js';
 import type { Arg, ArgKind } from './passes.js';
 import { POINTWISE, POINTWISE_DIMS, type PointwiseOperation } from './pointwise.js';
-import type { CpuIsa } from './target.js';
+import type { Target } from './target.js';
 
 /** Element types of these kernels: those of target.ts, and 32-bit integers where an operation has them. */
 export const STORAGE_TYPES = ['f32', 'f64', 'f16', 'bf16', 'i32'] as const;
@@ -27,7 +28,14 @@ export interface Operation {
   readonly holds: Readonly<Record<string, Holding>>;
 }
 
-interface Holding {
+/** A kernel of one operation: the counterpart of a convolution's Spec. */
+export interface OperationSpec {
+  readonly operation: string;
+  readonly type: StorageType;
+  readonly target: Target;
+}
+
+export interface Holding {
   readonly of: 'type' | 'accumulator' | StorageType;
   readonly factors: readonly string[];
 }
@@ -184,19 +192,19 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
   ]),
 );
 
-/** The kernel of an operation, e.g. ('add', 'f32', 'avx2') → `add_f32__pointwise__avx2`. */
-export function operationKernel(name: string, type: StorageType, isa: CpuIsa): string {
-  return `${operationSymbol(operation(name), type)}__${isa}`;
+/** The kernel of an operation, e.g. ('add', 'f32', 'avx2') → `add_f32__pointwise__avx2`; `target` is a name's last zone. */
+export function operationKernel(name: string, type: StorageType, target: string): string {
+  return `${operationSymbol(operationOf(name), type)}__${target}`;
 }
 
 /** The argument list of an operation, in launch order. */
 export function operationArguments(name: string): readonly Arg[] {
-  return operation(name).args;
+  return operationOf(name).args;
 }
 
 /** What its buffers must hold, as extents.ts writes it. */
 export function operationExtents(name: string, type: StorageType): string {
-  const { args, holds } = operation(name);
+  const { args, holds } = operationOf(name);
   const accumulator = type === 'f64' ? 'f64' : 'f32';
   const bytes = ({ of }: Holding) => STORAGE_BYTES[of === 'type' ? type : of === 'accumulator' ? accumulator : of];
   const extents = Object.entries(holds).map(([pointer, h]): [string, Extent] => [
@@ -216,7 +224,10 @@ export function operationSymbol(operation: Operation, type: StorageType): string
   return `${operation.name}_${type}__${operation.family}`;
 }
 
-function operation(name: string): Operation {
+/**
+ * @throws FracstrideError ERR_ARGUMENT for a name that the table does not hold
+ */
+export function operationOf(name: string): Operation {
   const found = OPERATIONS.get(name);
   if (found === undefined) {
     throw new FracstrideError('ERR_ARGUMENT', `kernel: operation must be a known one, got ${show(name)}`);
