@@ -1,8 +1,9 @@
-// The CPU device; see device_cpu.h. A launch calls the kernel's entry on the calling thread, which shares the work with
-// the team and returns when all is done, so there is nothing to wait for.
+// The CPU device; see device_cpu.h. What orders its work is the stream (stream.h): verbs that need not wait put their
+// work into it and return.
 
 #include "device_cpu.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 
@@ -10,6 +11,7 @@
 #include "extents.h"
 #include "kernel.h"
 #include "memory_left.h"
+#include "stream.h"
 #include "team.h"
 
 #if defined(__linux__)
@@ -48,17 +50,32 @@ std::string runnable_isas() {
 }
 
 struct CpuKernel : Kernel {
-  CpuEntry entry = nullptr;
+  const CpuKernelRow* row = nullptr;
   Extents extents;
   int too_small(void* const* params, const uint64_t* bytes) const override {
     return extents.first_too_small(params, bytes);
   }
 };
 
+// Bytes of all blocks that the system has given.
+std::atomic<uint64_t> taken{0};
+
+void give_back(void* memory, size_t bytes) {
+  taken -= bytes;
+#if defined(_WIN32)
+  _aligned_free(memory);
+#else
+  std::free(memory);
+#endif
+}
+
 class CpuDevice : public Device {
  public:
   void* alloc(size_t bytes) override {
-    if (!may_take(bytes)) return nullptr;
+    if (!may_take(bytes)) {
+      cpu_stream().wait_quietly();  // what was released goes back to the system when the stream gets there
+      if (bytes > available()) return nullptr;
+    }
     const size_t alignment = bytes >= kHugeBlock ? kHugePage : kAlignment;
 #if defined(_WIN32)
     void* memory = _aligned_malloc(bytes, alignment);
@@ -69,35 +86,39 @@ class CpuDevice : public Device {
 #if defined(__linux__)
     if (memory != nullptr && bytes >= kHugeBlock) madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
-    if (memory != nullptr) taken_ += bytes;
+    if (memory != nullptr) taken += bytes;
     return memory;
   }
 
   void free(void* memory, size_t bytes) noexcept override {
-    taken_ -= bytes;
-#if defined(_WIN32)
-    _aligned_free(memory);
-#else
-    std::free(memory);
-#endif
+    cpu_stream().release(memory, bytes, give_back);
   }
 
   // Pages that were handed out and not yet touched are spoken for, though the system still counts them as free.
   uint64_t available() override {
     const uint64_t resident = memory_resident();
-    const uint64_t untouched = resident != 0 && taken_ > resident ? taken_ - resident : 0;
+    const uint64_t all = taken;
+    const uint64_t untouched = resident != 0 && all > resident ? all - resident : 0;
     const uint64_t left = memory_left();
     return left > untouched + kReserve ? left - untouched - kReserve : 0;
   }
 
   void copy_in(void* target, const void* source, size_t bytes) override {
-    std::memcpy(target, source, bytes);
+    cpu_stream().copy_in(target, source, bytes);
   }
   void copy_out(void* target, const void* source, size_t bytes) override {
+    cpu_stream().wait();
     std::memcpy(target, source, bytes);
   }
+  void copy_out_async(void* target, const void* source, size_t bytes, Ended ended, void* context) override {
+    cpu_stream().copy_out(target, source, bytes, ended, context);
+  }
+  bool abandon(void* context) noexcept override {
+    cpu_stream().abandon(context);
+    return true;
+  }
   void set_bytes(void* target, uint8_t value, size_t bytes) override {
-    std::memset(target, value, bytes);
+    cpu_stream().set_bytes(target, value, bytes);
   }
 
   std::vector<std::string> kernel_names() override {
@@ -124,10 +145,27 @@ class CpuDevice : public Device {
   }
 
   void launch(const Kernel& kernel, const LaunchShape&, void** params) override {
-    static_cast<const CpuKernel&>(kernel).entry(params);
+    const CpuKernelRow& row = *static_cast<const CpuKernel&>(kernel).row;
+    cpu_stream().launch(row.entry, row.name, kernel.kinds, params);
   }
 
-  void sync() override {}
+  void sync() override {
+    cpu_stream().wait();
+  }
+
+  void begin_capture() override {
+    refuse_capture();
+  }
+  bool capturing() const noexcept override {
+    return false;
+  }
+  std::unique_ptr<Graph> end_capture() override {
+    refuse_capture();
+  }
+  void abort_capture() noexcept override {}
+  void replay(Graph&) override {
+    refuse_capture();
+  }
 
   const char* label() const override {
     return "cpu";
@@ -136,8 +174,8 @@ class CpuDevice : public Device {
  private:
   // False when the memory that is left does not hold the block; small blocks are let through a few at a time.
   bool may_take(size_t bytes) {
-    unchecked_ += bytes;
-    if (bytes < kUnchecked && unchecked_ < kUnchecked) return true;
+    const uint64_t unchecked = unchecked_ += bytes;
+    if (bytes < kUnchecked && unchecked < kUnchecked) return true;
     unchecked_ = 0;
     return bytes <= available();
   }
@@ -156,13 +194,16 @@ class CpuDevice : public Device {
     auto kernel = std::make_unique<CpuKernel>();
     kernel->name = row.name;
     kernel->kinds = row.kinds;
-    kernel->entry = row.entry;
+    kernel->row = &row;
     kernel->extents = Extents(kernel->kinds, row.extents);
     return kernel;
   }
 
-  uint64_t taken_ = 0;
-  uint64_t unchecked_ = 0;
+  [[noreturn]] static void refuse_capture() {
+    throw Error("ERR_ARGUMENT", "graph: device must be a CUDA device, got cpu");
+  }
+
+  std::atomic<uint64_t> unchecked_{0};
 };
 
 }  // namespace
@@ -179,6 +220,7 @@ CpuInfo cpu_info() {
 }
 
 void set_cpu_threads(int count) {
+  cpu_stream().wait_quietly();
   set_team_threads(count);
 }
 

@@ -8,7 +8,6 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
-#include <memory>
 #include <mutex>
 #include <new>
 #include <system_error>
@@ -39,8 +38,6 @@ void pause_cpu() {
 
 class Team {
  public:
-  ~Team() { stop(); }
-
   int threads() {
     int known = threads_.load(std::memory_order_relaxed);
     if (known == 0) {
@@ -193,18 +190,18 @@ void Team::serve() {
   }
 }
 
-// Replaced in a forked child, where the threads of the parent do not exist and its locks may be held for ever.
-std::unique_ptr<Team> the_team;
+// Never destroyed: the process may end while a loop runs. Replaced in a forked child, where the threads of the parent
+// do not exist and its locks may be held for ever.
+Team* the_team = nullptr;
 
-std::unique_ptr<Team> make_team() {
+Team* make_team() {
 #if defined(__unix__) || defined(__APPLE__)
   pthread_atfork(nullptr, nullptr, [] {
-    the_team.release();
-    the_team.reset(new Team);
+    the_team = new Team;
     in_loop = false;
   });
 #endif
-  return std::unique_ptr<Team>(new Team);
+  return new Team;
 }
 
 Team& team() {

@@ -13,8 +13,8 @@ namespace fracstride {
 using TeamBody = void (*)(void* context, int64_t index);
 
 // Runs body(context, i) for i in [0, count); returns when all have ended. The calling thread takes part. From inside a
-// body, or while another thread (a Node worker) uses the team, the loop runs on the calling thread alone. The first
-// exception of a body is thrown again here; items not yet claimed are then dropped.
+// body, or while another thread uses the team, the loop runs on the calling thread alone; in the addon only the stream
+// (stream.h) calls. The first exception of a body is thrown again here; items not yet claimed are then dropped.
 void team_run(int64_t count, TeamBody body, void* context);
 
 // Threads of the team, the calling one included. Before the first set_team_threads: FRACSTRIDE_NUM_THREADS, else what
