@@ -5,6 +5,7 @@
 
 import { z } from 'zod';
 import { FracstrideError } from './errors.js';
+import type { ArgKind } from './passes.js';
 import type { AxisPhase } from './phases.js';
 import { ACTIVATIONS } from './problem.js';
 import { type Baked, kernelName, type Spec, specArguments } from './spec.js';
@@ -139,7 +140,15 @@ function residentBlocks({ baked, dtype }: Spec): number {
   return DTYPE_TABLE[dtype].accumulator === 'double' ? 2 : 3;
 }
 
-const C_TYPES = { i: 'int', l: 'long long', f: 'float', d: 'double' } as const;
+/** The C type of each kind of argument but pointers; tables are structs that the templates which take them define. */
+export const C_TYPES: Readonly<Record<Exclude<ArgKind, 'p'>, string>> = {
+  i: 'int',
+  l: 'long long',
+  f: 'float',
+  d: 'double',
+  P: 'const pointer_table',
+  L: 'const count_table',
+};
 
 function parameters(spec: Spec): string {
   const declared = specArguments(spec).map(({ name, kind, role }) => {

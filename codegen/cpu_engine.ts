@@ -4,9 +4,9 @@
  */
 
 import { MICRO_KINDS, microKernels } from './cpu_micro.js';
-import { kindsOf } from './operations.js';
 import type { CpuKernel, CpuUnit } from './cpu_unit.js';
 import { contractionExtents, extentsText } from './extents.js';
+import { kindsOf } from './operations.js';
 import { argumentTable } from './passes.js';
 import type { Contraction, Layout } from './problem.js';
 import { LAYOUTS } from './problem.js';

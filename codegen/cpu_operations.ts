@@ -1,5 +1,6 @@
 /** The units of the kernels that are not convolutions: the families of operations.ts, split so that they compile evenly. */
 
+import type { CpuKernel, CpuUnit } from './cpu_unit.js';
 import {
   type Family,
   kindsOf,
@@ -10,7 +11,6 @@ import {
   operationKernel,
   type StorageType,
 } from './operations.js';
-import type { CpuKernel, CpuUnit } from './cpu_unit.js';
 import { POINTWISE, POINTWISE_DIMS } from './pointwise.js';
 import type { CpuIsa } from './target.js';
 

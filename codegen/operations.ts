@@ -8,7 +8,7 @@
 
 import { FracstrideError, show } from './errors.js';
 import { type Extent, extentsText } from './extents.js';
-import type { Arg, ArgKind } from './passes.js';
+import { type Arg, type ArgKind, kindText } from './passes.js';
 import { POINTWISE, POINTWISE_DIMS, type PointwiseOperation } from './pointwise.js';
 import type { Target } from './target.js';
 
@@ -216,7 +216,7 @@ export function operationExtents(name: string, type: StorageType): string {
 
 /** The kinds string that the addon's `load` takes. */
 export function kindsOf(args: readonly Arg[]): string {
-  return args.map((arg) => arg.kind).join('');
+  return args.map(kindText).join('');
 }
 
 /** A kernel's name without its last zone. */

@@ -1,0 +1,112 @@
+/** The CUDA families whose threads have elements of their own: pointwise, copy, cast, fill, random. */
+
+import { z } from 'zod';
+import { blocksFor, type CudaFamily, type Launcher, scalarIndex } from './cuda_family.js';
+import { type Operation, STORAGE_BYTES, STORAGE_TYPES, type StorageType } from './operations.js';
+import { POINTWISE, POINTWISE_DIMS, type PointwiseName } from './pointwise.js';
+
+const THREADS = 256;
+/** Bytes that a thread reads or writes at once: the widest access there is. */
+const ACCESS_BYTES = 16;
+/** A block of copy moves this many elements through shared memory at a time. */
+const COPY_TILE = 1024;
+
+const width = z.int().min(1).max(8);
+
+/** Elements of a type in one access. */
+const elementsAtOnce = (type: StorageType) => ACCESS_BYTES / STORAGE_BYTES[type];
+
+function byCount(operation: Operation, each: number): Launcher {
+  const at = scalarIndex(operation, 'count');
+  return (scalars) => blocksFor(scalars[at]!, each, THREADS);
+}
+
+/** The product of the shape, which follows `ndim`. */
+function byShape(operation: Operation, each: number): Launcher {
+  const ndim = scalarIndex(operation, 'ndim');
+  return (scalars) => {
+    let count = 1;
+    for (let d = 1; d <= scalars[ndim]!; d++) count *= scalars[ndim + d]!;
+    return blocksFor(count, each, THREADS);
+  };
+}
+
+const castFrom = (operation: Operation) => operation.name.slice('cast_'.length) as StorageType;
+
+/** Elements that a thread converts at once: no more than one access of the narrower type holds, and four at most. */
+const castWidth = (operation: Operation, type: StorageType) =>
+  Math.min(Math.max(elementsAtOnce(type), elementsAtOnce(castFrom(operation))), 4);
+
+const indices = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+const isCopy = ({ name }: Operation) => name === 'copy';
+
+export const ELEMENTWISE: readonly CudaFamily[] = [
+  {
+    template: 'pointwise.cu.njk',
+    computes: (operation) => operation.family === 'pointwise' && !isCopy(operation),
+    threads: THREADS,
+    schema: {
+      width,
+      expr: z.string().regex(/^[\w\s()+\-*/<>=!?:,]+$/),
+      operands: z.array(z.string().regex(/^(out|x\d)$/)),
+      scalars: z.array(z.string().regex(/^[a-z]+$/)),
+      dims: z.literal(POINTWISE_DIMS),
+      outer: z.array(z.int()),
+    },
+    values: (operation, type) => {
+      const { inputs, scalars, expr } = POINTWISE[operation.name as PointwiseName];
+      const operands = ['out', ...indices(inputs).map((i) => `x${i}`)];
+      return { width: elementsAtOnce(type), expr, operands, scalars: [...scalars], ...stridedValues() };
+    },
+    launcher: (operation, type) => byShape(operation, THREADS * elementsAtOnce(type)),
+  },
+  {
+    template: 'copy.cu.njk',
+    computes: isCopy,
+    threads: THREADS,
+    schema: {
+      width,
+      operands: z.array(z.string().regex(/^(out|x\d)$/)),
+      dims: z.literal(POINTWISE_DIMS),
+      outer: z.array(z.int()),
+      tile: z.literal(COPY_TILE),
+    },
+    values: (_, type) => ({
+      width: elementsAtOnce(type),
+      operands: ['out', 'x0'],
+      tile: COPY_TILE,
+      ...stridedValues(),
+    }),
+    launcher: (operation) => byShape(operation, COPY_TILE),
+  },
+  {
+    template: 'cast.cu.njk',
+    computes: (operation) => operation.family === 'cast',
+    threads: THREADS,
+    schema: { width, from: z.enum(STORAGE_TYPES) },
+    values: (operation, type) => ({ width: castWidth(operation, type), from: castFrom(operation) }),
+    launcher: (operation, type) => byCount(operation, THREADS * castWidth(operation, type)),
+  },
+  {
+    template: 'fill.cu.njk',
+    computes: (operation) => operation.family === 'fill',
+    threads: THREADS,
+    schema: { width },
+    values: (_, type) => ({ width: elementsAtOnce(type) }),
+    launcher: (operation, type) => byCount(operation, THREADS * elementsAtOnce(type)),
+  },
+  {
+    template: 'random.cu.njk',
+    computes: (operation) => operation.family === 'random',
+    threads: THREADS,
+    schema: {},
+    values: () => ({}),
+    launcher: (operation) => byCount(operation, THREADS * 4),
+  },
+];
+
+/** Dimensions of a strided launch, and those that are outside of the innermost one, innermost first. */
+function stridedValues(): Record<string, unknown> {
+  return { dims: POINTWISE_DIMS, outer: indices(POINTWISE_DIMS - 1).reverse() };
+}
