@@ -1,78 +1,83 @@
-// The CUDA device; see device_cuda.h. Work of one device is ordered by its stream, so memory that a launch still reads
-// may be given to the next buffer at once.
+// The CUDA device; see device_cuda.h.
 
 #include "device_cuda.h"
 
-#include <cstring>
-
-#include "driver.h"
+#include "completion.h"
+#include "copies.h"
+#include "cuda_graph.h"
+#include "cuda_queue.h"
+#include "deferred_free.h"
 #include "embedded_images.h"
 #include "error.h"
+#include "modules.h"
+#include "staging.h"
 
 namespace fracstride {
 
 namespace {
 
-// Above this a kernel has to ask for dynamic shared memory.
-constexpr uint32_t kPlainSharedBytes = 48 * 1024;
-
-void check(cu::Result result, const char* where, const std::string& what) {
-  if (result == cu::kSuccess) return;
-  throw Error("ERR_CUDA",
-              std::string(where) + ": " + what + " must succeed, got " + driver_error(driver().call, result));
-}
-
 struct CudaKernel : Kernel {
-  cu::Module module = nullptr;
-  cu::Function function = nullptr;
-  mutable uint32_t shared_bytes = kPlainSharedBytes;
+  CudaFunction* loaded = nullptr;
 };
+
+cu::Pointer address(const void* memory) {
+  return reinterpret_cast<uintptr_t>(memory);
+}
 
 class CudaDevice : public Device {
  public:
-  explicit CudaDevice(int ordinal) : call_(driver().call), label_("cuda:" + std::to_string(ordinal)) {
-    check(call_.device_get(&id_, ordinal), "cuda", "opening the device");
-    check(call_.device_primary_ctx_retain(&context_, id_), "cuda", "making its context");
-    enter();
-    check(call_.stream_create(&stream_, cu::kStreamNonBlocking), "cuda", "making its stream");
-  }
+  explicit CudaDevice(int ordinal)
+      : queue_(ordinal),
+        call_(queue_.call),
+        frees_(queue_),
+        staging_(queue_),
+        completion_(queue_, staging_),
+        modules_(queue_),
+        captures_(queue_) {}
 
   void* alloc(size_t bytes) override {
-    enter();
+    queue_.enter_surely("alloc");
     cu::Pointer pointer = 0;
-    const cu::Result result = call_.mem_alloc(&pointer, bytes);
+    cu::Result result = call_.mem_alloc(&pointer, bytes);
+    if (result == cu::kOutOfMemory && !captures_.here() && frees_.pending()) {
+      sync_for("alloc");
+      result = call_.mem_alloc(&pointer, bytes);
+    }
     if (result == cu::kOutOfMemory) return nullptr;
-    check(result, "alloc", "device memory");
+    queue_.check(result, "alloc", "allocating memory of", label());
     return reinterpret_cast<void*>(static_cast<uintptr_t>(pointer));
   }
 
-  void free(void* memory, size_t) noexcept override {
-    if (call_.ctx_set_current(context_) == cu::kSuccess) call_.mem_free(address(memory));
-  }
+  void free(void* memory, size_t bytes) noexcept override { frees_.add(address(memory), bytes, !captures_.here()); }
 
   uint64_t available() override {
-    enter();
+    queue_.enter_surely("alloc");
     size_t left = 0, total = 0;
     return call_.mem_get_info(&left, &total) == cu::kSuccess ? left : 0;
   }
 
-  // The source may change as soon as this returns.
   void copy_in(void* target, const void* source, size_t bytes) override {
-    enter();
-    check(call_.memcpy_htod_async(address(target), source, bytes, stream_), "copyIn", "the copy");
-    check(call_.stream_synchronize(stream_), "copyIn", "the copy");
+    refuse_in_capture("copyIn", "writing from the host");
+    copy_to_device(queue_, staging_, target, source, bytes);
   }
 
   void copy_out(void* target, const void* source, size_t bytes) override {
-    enter();
-    check(call_.memcpy_dtoh_async(target, address(source), bytes, stream_), "copyOut", "the copy");
-    check(call_.stream_synchronize(stream_), "copyOut", "the copy");
+    refuse_in_capture("copyOut", "reading");
+    copy_to_host(queue_, staging_, target, source, bytes);
+  }
+
+  void copy_out_async(void* target, const void* source, size_t bytes, Ended ended, void* context) override {
+    if (captures_.here()) {
+      completion_.refuse(in_capture("copyOut", "reading"), ended, context);
+    } else {
+      completion_.copy_out(target, source, bytes, ended, context);
+    }
   }
 
   void set_bytes(void* target, uint8_t value, size_t bytes) override {
     if (bytes == 0) return;
-    enter();
-    check(call_.memset_d8_async(address(target), value, bytes, stream_), "alloc", "filling memory");
+    queue_.enter("alloc");
+    queue_.check(call_.memset_d8_async(address(target), value, bytes, captures_.stream()), "alloc", "filling memory");
   }
 
   std::vector<std::string> kernel_names() override {
@@ -82,119 +87,86 @@ class CudaDevice : public Device {
   }
 
   std::unique_ptr<Kernel> load(const std::string& name, const std::string& kinds, Image image) override {
-    enter();
     auto kernel = std::make_unique<CudaKernel>();
     kernel->name = name;
     kernel->kinds = kinds;
-    kernel->module = load_module(name, image.data == nullptr ? embedded(name) : image);
-    const cu::Result found = call_.module_get_function(&kernel->function, kernel->module, name.c_str());
-    if (found != cu::kSuccess) call_.module_unload(kernel->module);
-    check(found, "load", "finding " + name + " in its image");
+    kernel->loaded = &modules_.find(name, image);
     return kernel;
   }
 
   void launch(const Kernel& base, const LaunchShape& s, void** params) override {
-    const auto& kernel = static_cast<const CudaKernel&>(base);
-    enter();
-    if (s.shared_bytes > kernel.shared_bytes) {
-      const int bytes = static_cast<int>(s.shared_bytes);
-      check(call_.func_set_attribute(kernel.function, cu::kMaxDynamicSharedBytes, bytes), "launch",
-            "shared memory of " + kernel.name);
-      kernel.shared_bytes = s.shared_bytes;
+    CudaFunction& kernel = *static_cast<const CudaKernel&>(base).loaded;
+    queue_.enter("launch");
+    if (s.shared_bytes > kernel.shared_bytes.load(std::memory_order_relaxed)) {
+      modules_.allow_shared(kernel, s.shared_bytes);
     }
-    check(call_.launch_kernel(kernel.function, s.grid[0], s.grid[1], s.grid[2], s.block[0], s.block[1], s.block[2],
-                              s.shared_bytes, stream_, params, nullptr),
-          "launch", kernel.name);
+    captures_.note(kernel.name.c_str());
+    const auto start = [&] {
+      return call_.launch_kernel(kernel.function, s.grid[0], s.grid[1], s.grid[2], s.block[0], s.block[1], s.block[2],
+                                 s.shared_bytes, captures_.stream(), params, nullptr);
+    };
+    cu::Result result = start();
+    if (result == cu::kInvalidContext ||
+        result == cu::kInvalidHandle) {  // another library changed the thread's context
+      queue_.enter_surely("launch");
+      result = start();
+    }
+    if (result != cu::kSuccess) refused_launch(result, kernel, s);
   }
 
   void sync() override {
-    enter();
-    check(call_.stream_synchronize(stream_), "sync", "work on the device");
+    refuse_in_capture("sync", "waiting");
+    sync_for("sync");
   }
 
-  const char* label() const override { return label_.c_str(); }
+  void begin_capture() override { captures_.begin(); }
+  bool capturing() const noexcept override { return captures_.here(); }
+  std::unique_ptr<Graph> end_capture() override { return captures_.end(); }
+  void abort_capture() noexcept override { captures_.abort(); }
+
+  void replay(Graph& graph) override {
+    refuse_in_capture("replay", "a replay");
+    static_cast<CudaGraph&>(graph).launch();
+  }
+
+  const char* label() const override { return queue_.label.c_str(); }
 
  private:
-  static cu::Pointer address(const void* memory) { return reinterpret_cast<uintptr_t>(memory); }
-
-  // Workers call from their own threads.
-  void enter() { check(call_.ctx_set_current(context_), "cuda", "entering the context of " + label_); }
-
-  static Image embedded(const std::string& name) {
-    for (size_t i = 0; i < fs_embedded_image_count; ++i) {
-      if (name == fs_embedded_images[i].kernel) return {fs_embedded_images[i].data, fs_embedded_images[i].size};
-    }
-    throw Error("ERR_KERNEL_NOT_PREBUILT",
-                "load: kernel must be compiled into the addon or come with an image, got " + name);
+  static Outcome in_capture(const char* where, const char* what) {
+    return {"ERR_ARGUMENT", std::string(where) + ": " + what + " must wait until the graph has been captured, got " +
+                                "a call while capturing"};
   }
 
-  // PTX has to end with a zero byte, so the image is copied.
-  cu::Module load_module(const std::string& name, Image image) {
-    const std::string text(static_cast<const char*>(image.data), image.size);
-    char log[2048] = "";
-    cu::JitOption options[] = {cu::kJitErrorLog, cu::kJitErrorLogBytes};
-    void* values[] = {log, reinterpret_cast<void*>(sizeof log)};
-    cu::Module module = nullptr;
-    const cu::Result result = call_.module_load_data_ex(&module, text.c_str(), 2, options, values);
-    log[sizeof log - 1] = '\0';
-    check(result, "load", "the image of " + name + (log[0] == '\0' ? "" : std::string(" (") + log + ")"));
-    return module;
+  void refuse_in_capture(const char* where, const char* what) const {
+    if (!captures_.here()) return;
+    const Outcome outcome = in_capture(where, what);
+    throw Error(outcome.code, outcome.sentence);
   }
 
+  void sync_for(const char* where) {
+    const DeferredFrees::Batch batch = frees_.take();
+    queue_.wait(where);
+  }
+
+  void refused_launch(cu::Result result, const CudaFunction& kernel, const LaunchShape& s) {
+    const auto three = [](const uint32_t* n) {
+      return "(" + std::to_string(n[0]) + ", " + std::to_string(n[1]) + ", " + std::to_string(n[2]) + ")";
+    };
+    const std::string what = "launching " + kernel.name + " with grid " + three(s.grid) + ", block " + three(s.block) +
+                             " and " + std::to_string(s.shared_bytes) + " bytes of shared memory";
+    queue_.check(result, "launch", what.c_str());
+  }
+
+  CudaQueue queue_;
   const cu::Entries& call_;
-  const std::string label_;
-  cu::DeviceId id_ = 0;
-  cu::Context context_ = nullptr;
-  cu::Stream stream_ = nullptr;
+  DeferredFrees frees_;
+  Staging staging_;
+  Completion completion_;
+  Modules modules_;
+  Captures captures_;
 };
 
-CudaDeviceInfo describe(const cu::Entries& call, int ordinal) {
-  cu::DeviceId id = 0;
-  check(call.device_get(&id, ordinal), "cuda", "opening the device");
-  const auto attribute = [&](cu::Attribute which) {
-    int value = 0;
-    call.device_get_attribute(&value, which, id);
-    return value;
-  };
-  char name[256] = "";
-  call.device_get_name(name, sizeof name - 1, id);
-  size_t total = 0;
-  call.device_total_mem(&total, id);
-  CudaDeviceInfo info;
-  info.name = name;
-  info.arch = attribute(cu::kCapabilityMajor) * 10 + attribute(cu::kCapabilityMinor);
-  info.multiprocessors = attribute(cu::kMultiprocessors);
-  info.total_memory = total;
-  info.clock_rate_khz = attribute(cu::kClockRate);
-  info.memory_clock_rate_khz = attribute(cu::kMemoryClockRate);
-  info.memory_bus_width_bits = attribute(cu::kMemoryBusWidth);
-  info.l2_cache_bytes = attribute(cu::kL2CacheBytes);
-  return info;
-}
-
-CudaInfo ask_driver() {
-  CudaInfo info;
-  const Driver& found = driver();
-  info.driver_version = found.version;
-  info.reason = found.reason;
-  try {
-    for (int i = 0; found.reason.empty() && i < found.devices && i < int(kMostCudaDevices); ++i) {
-      info.devices.push_back(describe(found.call, i));
-    }
-  } catch (const Error& error) {
-    info.devices.clear();
-    info.reason = error.what();
-  }
-  info.available = info.reason.empty();
-  return info;
-}
-
 }  // namespace
-
-const CudaInfo& cuda_info() {
-  static const CudaInfo* const asked = new CudaInfo(ask_driver());
-  return *asked;
-}
 
 std::unique_ptr<Device> make_cuda_device(int ordinal) {
   const CudaInfo& info = cuda_info();

@@ -4,11 +4,7 @@
 
 #include <cstdlib>
 
-#ifdef _WIN32
-#include <windows.h>
-#else
-#include <dlfcn.h>
-#endif
+#include "library.h"
 
 namespace fracstride {
 
@@ -16,27 +12,8 @@ namespace {
 
 #ifdef _WIN32
 const char* const kLibrary = "nvcuda.dll";
-void* open_library(const char* name) {
-  return reinterpret_cast<void*>(LoadLibraryA(name));
-}
-void* find_symbol(void* library, const char* name) {
-  return reinterpret_cast<void*>(GetProcAddress(static_cast<HMODULE>(library), name));
-}
-std::string open_problem() {
-  return "Windows error " + std::to_string(GetLastError());
-}
 #else
 const char* const kLibrary = "libcuda.so.1";
-void* open_library(const char* name) {
-  return dlopen(name, RTLD_NOW | RTLD_LOCAL);
-}
-void* find_symbol(void* library, const char* name) {
-  return dlsym(library, name);
-}
-std::string open_problem() {
-  const char* text = dlerror();
-  return text == nullptr ? "no reason" : text;
-}
 #endif
 
 // cuGetProcAddress of CUDA 12 (with a status) and of 11.3 to 11.8 (without).
@@ -48,17 +25,18 @@ class Finder {
   explicit Finder(void* library)
       : library_(library),
         new_(reinterpret_cast<ProcAddress12>(find_symbol(library, "cuGetProcAddress_v2"))),
-        old_(reinterpret_cast<ProcAddress11>(find_symbol(library, "cuGetProcAddress"))) {}
+        old_(reinterpret_cast<ProcAddress11>(find_symbol(library, "cuGetProcAddress"))) {
+    const auto version = reinterpret_cast<cu::Result(FS_CUDA_API*)(int*)>(find_symbol(library, "cuDriverGetVersion"));
+    // A driver of 11.3 to 11.8 answers for its own version and older ones.
+    if (version == nullptr || version(&asked_) != cu::kSuccess || asked_ > cu::kApiVersion) asked_ = cu::kApiVersion;
+  }
 
+  // cuGetProcAddress, where there is one, is the driver's own word on what it has.
   void* find(const char* query, const char* symbol) const {
     void* entry = nullptr;
     int status = 0;
-    if (new_ != nullptr && new_(query, &entry, cu::kApiVersion, 0, &status) == cu::kSuccess && entry != nullptr) {
-      return entry;
-    }
-    if (new_ == nullptr && old_ != nullptr && old_(query, &entry, 11030, 0) == cu::kSuccess && entry != nullptr) {
-      return entry;
-    }
+    if (new_ != nullptr) return new_(query, &entry, asked_, 0, &status) == cu::kSuccess ? entry : nullptr;
+    if (old_ != nullptr) return old_(query, &entry, asked_, 0) == cu::kSuccess ? entry : nullptr;
     return find_symbol(library_, symbol);
   }
 
@@ -66,16 +44,21 @@ class Finder {
   void* library_;
   ProcAddress12 new_;
   ProcAddress11 old_;
+  int asked_ = 0;
 };
 
-// The name of the first entry that the library lacks, or null.
+// The name of the first entry that the library lacks and nothing works without, or null.
 const char* find_entries(void* library, cu::Entries& call) {
   const Finder finder(library);
-#define FS_FIND(query, symbol, field, parameters)                                    \
-  call.field = reinterpret_cast<decltype(call.field)>(finder.find(#query, #symbol)); \
-  if (call.field == nullptr) return #symbol;
+#define FS_FIND(query, symbol, field, parameters) \
+  call.field = reinterpret_cast<decltype(call.field)>(finder.find(#query, #symbol));
   FS_DRIVER_ENTRIES(FS_FIND)
+  FS_DRIVER_OPTIONAL_ENTRIES(FS_FIND)
 #undef FS_FIND
+#define FS_LACKS(query, symbol, field, parameters) \
+  if (call.field == nullptr) return #symbol;
+  FS_DRIVER_ENTRIES(FS_LACKS)
+#undef FS_LACKS
   return nullptr;
 }
 
@@ -85,7 +68,7 @@ Driver open_driver() {
   const char* name = chosen != nullptr && chosen[0] != '\0' ? chosen : kLibrary;
   void* library = open_library(name);
   if (library == nullptr) {
-    driver.reason = std::string("the CUDA driver library could not be opened (") + open_problem() +
+    driver.reason = std::string("the CUDA driver library could not be opened (") + library_problem() +
                     "); install an NVIDIA driver, or set FRACSTRIDE_LIBCUDA to the path of the library";
     return driver;
   }

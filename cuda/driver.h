@@ -11,6 +11,9 @@ struct CUctx_st;
 struct CUmod_st;
 struct CUfunc_st;
 struct CUstream_st;
+struct CUevent_st;
+struct CUgraph_st;
+struct CUgraphExec_st;
 
 namespace fracstride {
 
@@ -28,15 +31,42 @@ using Context = CUctx_st*;
 using Module = CUmod_st*;
 using Function = CUfunc_st*;
 using Stream = CUstream_st*;
+using Event = CUevent_st*;
+using Graph = CUgraph_st*;
+using GraphExec = CUgraphExec_st*;
 using Pointer = unsigned long long;
 using Attribute = int;
 using FunctionAttribute = int;
 using JitOption = int;
+using CaptureMode = int;
 
 constexpr Result kSuccess = 0;
 constexpr Result kOutOfMemory = 2;
 constexpr Result kNoDevice = 100;
+constexpr Result kInvalidDevice = 101;
+constexpr Result kInvalidImage = 200;
+constexpr Result kInvalidContext = 201;
+constexpr Result kNoBinaryForGpu = 209;
+constexpr Result kEccUncorrectable = 214;
+constexpr Result kInvalidPtx = 218;
+constexpr Result kNvlinkUncorrectable = 220;
+constexpr Result kJitCompilerNotFound = 221;
+constexpr Result kUnsupportedPtxVersion = 222;
+constexpr Result kJitCompilationDisabled = 223;
+constexpr Result kInvalidSource = 300;
+constexpr Result kInvalidHandle = 400;
+constexpr Result kNotReady = 600;
+constexpr Result kIllegalAddress = 700;
+constexpr Result kLaunchTimeout = 702;
+constexpr Result kContextIsDestroyed = 709;
+constexpr Result kAssert = 710;
+constexpr Result kHardwareStackError = 714;
+constexpr Result kLaunchFailed = 719;
+constexpr Result kUnknown = 999;
 constexpr unsigned kStreamNonBlocking = 1;
+constexpr unsigned kEventBlockingSync = 1;
+constexpr unsigned kEventDisableTiming = 2;
+constexpr CaptureMode kCaptureRelaxed = 2;
 constexpr FunctionAttribute kMaxDynamicSharedBytes = 8;
 constexpr JitOption kJitErrorLog = 5;
 constexpr JitOption kJitErrorLogBytes = 6;
@@ -76,11 +106,29 @@ constexpr Attribute kCapabilityMinor = 76;
   ENTRY(cuMemcpyDtoHAsync, cuMemcpyDtoHAsync_v2, memcpy_dtoh_async, (void*, Pointer, size_t, Stream))             \
   ENTRY(cuMemsetD8Async, cuMemsetD8Async, memset_d8_async, (Pointer, unsigned char, size_t, Stream))              \
   ENTRY(cuStreamCreate, cuStreamCreate, stream_create, (Stream*, unsigned))                                       \
-  ENTRY(cuStreamSynchronize, cuStreamSynchronize, stream_synchronize, (Stream))
+  ENTRY(cuMemHostAlloc, cuMemHostAlloc, mem_host_alloc, (void**, size_t, unsigned))                               \
+  ENTRY(cuStreamSynchronize, cuStreamSynchronize, stream_synchronize, (Stream))                                   \
+  ENTRY(cuStreamQuery, cuStreamQuery, stream_query, (Stream))                                                     \
+  ENTRY(cuEventCreate, cuEventCreate, event_create, (Event*, unsigned))                                           \
+  ENTRY(cuEventRecord, cuEventRecord, event_record, (Event, Stream))                                              \
+  ENTRY(cuEventQuery, cuEventQuery, event_query, (Event))                                                         \
+  ENTRY(cuEventSynchronize, cuEventSynchronize, event_synchronize, (Event))
+
+// Entries that a driver may lack: null then, and what needs them refuses.
+#define FS_DRIVER_OPTIONAL_ENTRIES(ENTRY)                                                           \
+  ENTRY(cuStreamDestroy, cuStreamDestroy_v2, stream_destroy, (Stream))                              \
+  ENTRY(cuStreamBeginCapture, cuStreamBeginCapture_v2, stream_begin_capture, (Stream, CaptureMode)) \
+  ENTRY(cuStreamEndCapture, cuStreamEndCapture, stream_end_capture, (Stream, Graph*))               \
+  ENTRY(cuGraphInstantiateWithFlags, cuGraphInstantiateWithFlags, graph_instantiate,                \
+        (GraphExec*, Graph, unsigned long long))                                                    \
+  ENTRY(cuGraphLaunch, cuGraphLaunch, graph_launch, (GraphExec, Stream))                            \
+  ENTRY(cuGraphExecDestroy, cuGraphExecDestroy, graph_exec_destroy, (GraphExec))                    \
+  ENTRY(cuGraphDestroy, cuGraphDestroy, graph_destroy, (Graph))
 
 struct Entries {
 #define FS_FIELD(query, symbol, field, parameters) Result(FS_CUDA_API* field) parameters = nullptr;
   FS_DRIVER_ENTRIES(FS_FIELD)
+  FS_DRIVER_OPTIONAL_ENTRIES(FS_FIELD)
 #undef FS_FIELD
 };
 
