@@ -12,6 +12,9 @@ const ACCESS_BYTES = 16;
 const COPY_TILE = 1024;
 
 const width = z.int().min(1).max(8);
+const operand = z.string().regex(/^(out|x\d)$/);
+const list = z.string().regex(/^[\w ,.()[\]]*$/);
+const strided = { operands: z.array(operand), dims: z.literal(POINTWISE_DIMS), outer: z.array(z.int()) };
 
 /** Elements of a type in one access. */
 const elementsAtOnce = (type: StorageType) => ACCESS_BYTES / STORAGE_BYTES[type];
@@ -49,15 +52,27 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
     schema: {
       width,
       expr: z.string().regex(/^[\w\s()+\-*/<>=!?:,]+$/),
-      operands: z.array(z.string().regex(/^(out|x\d)$/)),
+      ...strided,
+      inputs: z.array(operand),
       scalars: z.array(z.string().regex(/^[a-z]+$/)),
-      dims: z.literal(POINTWISE_DIMS),
-      outer: z.array(z.int()),
+      arguments: list,
+      packed_values: list,
+      single_values: list,
     },
     values: (operation, type) => {
       const { inputs, scalars, expr } = POINTWISE[operation.name as PointwiseName];
-      const operands = ['out', ...indices(inputs).map((i) => `x${i}`)];
-      return { width: elementsAtOnce(type), expr, operands, scalars: [...scalars], ...stridedValues() };
+      const names = indices(inputs).map((i) => `x${i}`);
+      const numbers = scalars.map((_, i) => `s${i}`);
+      return {
+        width: elementsAtOnce(type),
+        expr,
+        inputs: names,
+        scalars: [...scalars],
+        arguments: [...names, ...numbers].map((name) => `T ${name}`).join(', '),
+        packed_values: [...names.map((name) => `load(${name}_pack.at[v])`), ...numbers].join(', '),
+        single_values: [...names.map((name) => `load(${name}[at.${name}])`), ...numbers].join(', '),
+        ...stridedValues(names),
+      };
     },
     launcher: (operation, type) => byShape(operation, THREADS * elementsAtOnce(type)),
   },
@@ -67,16 +82,18 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
     threads: THREADS,
     schema: {
       width,
-      operands: z.array(z.string().regex(/^(out|x\d)$/)),
-      dims: z.literal(POINTWISE_DIMS),
-      outer: z.array(z.int()),
+      ...strided,
       tile: z.literal(COPY_TILE),
+      tile_bits: z.literal(Math.log2(COPY_TILE)),
+      staged: z.int(),
     },
     values: (_, type) => ({
       width: elementsAtOnce(type),
-      operands: ['out', 'x0'],
+      ...stridedValues(['x0']),
       tile: COPY_TILE,
-      ...stridedValues(),
+      tile_bits: Math.log2(COPY_TILE),
+      // Rows have one element more than their tile, so that columns lie in different banks; two elements are the shortest.
+      staged: COPY_TILE + COPY_TILE / 2,
     }),
     launcher: (operation) => byShape(operation, COPY_TILE),
   },
@@ -106,7 +123,7 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
   },
 ];
 
-/** Dimensions of a strided launch, and those that are outside of the innermost one, innermost first. */
-function stridedValues(): Record<string, unknown> {
-  return { dims: POINTWISE_DIMS, outer: indices(POINTWISE_DIMS - 1).reverse() };
+/** Operands and dimensions of a strided launch, and those that can be outside of the innermost one, innermost first. */
+function stridedValues(inputs: readonly string[]): Record<string, unknown> {
+  return { operands: ['out', ...inputs], dims: POINTWISE_DIMS, outer: indices(POINTWISE_DIMS - 1).reverse() };
 }
