@@ -39,9 +39,11 @@ interface Member {
 }
 
 function members(keep: (operation: Operation, type: StorageType) => boolean): Member[] {
-  return [...OPERATIONS.values()].flatMap((operation) =>
-    operation.types.filter((type) => keep(operation, type)).map((type) => ({ operation, type })),
-  );
+  return [...OPERATIONS.values()]
+    .filter((operation) => operation.group === undefined)
+    .flatMap((operation) =>
+      operation.types.filter((type) => keep(operation, type)).map((type) => ({ operation, type })),
+    );
 }
 
 function kernelsOf(list: readonly Member[], isa: CpuIsa): CpuKernel[] {

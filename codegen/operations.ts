@@ -26,6 +26,17 @@ export interface Operation {
   readonly args: readonly Arg[];
   /** What each pointer holds: elements of the kernel's type unless `of` says otherwise, a product of scalar arguments. */
   readonly holds: Readonly<Record<string, Holding>>;
+  /** Only for operations that take many tensors at once, in tables by value; they are those of CUDA devices. */
+  readonly group?: Group;
+}
+
+export interface Group {
+  /** The operation that does the same to one tensor, on the other devices. */
+  readonly of: string;
+  /** Pointers a tensor has in the table. */
+  readonly roles: readonly string[];
+  /** Tensors of one launch at most: what 4 KiB of parameters hold. */
+  readonly capacity: number;
 }
 
 /** A kernel of one operation: the counterpart of a convolution's Spec. */
@@ -164,6 +175,24 @@ const optimizers: Operation[] = [
   holds: holding(['p', 'g', 'buf', 'm', 'v', 'vmax'], 'type', 'count'),
 }));
 
+/**
+ * The same for many tensors: `tensors` holds the pointers of each, `counts` their elements, the scalars are common to
+ * all. Adam's `step` is null or a float32 on the device, the number of steps done so far, from which the kernel takes the
+ * corrections, and which it moves on.
+ */
+const groups: Operation[] = [
+  { of: 'sgd', roles: ['p', 'g', 'buf'], capacity: 112 },
+  { of: 'adam', roles: ['p', 'g', 'm', 'v', 'vmax', 'step'], capacity: 64 },
+].map((group) => {
+  const { args, family, types } = optimizers.find(({ name }) => name === group.of)!;
+  const tables: Arg[] = [
+    { name: 'tensors', kind: 'P', role: 'out', capacity: group.roles.length * group.capacity },
+    { name: 'counts', kind: 'L', capacity: group.capacity },
+  ];
+  const common = args.filter(({ kind, name }) => kind !== 'p' && name !== 'count');
+  return { name: `${group.of}_group`, family, types, args: [...tables, ...common], holds: {}, group };
+});
+
 /** Philox4x32-10 (Salmon et al., SC 2011): counter = offset + index / 4, key = seed; uniform in [a, b), normal with mean a and deviation b. */
 const randoms: Operation[] = ['uniform', 'normal'].map((name) => ({
   name,
@@ -186,7 +215,7 @@ const fills: Operation[] = [
 
 /** Every operation by name (`add`, `cast_f32`, `sum`, `adam`, …). */
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
-  [...pointwise, ...casts, ...reductions, ...norms, ...optimizers, ...randoms, ...fills].map((o) => [
+  [...pointwise, ...casts, ...reductions, ...norms, ...optimizers, ...groups, ...randoms, ...fills].map((o) => [
     o.name,
     Object.freeze({ ...o, args: Object.freeze(o.args) }),
   ]),
@@ -195,6 +224,13 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
 /** The kernel of an operation, e.g. ('add', 'f32', 'avx2') → `add_f32__pointwise__avx2`; `target` is a name's last zone. */
 export function operationKernel(name: string, type: StorageType, target: string): string {
   return `${operationSymbol(operationOf(name), type)}__${target}`;
+}
+
+/** The operation that does to many tensors what `name` does to one, where a target has it; null on the others. */
+export function groupOperation(name: string, target: Target): (Operation & { readonly group: Group }) | null {
+  if (target.kind === 'cpu') return null;
+  for (const { group, ...rest } of OPERATIONS.values()) if (group?.of === name) return { ...rest, group };
+  return null;
 }
 
 /** The argument list of an operation, in launch order. */

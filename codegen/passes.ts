@@ -7,8 +7,11 @@ import type { Contraction, Geometry, Problem } from './problem.js';
 import { contraction } from './problem.js';
 import { DTYPE_TABLE } from './target.js';
 
-/** `p` device pointer (0 allowed where optional), `i` int32, `l` int64, `f` float32, `d` float64. */
-export type ArgKind = 'p' | 'i' | 'l' | 'f' | 'd';
+/**
+ * `p` device pointer (0 allowed where optional), `i` int32, `l` int64, `f` float32, `d` float64; `P` and `L` tables by
+ * value of pointers (0 allowed) and of int64, whose unused entries are zero.
+ */
+export type ArgKind = 'p' | 'i' | 'l' | 'f' | 'd' | 'P' | 'L';
 
 export interface Arg {
   readonly name: string;
@@ -16,6 +19,13 @@ export interface Arg {
   /** Only for pointers. */
   readonly role?: 'in' | 'out';
   readonly optional?: boolean;
+  /** Entries of a table, only for `P` and `L`. */
+  readonly capacity?: number;
+}
+
+/** An argument in a kinds string: its kind, and behind that of a table its capacity (`P384`). */
+export function kindText({ kind, capacity }: Arg): string {
+  return `${kind}${capacity ?? ''}`;
 }
 
 const input = (name: string, optional = false): Arg => ({ name, kind: 'p', role: 'in', optional });

@@ -20,7 +20,7 @@ const CODEGEN = [
   ...['errors', 'target', 'problem', 'passes', 'extents', 'pointwise', 'operations', 'phases', 'tiles', 'variant'],
   ...['variants_cpu', 'variants_cuda', 'variants', 'spec_name', 'spec', 'problem_text'],
   ...['template', 'cpu_unit', 'cpu_micro', 'cpu_engine', 'cpu_operations', 'cpu_sources', 'context', 'render'],
-  ...['cuda_family', 'cuda_elementwise', 'cuda_operations', 'kernel'],
+  ...['cuda_family', 'cuda_elementwise', 'cuda_reduce', 'cuda_optimizer', 'cuda_operations', 'kernel'],
   ...['toolchain', 'store_entry', 'store', 'presets'],
   ...['build', 'embed', 'index', 'cli/', 'cli'],
 ];
