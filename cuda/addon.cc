@@ -6,26 +6,32 @@
 
 #include <napi.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <condition_variable>
+#include <cstring>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "../cpu/device_cpu.h"
 #include "arguments.h"
 #include "device_cuda.h"
 #include "error.h"
+#include "nvrtc.h"
 #include "registry.h"
 
 namespace fracstride {
 
 namespace {
 
-constexpr size_t kStaging = 512;
+constexpr size_t kStaging = 4096;
 constexpr double kSafe = 9007199254740991.0;
 
 struct Loaded {
@@ -34,8 +40,42 @@ struct Loaded {
   std::unique_ptr<Kernel> kernel;
 };
 
+struct Recorded {
+  double device;
+  Place* place;
+  std::unique_ptr<Graph> graph;  // null once it was freed
+  uint64_t arena;
+};
+
+struct Read;
+
+// The asynchronous reads of one environment: the device's thread says how one ended, the environment's own thread tells
+// JavaScript. While one is pending the process stays alive.
+struct Reads {
+  napi_threadsafe_function teller = nullptr;
+  bool keeps_alive = false;
+  std::mutex mutex;
+  std::condition_variable one_ended;
+  std::unordered_set<Read*> pending;
+  std::vector<Read*> ended;
+  bool gone = false;
+};
+
+struct Read {
+  std::shared_ptr<Reads> reads;
+  Device* device;
+  napi_deferred deferred;
+  napi_ref target;
+  Outcome outcome;
+};
+
 struct Environment {
   uint64_t owner;
+  napi_env env;
+  std::shared_ptr<Reads> reads = std::make_shared<Reads>();
+  std::vector<Recorded> graphs;  // a graph's handle is its index here plus one
+  Place* capturing = nullptr;
+  uint64_t arena = 0;
   Napi::Reference<Napi::ArrayBuffer> staging;
   int64_t external_bytes = 0;
   std::vector<Loaded> kernels;  // a kernel's handle is its index here plus one
@@ -193,8 +233,16 @@ void* copy_target(Call& call, Place& at, size_t bytes) {
   return at.pool.at(call.self.owner, handle, offset, double(bytes), call.where, -1);
 }
 
+// Only work of the device itself can be recorded.
+void refuse_in_capture(Call& call, Place& at, const char* what) {
+  if (!at.device.capturing()) return;
+  throw Error("ERR_ARGUMENT", std::string(call.where) + ": " + what +
+                                  " must be done outside of cuda.graph, got it while a graph is recorded");
+}
+
 Napi::Value copy_in(Call& call) {
   Place& at = call.device(0);
+  refuse_in_capture(call, at, "making a tensor from data of JavaScript");
   const Image source = call.bytes(3, "source");
   void* target = copy_target(call, at, source.size);
   if (source.size != 0) at.device.copy_in(target, source.data, source.size);
@@ -203,10 +251,127 @@ Napi::Value copy_in(Call& call) {
 
 Napi::Value copy_out(Call& call) {
   Place& at = call.device(0);
+  refuse_in_capture(call, at, "reading a tensor");
   const Image target = call.bytes(3, "target");
   const void* source = copy_target(call, at, target.size);
   if (target.size != 0) at.device.copy_out(const_cast<void*>(target.data), source, target.size);
   return call.env().Undefined();
+}
+
+Napi::Error with_code(Napi::Env env, const char* code, const std::string& sentence) {
+  Napi::Error error = Napi::Error::New(env, sentence);
+  error.Set("code", code);
+  return error;
+}
+
+// On a thread of the device's.
+void read_ended(void* context, const Outcome& outcome) {
+  Read* const read = static_cast<Read*>(context);
+  const std::shared_ptr<Reads> reads = read->reads;
+  std::lock_guard<std::mutex> lock(reads->mutex);
+  reads->pending.erase(read);
+  if (reads->gone) {
+    delete read;
+    return;
+  }
+  read->outcome = outcome;
+  reads->ended.push_back(read);
+  reads->one_ended.notify_all();
+  if (reads->ended.size() == 1) napi_call_threadsafe_function(reads->teller, nullptr, napi_tsfn_nonblocking);
+}
+
+// On the environment's thread.
+void tell_reads(napi_env env, napi_value, void* context, void*) {
+  if (env == nullptr) return;  // the environment has ended, and end_reads saw to them
+  Reads& reads = *static_cast<Reads*>(context);
+  std::vector<Read*> ended;
+  bool all = false;
+  {
+    std::lock_guard<std::mutex> lock(reads.mutex);
+    ended.swap(reads.ended);
+    all = reads.pending.empty();
+  }
+  if (all && reads.keeps_alive) {
+    napi_unref_threadsafe_function(env, reads.teller);
+    reads.keeps_alive = false;
+  }
+  for (Read* read : ended) {
+    const Outcome& outcome = read->outcome;
+    if (outcome.code == nullptr) {
+      napi_resolve_deferred(env, read->deferred, Napi::Env(env).Undefined());
+    } else {
+      napi_reject_deferred(env, read->deferred, with_code(env, outcome.code, outcome.sentence).Value());
+    }
+    napi_delete_reference(env, read->target);
+    delete read;
+  }
+}
+
+// Before the environment's memory goes, targets of reads included: waits until nothing will be written there.
+void end_reads(void* data) {
+  Environment& self = *static_cast<Environment*>(data);
+  Reads& reads = *self.reads;
+  std::unique_lock<std::mutex> lock(reads.mutex);
+  const std::vector<Read*> pending(reads.pending.begin(), reads.pending.end());
+  lock.unlock();  // until `gone`, reads are deleted on this thread only
+  std::vector<Read*> writing;
+  for (Read* read : pending) {
+    if (!read->device->abandon(read)) writing.push_back(read);
+  }
+  lock.lock();
+  reads.one_ended.wait(lock, [&] {
+    return std::none_of(writing.begin(), writing.end(), [&](Read* read) { return reads.pending.count(read) != 0; });
+  });
+  reads.gone = true;
+  for (Read* read : reads.pending) napi_delete_reference(self.env, read->target);
+  for (Read* read : reads.ended) {
+    napi_delete_reference(self.env, read->target);
+    delete read;
+  }
+  reads.ended.clear();
+}
+
+void start_telling(Environment& self) {
+  Reads& reads = *self.reads;
+  if (reads.teller == nullptr) {
+    const Napi::Env env(self.env);
+    const napi_status status =
+        napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "fracstride"), 0, 1, nullptr,
+                                        nullptr, &reads, tell_reads, &reads.teller);
+    if (status != napi_ok) throw Error("ERR_BINDING", "copyOutAsync: the event loop must take messages, got a refusal");
+    reads.keeps_alive = true;
+    // Hooks run last first: this one before that of the function above.
+    napi_add_env_cleanup_hook(env, end_reads, &self);
+  }
+  if (!reads.keeps_alive) napi_ref_threadsafe_function(self.env, reads.teller);
+  reads.keeps_alive = true;
+}
+
+Napi::Value copy_out_async(Call& call) {
+  Place& at = call.device(0);
+  refuse_in_capture(call, at, "reading a tensor");
+  const Image target = call.bytes(3, "target");
+  const void* source = copy_target(call, at, target.size);
+  start_telling(call.self);
+  auto read = std::make_unique<Read>();
+  Reads& reads = *call.self.reads;
+  read->reads = call.self.reads;
+  read->device = &at.device;
+  napi_value promise = nullptr;
+  const bool made = napi_create_promise(call.env(), &read->deferred, &promise) == napi_ok &&
+                    napi_create_reference(call.env(), call.info[3], 1, &read->target) == napi_ok;
+  if (!made) throw Error("ERR_BINDING", "copyOutAsync: a promise must be made, got none");
+  {
+    std::lock_guard<std::mutex> lock(reads.mutex);
+    reads.pending.insert(read.get());
+  }
+  try {
+    at.device.copy_out_async(const_cast<void*>(target.data), source, target.size, read_ended, read.get());
+    read.release();
+  } catch (const Error& error) {
+    read_ended(read.release(), {error.code(), error.what()});
+  }
+  return Napi::Value(call.env(), promise);
 }
 
 Napi::Value memory(Call& call) {
@@ -295,8 +460,128 @@ Napi::Value launch(Call& call) {
 }
 
 Napi::Value sync(Call& call) {
-  call.device(0).device.sync();
+  Place& at = call.device(0);
+  refuse_in_capture(call, at, "waiting for the device");
+  at.device.sync();
   return call.env().Undefined();
+}
+
+// Ends the environment's recording; the memory that was set aside for it goes back.
+void drop_capture(Environment& self) {
+  if (self.capturing == nullptr) return;
+  Place& at = *self.capturing;
+  self.capturing = nullptr;
+  at.pool.end_capture(self.owner);
+  at.device.abort_capture();
+  at.pool.free_arena(self.arena);
+}
+
+Napi::Value begin_capture(Call& call) {
+  Place& at = call.device(0);
+  Environment& self = call.self;
+  if (self.capturing != nullptr) {
+    throw Error("ERR_ARGUMENT", "graph: a graph must be recorded by itself, got one inside another");
+  }
+  at.device.begin_capture();
+  try {
+    self.arena = at.pool.begin_capture(self.owner);
+  } catch (...) {
+    at.device.abort_capture();
+    throw;
+  }
+  self.capturing = &at;
+  return call.env().Undefined();
+}
+
+Napi::Value end_capture(Call& call) {
+  const double number = call.number(0, "device");
+  Place& at = place(number, call.where);
+  Environment& self = call.self;
+  if (self.capturing != &at) throw Error("ERR_ARGUMENT", "graph: recording must have begun, got none on this device");
+  std::unique_ptr<Graph> graph;
+  try {
+    self.graphs.reserve(self.graphs.size() + 1);
+    graph = at.device.end_capture();
+    if (graph == nullptr) throw Error("ERR_CUDA", "graph: what was recorded must be a graph, got none");
+  } catch (...) {
+    drop_capture(self);
+    throw;
+  }
+  self.capturing = nullptr;
+  at.pool.end_capture(self.owner);
+  self.graphs.push_back({number, &at, std::move(graph), self.arena});
+  return Napi::Number::New(call.env(), double(self.graphs.size()));
+}
+
+Napi::Value abort_capture(Call& call) {
+  if (call.self.capturing == &call.device(0)) drop_capture(call.self);
+  return call.env().Undefined();
+}
+
+Recorded& recorded(Call& call) {
+  const double number = call.number(0, "device");
+  const double handle = call.number(1, "graph");
+  std::vector<Recorded>& graphs = call.self.graphs;
+  const bool known = handle >= 1 && handle <= double(graphs.size()) && handle == std::floor(handle);
+  if (!known || graphs[size_t(handle) - 1].graph == nullptr || graphs[size_t(handle) - 1].device != number) {
+    call.refuse("graph", "a handle that endCapture returned for this device", show(handle));
+  }
+  return graphs[size_t(handle) - 1];
+}
+
+Napi::Value replay_graph(Call& call) {
+  Recorded& found = recorded(call);
+  found.place->device.replay(*found.graph);
+  return call.env().Undefined();
+}
+
+void drop_graph(Recorded& found) {
+  if (found.graph == nullptr) return;
+  found.graph.reset();
+  found.place->pool.free_arena(found.arena);
+}
+
+Napi::Value free_graph(Call& call) {
+  drop_graph(recorded(call));
+  return call.env().Undefined();
+}
+
+Napi::Value nvrtc_info_verb(Call& call) {
+  const NvrtcInfo& info = nvrtc_info();
+  const Napi::Env env = call.env();
+  Napi::Array architectures = Napi::Array::New(env, info.architectures.size());
+  for (size_t i = 0; i < info.architectures.size(); ++i) architectures.Set(uint32_t(i), double(info.architectures[i]));
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("available", info.available);
+  result.Set("reason", info.available ? env.Null() : Napi::String::New(env, info.reason));
+  result.Set("path", info.path);
+  result.Set("major", double(info.major));
+  result.Set("minor", double(info.minor));
+  result.Set("architectures", architectures);
+  return result;
+}
+
+constexpr size_t kLongestSource = 64 << 20;
+
+Napi::Value nvrtc_compile_verb(Call& call) {
+  const Napi::Env env = call.env();
+  const std::string name = call.text(0, "name", 512);
+  const std::string source = call.text(1, "source", kLongestSource);
+  if (!call.info[2].IsArray()) call.refuse("options", "an array of strings", call.type_name(2));
+  const Napi::Array list = call.info[2].As<Napi::Array>();
+  std::vector<std::string> options;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Value option = list.Get(i);
+    if (!option.IsString()) call.refuse("options", "an array of strings", "another entry");
+    options.push_back(option.As<Napi::String>().Utf8Value());
+  }
+  const NvrtcImage image = nvrtc_compile(name, source, options, call.boolean(3, "cubin"));
+  Napi::Uint8Array bytes = Napi::Uint8Array::New(env, image.bytes.size());
+  if (!image.bytes.empty()) std::memcpy(bytes.Data(), image.bytes.data(), image.bytes.size());
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("image", bytes);
+  result.Set("log", image.log);
+  return result;
 }
 
 struct Verb {
@@ -321,13 +606,15 @@ const Verb kVerbs[] = {
     {"load", load},
     {"launch", launch},
     {"sync", sync},
+    {"copyOutAsync", copy_out_async},
+    {"beginCapture", begin_capture},
+    {"endCapture", end_capture},
+    {"abortCapture", abort_capture},
+    {"replayGraph", replay_graph},
+    {"freeGraph", free_graph},
+    {"nvrtcInfo", nvrtc_info_verb},
+    {"nvrtcCompile", nvrtc_compile_verb},
 };
-
-Napi::Error with_code(Napi::Env env, const char* code, const std::string& sentence) {
-  Napi::Error error = Napi::Error::New(env, sentence);
-  error.Set("code", code);
-  return error;
-}
 
 Napi::Value dispatch(const Napi::CallbackInfo& info) {
   const Verb& verb = *static_cast<const Verb*>(info.Data());
@@ -352,6 +639,8 @@ Napi::Value dispatch(const Napi::CallbackInfo& info) {
 
 void end_environment(Napi::Env env, Environment* data) {
   std::unique_ptr<Environment> self(data);
+  drop_capture(*self);
+  for (Recorded& found : self->graphs) drop_graph(found);
   struct Release {
     static void visit(Place& at, void* owner) { at.pool.release_all(*static_cast<uint64_t*>(owner)); }
   };
@@ -363,6 +652,7 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   static std::atomic<uint64_t> owners{0};
   auto* self = new Environment;
   self->owner = ++owners;
+  self->env = env;
   env.SetInstanceData<Environment, end_environment>(self);
   Napi::ArrayBuffer staging = Napi::ArrayBuffer::New(env, kStaging * sizeof(double));
   self->staging = Napi::Persistent(staging);

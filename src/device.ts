@@ -153,6 +153,41 @@ export function copyOut(device: Device, handle: number, byteOffset: number, targ
   if (target.byteLength > 0) translate(() => native().copyOut(device.index, handle, byteOffset, target));
 }
 
+/** As `copyOut`, without waiting: resolves once the work asked for so far has run and its result is there. */
+export async function copyOutAsync(
+  device: Device,
+  handle: number,
+  byteOffset: number,
+  target: ArrayBufferView,
+): Promise<void> {
+  try {
+    if (target.byteLength > 0) await native().copyOutAsync(device.index, handle, byteOffset, target);
+  } catch (cause) {
+    throw translated(cause);
+  }
+}
+
+export function beginCapture(device: Device): void {
+  translate(() => native().beginCapture(device.index));
+}
+
+/** A handle of what was recorded. */
+export function endCapture(device: Device): number {
+  return translate(() => native().endCapture(device.index));
+}
+
+export function abortCapture(device: Device): void {
+  translate(() => native().abortCapture(device.index));
+}
+
+export function replayGraph(device: Device, graph: number): void {
+  translate(() => native().replayGraph(device.index, graph));
+}
+
+export function freeGraph(device: Device, graph: number): void {
+  translate(() => native().freeGraph(device.index, graph));
+}
+
 export function synchronize(device: Device): void {
   translate(() => native().sync(device.index));
 }
@@ -179,11 +214,16 @@ export function translate<R>(verb: () => R): R {
   try {
     return verb();
   } catch (cause) {
-    if (cause instanceof FracstrideError || !(cause instanceof Error)) throw cause;
-    const code = (cause as { code?: unknown }).code;
-    const known = ERROR_CODES.find((value) => value === code) ?? 'ERR_BINDING';
-    throw new FracstrideError(known, cause.message, { cause });
+    throw translated(cause);
   }
+}
+
+/** What the addon threw, as a FracstrideError of the same code. */
+function translated(cause: unknown): unknown {
+  if (cause instanceof FracstrideError || !(cause instanceof Error)) return cause;
+  const code = (cause as { code?: unknown }).code;
+  const known = ERROR_CODES.find((value) => value === code) ?? 'ERR_BINDING';
+  return new FracstrideError(known, cause.message, { cause });
 }
 
 const level = Number(process.env.FRACSTRIDE_DEBUG ?? 0) || 0;

@@ -1,14 +1,14 @@
 /** Values between JavaScript and a tensor's memory. */
 
 import { fail, MAX_DIMS, read } from './checks.js';
-import { copyOut, synchronize } from './device.js';
+import { copyOut, copyOutAsync } from './device.js';
 import { type Dtype, hostArray, type TensorData } from './dtype.js';
 import { FracstrideError } from './errors.js';
 import { cast } from './ops/convert.js';
 import { contiguous } from './ops/views.js';
 import { pointer } from './pointwise.js';
 import { elementCount } from './shape.js';
-import { Tensor, tidy, unrecorded } from './tensor.js';
+import { Tensor, tidy, unrecorded, type Window } from './tensor.js';
 
 export interface HostData {
   readonly shape: number[];
@@ -39,17 +39,32 @@ export function readHostData(data: unknown, wanted: unknown): HostData {
 /** The elements in row-major order, waiting for the device. 16-bit types come out as float32. */
 export function readData(x: Tensor): TensorData {
   const values = hostArray(x.dtype, x.numel());
+  withDense(x, (window) => copyOut(window.storage.device, window.storage.handle, pointer(window).byteOffset, values));
+  return values;
+}
+
+/** The same without waiting: as they are when it is called, whatever is launched afterwards. */
+export async function readDataAsync(x: Tensor): Promise<TensorData> {
+  const values = hostArray(x.dtype, x.numel());
+  await withDense(x, (window) =>
+    copyOutAsync(window.storage.device, window.storage.handle, pointer(window).byteOffset, values),
+  );
+  return values;
+}
+
+/**
+ * Calls `copy` with the elements as they go out. What that made is disposed of at once: a device runs its work in order.
+ */
+function withDense<R>(x: Tensor, copy: (window: Window) => R): R {
+  let result: R | undefined;
   unrecorded(() =>
     tidy(() => {
       const wide = x.dtype === 'float16' || x.dtype === 'bfloat16' ? cast(x, 'float32') : x;
-      const dense = contiguous(wide);
-      const window = Tensor.window(dense);
-      synchronize(window.storage.device);
-      copyOut(window.storage.device, window.storage.handle, pointer(window).byteOffset, values);
+      result = copy(Tensor.window(contiguous(wide)));
       return [];
     }),
   );
-  return values;
+  return result as R;
 }
 
 /** Row-major values as arrays in arrays; a number for no dimensions. */

@@ -4,7 +4,7 @@ import { checkTensor, fail } from './checks.js';
 import type { TensorData } from './dtype.js';
 import { show } from './errors.js';
 import { backward } from './gradients.js';
-import { nest, readData } from './host.js';
+import { nest, readData, readDataAsync } from './host.js';
 import { to } from './ops/convert.js';
 import * as elementwise from './ops/elementwise.js';
 import { max, mean } from './ops/reduce.js';
@@ -58,7 +58,7 @@ for (const [name, fn] of Object.entries({ ...functions, ...arithmetic, ...others
 }
 
 define('data', async function (this: unknown): Promise<TensorData> {
-  return readData(checkTensor('data', 'this', this));
+  return readDataAsync(checkTensor('data', 'this', this));
 });
 for (const name of ['toString', Symbol.for('nodejs.util.inspect.custom')]) {
   define(name, function (this: unknown): string {

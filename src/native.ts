@@ -11,7 +11,7 @@ import { FracstrideError } from './errors.js';
 export interface CpuInfo {
   /** Instruction sets this machine runs and this build holds kernels for, best first. */
   isas: string[];
-  /** Threads of the team, the calling thread included. */
+  /** Threads that share the work of a kernel. */
   threads: number;
 }
 
@@ -45,6 +45,18 @@ export interface MemoryInfo {
   peak: number;
 }
 
+export interface NvrtcInfo {
+  available: boolean;
+  /** Why not, one sentence; null when available. */
+  reason: string | null;
+  /** Of the library that was opened; empty when there is none. */
+  path: string;
+  major: number;
+  minor: number;
+  /** Compute capabilities it compiles for, e.g. 75, 80. */
+  architectures: number[];
+}
+
 export interface Native {
   cpuInfo(): CpuInfo;
   /** Resizes the thread team (1 … 1024). */
@@ -58,7 +70,14 @@ export interface Native {
   /** Releases a buffer; a handle that is not live is ignored. */
   free(device: number, handle: number): void;
   copyIn(device: number, handle: number, byteOffset: number, source: ArrayBufferView): void;
+  /** Waits for the work that was launched before. */
   copyOut(device: number, handle: number, byteOffset: number, target: ArrayBufferView): void;
+  /**
+   * The same without waiting: the copy comes after the work launched so far, and the buffer may be freed at once. The
+   * promise rejects with an Error with a `code` when the copy, or work before it, failed. `target` must not be detached
+   * before. A pending copy keeps the process alive; it ends with its environment.
+   */
+  copyOutAsync(device: number, handle: number, byteOffset: number, target: ArrayBufferView): Promise<void>;
   memory(device: number): MemoryInfo;
   /** Gives cached bytes back to the system. */
   emptyCache(device: number): void;
@@ -95,6 +114,23 @@ export interface Native {
     sharedBytes: number,
   ): void;
   sync(device: number): void;
+
+  /**
+   * From here on launches on this device are recorded and do not run; what would have to wait, and copies from
+   * JavaScript, are refused. Buffers allocated until the end belong to the graph: their memory serves nothing else.
+   */
+  beginCapture(device: number): void;
+  /** A handle > 0 of what was recorded. Whatever it throws, recording has ended. */
+  endCapture(device: number): number;
+  /** Ends a recording that is of no use; does nothing when there is none. */
+  abortCapture(device: number): void;
+  replayGraph(device: number, graph: number): void;
+  freeGraph(device: number, graph: number): void;
+
+  /** NVRTC, opened on first use. */
+  nvrtcInfo(): NvrtcInfo;
+  /** Compiles one CUDA text: machine code (`cubin`) or PTX. Throws ERR_KERNEL_COMPILE with the first lines of the log. */
+  nvrtcCompile(name: string, source: string, options: string[], cubin: boolean): { image: Uint8Array; log: string };
 }
 
 let loaded: Native | undefined;

@@ -8,7 +8,7 @@ import { types } from 'node:util';
 import { checkTensor } from '../checks.js';
 import { tensor } from '../create.js';
 import { FracstrideError, show } from '../errors.js';
-import { readData } from '../host.js';
+import { readData, readDataAsync } from '../host.js';
 import type { Tensor } from '../tensor.js';
 import { type LoadOptions, readBytes, readPlacement, writeBytes } from './files.js';
 import { decodeRaw, encodeRaw, type RawType, rawBytes, rawType, swapBytes } from './raw.js';
@@ -58,6 +58,11 @@ export function deserialize(file: Uint8Array, options: LoadOptions = {}): Tensor
 
 /** The bytes of a .npy file that holds `value`. */
 export function serialize(value: Tensor): Uint8Array {
+  const { type, head } = headOf(value);
+  return Buffer.concat([head, encodeRaw(type, readData(value))]);
+}
+
+function headOf(value: Tensor): { type: RawType; head: Uint8Array } {
   checkTensor('npy', 'value', value);
   const type = value.dtype === 'bfloat16' ? 'F32' : rawType(value.dtype);
   const descriptor = Object.keys(DESCRIPTORS).find((key) => DESCRIPTORS[key] === type);
@@ -68,7 +73,7 @@ export function serialize(value: Tensor): Uint8Array {
   head.set([...MAGIC, 1, 0, length & 0xff, length >>> 8]);
   head.set(new TextEncoder().encode(header), 10);
   head[head.length - 1] = 0x0a;
-  return Buffer.concat([head, encodeRaw(type, readData(value))]);
+  return { type, head };
 }
 
 /** Reads a .npy file by its path, or its bytes; see `deserialize`. */
@@ -78,7 +83,8 @@ export async function load(source: string | Uint8Array, options: LoadOptions = {
 
 /** Writes a .npy file in one step; see `serialize`. */
 export async function save(path: string, value: Tensor): Promise<void> {
-  await writeBytes('npy', path, serialize(value));
+  const { type, head } = headOf(value);
+  await writeBytes('npy', path, Buffer.concat([head, encodeRaw(type, await readDataAsync(value))]));
 }
 
 function parseHeader(file: Uint8Array): Header {

@@ -7,8 +7,9 @@ import { types } from 'node:util';
 import { decode, encode } from 'fast-png';
 import { checkTensor, fail } from '../checks.js';
 import { tensor } from '../create.js';
+import type { TensorData } from '../dtype.js';
 import { FracstrideError, show } from '../errors.js';
-import { readData } from '../host.js';
+import { readData, readDataAsync } from '../host.js';
 import type { Tensor } from '../tensor.js';
 import { type LoadOptions, readBytes, readPlacement, writeBytes } from './files.js';
 
@@ -18,6 +19,17 @@ import { type LoadOptions, readBytes, readPlacement, writeBytes } from './files.
  * @throws FracstrideError ERR_SHAPE unless the tensor is one picture
  */
 export function serialize(picture: Tensor): Uint8Array {
+  const size = sizeOf(picture);
+  return encoded(size, readData(picture));
+}
+
+interface Size {
+  readonly channels: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+function sizeOf(picture: Tensor): Size {
   checkTensor('png', 'picture', picture);
   const shape = picture.shape.length === 4 && picture.shape[0] === 1 ? picture.shape.slice(1) : picture.shape;
   const [channels = 0, height = 0, width = 0] = shape;
@@ -27,7 +39,10 @@ export function serialize(picture: Tensor): Uint8Array {
       `png: picture must be of shape [C, H, W] with 1 to 4 channels, got ${show([...picture.shape])}`,
     );
   }
-  const values = readData(picture);
+  return { channels, height, width };
+}
+
+function encoded({ channels, height, width }: Size, values: TensorData): Uint8Array {
   const pixels = height * width;
   const data = new Uint8ClampedArray(channels * pixels);
   for (let c = 0; c < channels; c++) {
@@ -56,7 +71,8 @@ export function deserialize(file: Uint8Array, options: LoadOptions = {}): Tensor
 
 /** Writes a picture in one step; see `serialize`. */
 export async function save(path: string, picture: Tensor): Promise<void> {
-  await writeBytes('png', path, serialize(picture));
+  const size = sizeOf(picture);
+  await writeBytes('png', path, encoded(size, await readDataAsync(picture)));
 }
 
 /** Reads a picture by its path, or its bytes; see `deserialize`. */

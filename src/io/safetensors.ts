@@ -7,8 +7,9 @@
 
 import { checkTensor, options as readOptions } from '../checks.js';
 import { tensor } from '../create.js';
+import type { TensorData } from '../dtype.js';
 import { show } from '../errors.js';
-import { readData } from '../host.js';
+import { readData, readDataAsync } from '../host.js';
 import { checkEntries } from '../nn/arguments.js';
 import type { Tensor } from '../tensor.js';
 import { type LoadOptions, readBytes, readPlacement, writeBytes } from './files.js';
@@ -31,10 +32,11 @@ export function serialize(
   tensors: Readonly<StateDict> | ReadonlyMap<string, Tensor>,
   options: SaveOptions = {},
 ): Uint8Array {
-  const { metadata } = readOptions('safetensors', options, ['metadata']);
-  const entries = checkEntries('safetensors', 'tensors', tensors);
-  const raw = new Map(entries.map(([name, value]) => [name, toRaw(name, value)]));
-  return serializeSafetensors(raw, readStrings(metadata));
+  const file = layOut(tensors, options);
+  return written(
+    file,
+    file.entries.map(({ value }) => readData(value)),
+  );
 }
 
 /**
@@ -68,7 +70,9 @@ export async function save(
   tensors: Readonly<StateDict> | ReadonlyMap<string, Tensor>,
   options: SaveOptions = {},
 ): Promise<void> {
-  await writeBytes('safetensors', path, serialize(tensors, options));
+  const file = layOut(tensors, options);
+  const values = await Promise.all(file.entries.map(({ value }) => readDataAsync(value)));
+  await writeBytes('safetensors', path, written(file, values));
 }
 
 /** Reads a file by its path, or its bytes; see `deserialize`. */
@@ -76,10 +80,27 @@ export async function load(source: string | Uint8Array, options: LoadOptions = {
   return deserialize(typeof source === 'string' ? await readBytes('safetensors', source) : source, options);
 }
 
-function toRaw(name: string, given: unknown): RawTensor {
-  const value = checkTensor('safetensors', show(name), given);
-  const dtype = storedType(name, value);
-  return { dtype, shape: [...value.shape], bytes: encodeRaw(dtype, readData(value)) };
+interface File {
+  readonly entries: readonly { name: string; dtype: RawType; shape: readonly number[]; value: Tensor }[];
+  readonly metadata: Record<string, string>;
+}
+
+/** What a file will hold, before anything is read. */
+function layOut(tensors: unknown, options: SaveOptions): File {
+  const { metadata } = readOptions('safetensors', options, ['metadata']);
+  const entries = checkEntries('safetensors', 'tensors', tensors).map(([name, given]) => {
+    const value = checkTensor('safetensors', show(name), given);
+    return { name, dtype: storedType(name, value), shape: [...value.shape], value };
+  });
+  return { entries, metadata: readStrings(metadata) };
+}
+
+function written(file: File, values: readonly TensorData[]): Uint8Array {
+  const raw = file.entries.map(({ name, dtype, shape }, i): [string, RawTensor] => [
+    name,
+    { dtype, shape, bytes: encodeRaw(dtype, values[i]!) },
+  ]);
+  return serializeSafetensors(new Map(raw), file.metadata);
 }
 
 function storedType(name: string, value: Tensor): RawType {
