@@ -1,7 +1,8 @@
 // Buffers of one device: a table of generation-checked handles over a cache of memory blocks.
 //
 // A block is kept for re-use by size class (at most an eighth larger than asked), so that a training loop neither asks
-// the system for memory nor touches new pages once it is warm. Byte counts are of what was asked for, exactly.
+// the system for memory nor touches new pages once it is warm. Work of a device runs in order, so a block may be given
+// out again at once. Byte counts are of what was asked for, exactly.
 // In debug mode a new buffer is filled with 0xFF and lies between two guard zones, which are checked when it is
 // released.
 #pragma once
@@ -11,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "arenas.h"
 #include "device.h"
 
 namespace fracstride {
@@ -19,6 +21,7 @@ struct MemoryCounts {
   uint64_t live;
   uint64_t cached;
   uint64_t peak;
+  uint64_t graphs;  // bytes of no buffer that graphs keep
 };
 
 class Pool {
@@ -33,11 +36,18 @@ class Pool {
   uint64_t allocate(uint64_t owner, uint64_t bytes);
   // Bytes of the buffer that was released; 0 for a handle that is not live.
   uint64_t release(uint64_t owner, uint64_t handle);
-  void release_all(uint64_t owner);
+  // Waits for the device and releases everything of an owner; never throws.
+  void release_all(uint64_t owner) noexcept;
 
   // The address of `bytes` bytes at `offset`; refuses a handle that is not live and a range outside the buffer.
   // The sentence of the error names `where` and, if that is not negative, the number of the argument.
   void* at(uint64_t owner, double handle, double offset, double bytes, const char* where, int argument);
+
+  // Blocks that a graph being captured by `owner` uses stay with its arena (never 0) until that is freed.
+  uint64_t begin_capture(uint64_t owner);
+  void end_capture(uint64_t owner);
+  // Ends the capture too if it is under way.
+  void free_arena(uint64_t arena);
 
   MemoryCounts counts();
   void empty_cache();
@@ -48,29 +58,30 @@ class Pool {
 
  private:
   struct Slot {
-    uint8_t* block = nullptr;  // null: the slot is free
+    Block block;
     uint64_t bytes = 0;
     uint64_t owner = 0;
     uint32_t generation = 0;
-    bool guarded = false;
   };
 
   Slot* find(uint64_t owner, double handle);
   uint32_t take_slot();
-  uint8_t* take_block(uint64_t bytes);
-  uint8_t* new_block(uint64_t bytes);
-  void give_block(uint8_t* block, uint64_t bytes);
-  void release_slot(uint32_t number);
-  void trim();
+  Block take_block(uint64_t owner, uint64_t bytes);
+  Block new_block(uint64_t bytes);
+  void give_block(const Block& block);
+  void release_slot(uint32_t number) noexcept;
+  void drop_cache();
   void mark(const Slot& slot);
   uint64_t damage(const Slot& slot);
+  void check_released(const Slot& slot, bool overwrite) noexcept;
 
   Device& device_;
   const uint32_t index_;
   std::mutex mutex_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_slots_;
-  std::unordered_map<uint64_t, std::vector<uint8_t*>> cache_;
+  std::unordered_map<uint64_t, std::vector<Block>> cache_;
+  Arenas arenas_;
   uint64_t live_ = 0;
   uint64_t cached_ = 0;
   uint64_t peak_ = 0;

@@ -3,6 +3,7 @@
 #include "registry.h"
 
 #include <array>
+#include <atomic>
 #include <mutex>
 
 #include "../cpu/device_cpu.h"
@@ -17,7 +18,7 @@ constexpr uint32_t kPlaces = 1 + kMostCudaDevices;
 
 struct Places {
   std::mutex mutex;
-  std::array<Place*, kPlaces> made{};
+  std::array<std::atomic<Place*>, kPlaces> made{};
 };
 
 Places& places() {
@@ -38,16 +39,18 @@ Place& place(double number, const char* where) {
                                     ", got " + show(number));
   }
   Places& all = places();
+  std::atomic<Place*>& found = all.made[uint32_t(number)];
+  Place* made = found.load(std::memory_order_acquire);
+  if (made != nullptr) return *made;
   std::lock_guard<std::mutex> lock(all.mutex);
-  Place*& found = all.made[uint32_t(number)];
-  if (found == nullptr) found = make_place(uint32_t(number));
-  return *found;
+  made = found.load(std::memory_order_relaxed);
+  if (made == nullptr) found.store(made = make_place(uint32_t(number)), std::memory_order_release);
+  return *made;
 }
 
 void each_place(void (*visit)(Place&, void*), void* context) {
-  Places& all = places();
-  std::lock_guard<std::mutex> lock(all.mutex);
-  for (Place* place : all.made) {
+  for (const std::atomic<Place*>& made : places().made) {
+    Place* place = made.load(std::memory_order_acquire);
     if (place != nullptr) visit(*place, context);
   }
 }
