@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "driver_trace.h"
 #include "library.h"
 
 namespace fracstride {
@@ -77,6 +78,8 @@ Driver open_driver() {
                     "; install an NVIDIA driver of version 450 or newer, or correct FRACSTRIDE_LIBCUDA";
     return driver;
   }
+  const char* debug = std::getenv("FRACSTRIDE_DEBUG");
+  if (debug != nullptr && std::atoi(debug) >= 5) trace_driver(driver.call);
   const cu::Entries& call = driver.call;
   cu::Result result = call.init(0);
   call.driver_get_version(&driver.version);
