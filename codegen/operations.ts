@@ -30,6 +30,8 @@ export interface Operation {
   readonly group?: Group;
 }
 
+export type GroupOperation = Operation & { readonly group: Group };
+
 export interface Group {
   /** The operation that does the same to one tensor, on the other devices. */
   readonly of: string;
@@ -180,7 +182,7 @@ const optimizers: Operation[] = [
  * all. Adam's `step` is null or a float32 on the device, the number of steps done so far, from which the kernel takes the
  * corrections, and which it moves on.
  */
-const groups: Operation[] = [
+const groups: GroupOperation[] = [
   { of: 'sgd', roles: ['p', 'g', 'buf'], capacity: 112 },
   { of: 'adam', roles: ['p', 'g', 'm', 'v', 'vmax', 'step'], capacity: 64 },
 ].map((group) => {
@@ -226,11 +228,11 @@ export function operationKernel(name: string, type: StorageType, target: string)
   return `${operationSymbol(operationOf(name), type)}__${target}`;
 }
 
+const GROUPS: ReadonlyMap<string, GroupOperation> = new Map(groups.map((o) => [o.group.of, o]));
+
 /** The operation that does to many tensors what `name` does to one, where a target has it; null on the others. */
-export function groupOperation(name: string, target: Target): (Operation & { readonly group: Group }) | null {
-  if (target.kind === 'cpu') return null;
-  for (const { group, ...rest } of OPERATIONS.values()) if (group?.of === name) return { ...rest, group };
-  return null;
+export function groupOperation(name: string, target: Target): GroupOperation | null {
+  return target.kind === 'cpu' ? null : (GROUPS.get(name) ?? null);
 }
 
 /** The argument list of an operation, in launch order. */

@@ -167,16 +167,26 @@ export async function copyOutAsync(
   }
 }
 
+const capturing = new Set<number>();
+
+/** Whether this thread's work on the device is being recorded. */
+export function isCapturing(device: Device): boolean {
+  return capturing.has(device.index);
+}
+
 export function beginCapture(device: Device): void {
   translate(() => native().beginCapture(device.index));
+  capturing.add(device.index);
 }
 
 /** A handle of what was recorded. */
 export function endCapture(device: Device): number {
+  capturing.delete(device.index);
   return translate(() => native().endCapture(device.index));
 }
 
 export function abortCapture(device: Device): void {
+  capturing.delete(device.index);
   translate(() => native().abortCapture(device.index));
 }
 

@@ -6,13 +6,15 @@
  *   p ← p − γ/(1 − β1ᵗ) · m / (√v̂ / √(1 − β2ᵗ) + ε)      v̂ = v, or with amsgrad the largest v so far
  */
 
+import { fail } from '../checks.js';
+import { readData } from '../host.js';
 import { fillInPlace } from '../nn/in_place.js';
 import type { Parameter } from '../nn/parameter.js';
-import { Tensor } from '../tensor.js';
+import { allocateTensor, keep, Tensor } from '../tensor.js';
 import { decayPair, flag, type HyperTable, notNegative } from './hyper.js';
-import { Optimizer, type ParamGroup, type ParamsOrGroups } from './optimizer.js';
+import { Optimizer, type ParamGroup, type ParamsOrGroups, type ValueAndGradient } from './optimizer.js';
 import { type ParameterState, stateLike } from './state.js';
-import { runStep } from './step.js';
+import { countsSteps, isRecorded, refuseFirstInGraph, runStep } from './step.js';
 
 export interface AdamOptions {
   /** Learning rate γ. Default 0.001. */
@@ -26,6 +28,8 @@ export interface AdamOptions {
   amsgrad: boolean;
   /** Ascends instead of descending. */
   maximize: boolean;
+  /** Counts steps on the device, so that a graph can record them; CUDA only. */
+  capturable: boolean;
 }
 
 function table(weightDecay: number): HyperTable<AdamOptions> {
@@ -36,6 +40,7 @@ function table(weightDecay: number): HyperTable<AdamOptions> {
     weightDecay: notNegative('weight_decay', weightDecay),
     amsgrad: flag('amsgrad'),
     maximize: flag('maximize'),
+    capturable: flag('capturable'),
   };
 }
 
@@ -43,33 +48,90 @@ const ADAM = { name: 'Adam', table: table(0), decoupled: 0 };
 const ADAMW = { name: 'AdamW', table: table(1e-2), decoupled: 1 };
 
 abstract class AdamFamily extends Optimizer<AdamOptions> {
+  readonly #name: string;
   readonly #decoupled: number;
 
   protected constructor(kind: typeof ADAM, params: ParamsOrGroups<AdamOptions>, options: Partial<AdamOptions>) {
     super(kind.name, params, options, kind.table);
+    this.#name = kind.name;
     this.#decoupled = kind.decoupled;
   }
 
-  protected override update(value: Parameter, gradient: Tensor, group: ParamGroup<AdamOptions>): void {
-    const entry = this.#entry(value, group.amsgrad);
-    const step = (entry.step as number) + 1;
-    const [beta1, beta2] = group.betas;
-    const corrections = [1 - beta1 ** step, 1 - beta2 ** step];
-    const scalars = [group.lr, beta1, beta2, group.eps, group.weightDecay, ...corrections];
-    const state = [entry.exp_avg, entry.exp_avg_sq, entry.max_exp_avg_sq ?? null] as (Tensor | null)[];
-    runStep('adam', { value, gradient, state }, [...scalars, this.#decoupled, Number(group.maximize)]);
-    entry.step = step;
+  protected override update(pairs: readonly ValueAndGradient[], group: ParamGroup<AdamOptions>): void {
+    this.#checkCapturable(pairs, group);
+    const { lr, betas, eps, weightDecay, maximize } = group;
+    const flags = [this.#decoupled, Number(maximize)];
+    for (const [step, members] of this.#bySteps(pairs, group)) {
+      const corrections = step === null ? [1, 1] : betas.map((beta) => 1 - beta ** step);
+      const operands = members.map(({ value, gradient, entry }) => {
+        const state = [
+          entry.exp_avg,
+          entry.exp_avg_sq,
+          group.amsgrad ? entry.max_exp_avg_sq : null,
+        ] as (Tensor | null)[];
+        return { value, gradient, state, ...(Tensor.isTensor(entry.step) ? { count: entry.step } : {}) };
+      });
+      runStep('adam', operands, [lr, ...betas, eps, weightDecay, ...corrections, ...flags]);
+      if (step !== null) for (const { entry } of members) entry.step = step;
+    }
+  }
+
+  /** Members by the number of the step they are about to take; null where the device counts it. */
+  #bySteps(pairs: readonly ValueAndGradient[], group: ParamGroup<AdamOptions>): Map<number | null, Member[]> {
+    const members = new Map<number | null, Member[]>();
+    for (const pair of pairs) {
+      const entry = this.#entry(pair.value, group);
+      const step = typeof entry.step === 'number' ? entry.step + 1 : null;
+      members.set(step, [...(members.get(step) ?? []), { ...pair, entry }]);
+    }
+    return members;
+  }
+
+  /** What a graph replays must not come from the host. */
+  #checkCapturable(pairs: readonly ValueAndGradient[], { capturable, amsgrad }: ParamGroup<AdamOptions>): void {
+    for (const pair of pairs) {
+      const { value } = pair;
+      const { device } = Tensor.window(value).storage;
+      if (capturable && !countsSteps('adam', device))
+        fail('ERR_ARGUMENT', this.#name, 'capturable', 'false on a device that records no graphs', device.name);
+      if (!isRecorded(value)) continue;
+      if (!capturable)
+        fail('ERR_ARGUMENT', this.#name, 'capturable', 'true for a step that a graph records', capturable);
+      const { step, ...rest } = this.state.get(value) ?? {};
+      const names = stateNames(amsgrad);
+      const complete = Tensor.isTensor(step) && names.every((name) => Tensor.isTensor(rest[name]));
+      if (!complete) refuseFirstInGraph(this.#name, [pair]);
+    }
   }
 
   /** The state of a parameter, zeros the first time. */
-  #entry(value: Parameter, amsgrad: boolean): ParameterState {
-    const entry = this.state.get(value) ?? { step: 0 };
-    if (typeof entry.step !== 'number') entry.step = 0;
+  #entry(value: Parameter, { amsgrad, capturable }: ParamGroup<AdamOptions>): ParameterState {
+    const entry = this.state.get(value) ?? {};
     this.state.set(value, entry);
-    const names = amsgrad ? ['exp_avg', 'exp_avg_sq', 'max_exp_avg_sq'] : ['exp_avg', 'exp_avg_sq'];
-    for (const name of names) if (!Tensor.isTensor(entry[name])) entry[name] = zerosLike(value);
+    for (const name of stateNames(amsgrad)) if (!Tensor.isTensor(entry[name])) entry[name] = zerosLike(value);
+    if (Tensor.isTensor(entry.step) !== capturable) {
+      const old = entry.step;
+      const done = Tensor.isTensor(old) ? readData(old)[0]! : (old ?? 0);
+      entry.step = capturable ? stepOn(value, done) : done;
+      if (Tensor.isTensor(old)) old.dispose();
+    }
     return entry;
   }
+}
+
+interface Member extends ValueAndGradient {
+  readonly entry: ParameterState;
+}
+
+function stateNames(amsgrad: boolean): string[] {
+  return amsgrad ? ['exp_avg', 'exp_avg_sq', 'max_exp_avg_sq'] : ['exp_avg', 'exp_avg_sq'];
+}
+
+/** A number of steps on the value's device: a float32, as in PyTorch. It belongs to no scope. */
+function stepOn(value: Parameter, done: number): Tensor {
+  const made = keep(allocateTensor({ shape: [], dtype: 'float32', device: Tensor.window(value).storage.device }));
+  fillInPlace(made, done);
+  return made;
 }
 
 function zerosLike(value: Parameter): Tensor {

@@ -25,6 +25,11 @@ export type ParamGroup<H> = H & { readonly params: readonly Parameter[] };
 /** What constructors take: parameters, or groups of them with hyperparameters that differ from the defaults. */
 export type ParamsOrGroups<H> = Iterable<Parameter> | Iterable<Partial<H> & { readonly params: Iterable<Parameter> }>;
 
+export interface ValueAndGradient {
+  readonly value: Parameter;
+  readonly gradient: Tensor;
+}
+
 export abstract class Optimizer<H extends object> {
   readonly paramGroups: ParamGroup<H>[] = [];
   readonly #name: string;
@@ -75,7 +80,8 @@ export abstract class Optimizer<H extends object> {
       fail('ERR_ARGUMENT', 'step', 'closure', 'a function', closure);
     const result = closure?.();
     for (const group of this.paramGroups) {
-      for (const value of group.params) if (value.grad !== null) this.update(value, value.grad, group);
+      const pairs = group.params.flatMap((value) => (value.grad === null ? [] : [{ value, gradient: value.grad }]));
+      if (pairs.length > 0) this.update(pairs, group);
     }
     return result;
   }
@@ -127,8 +133,8 @@ export abstract class Optimizer<H extends object> {
     this.dispose();
   }
 
-  /** Moves one parameter along its gradient, in place. */
-  protected abstract update(value: Parameter, gradient: Tensor, group: ParamGroup<H>): void;
+  /** Moves a group's parameters along their gradients, in place. */
+  protected abstract update(pairs: readonly ValueAndGradient[], group: ParamGroup<H>): void;
 
   /** Checks what the rows of the table cannot say on their own. */
   protected validate(_values: H): void {}

@@ -10,9 +10,9 @@ import { checkRule, FINITE } from '../nn/arguments.js';
 import type { Parameter } from '../nn/parameter.js';
 import { Tensor } from '../tensor.js';
 import { flag, type HyperTable, notNegative } from './hyper.js';
-import { Optimizer, type ParamGroup, type ParamsOrGroups } from './optimizer.js';
+import { Optimizer, type ParamGroup, type ParamsOrGroups, type ValueAndGradient } from './optimizer.js';
 import { stateLike } from './state.js';
-import { runStep } from './step.js';
+import { refuseFirstInGraph, runStep } from './step.js';
 
 export interface SGDOptions {
   /** Learning rate γ. Default 0.001. */
@@ -39,6 +39,9 @@ const TABLE: HyperTable<SGDOptions> = {
 
 /** State a parameter: `momentum_buffer`, where there is momentum. */
 export class SGD extends Optimizer<SGDOptions> {
+  /** Momentum buffers that no step has written yet. */
+  readonly #unwritten = new WeakSet<Tensor>();
+
   /** @throws FracstrideError ERR_ARGUMENT */
   constructor(params: ParamsOrGroups<SGDOptions>, options: Partial<SGDOptions> = {}) {
     super('SGD', params, options, TABLE);
@@ -50,13 +53,30 @@ export class SGD extends Optimizer<SGDOptions> {
     fail('ERR_ARGUMENT', 'SGD', 'nesterov', 'with a momentum and zero dampening', got);
   }
 
-  protected override update(value: Parameter, gradient: Tensor, group: ParamGroup<SGDOptions>): void {
+  protected override update(pairs: readonly ValueAndGradient[], group: ParamGroup<SGDOptions>): void {
     const { lr, momentum, dampening, weightDecay, nesterov, maximize } = group;
+    const scalars = [lr, momentum, dampening, weightDecay, Number(nesterov), Number(maximize)];
+    if (momentum === 0) {
+      const operands = pairs.map((pair) => ({ ...pair, state: [null] }));
+      runStep('sgd', operands, [...scalars, 0]);
+      return;
+    }
+    const operands = pairs.map((pair) => ({ ...pair, state: [this.#buffer(pair.value)] as const }));
+    const isFirst = ({ state: [buffer] }: (typeof operands)[number]): boolean => this.#unwritten.has(buffer);
+    const first = operands.filter(isFirst);
+    const later = operands.filter((a) => !isFirst(a));
+    if (first.length > 0) refuseFirstInGraph('SGD', first);
+    runStep('sgd', first, [...scalars, 1]);
+    for (const { state } of first) this.#unwritten.delete(state[0]);
+    runStep('sgd', later, [...scalars, 0]);
+  }
+
+  #buffer(value: Parameter): Tensor {
     const kept = this.state.get(value)?.momentum_buffer;
-    const first = !Tensor.isTensor(kept);
-    const buffer = momentum === 0 ? null : first ? stateLike(value) : kept;
-    if (buffer !== null && first) this.state.set(value, { momentum_buffer: buffer });
-    const flags = [Number(nesterov), Number(maximize), Number(first)];
-    runStep('sgd', { value, gradient, state: [buffer] }, [lr, momentum, dampening, weightDecay, ...flags]);
+    if (Tensor.isTensor(kept)) return kept;
+    const made = stateLike(value);
+    this.state.set(value, { momentum_buffer: made });
+    this.#unwritten.add(made);
+    return made;
   }
 }
