@@ -4,16 +4,16 @@
  */
 
 import { FracstrideError } from './errors.js';
-import { renderKernel } from './render.js';
-import { kernelName, type Spec } from './spec.js';
-import { type KernelStore, kernelKey, type StoredKernel } from './store.js';
-import type { Compiler } from './toolchain.js';
+import { type KernelSpec, nameOf, textOf } from './kernel.js';
+import { type KernelStore, kernelKey, type NewKernel, type StoredKernel } from './store.js';
+import { type CompileRequest, type Compiler, formatOf, type Image, type ImageFormat } from './toolchain.js';
 
 /** A kernel that is asked for: its text, where it belongs in the store, and the entry if it is there. */
 export interface PlannedKernel {
   readonly name: string;
   readonly key: string;
-  readonly spec: Spec;
+  readonly spec: KernelSpec;
+  readonly format: ImageFormat;
   readonly source: string;
   readonly stored: StoredKernel | null;
 }
@@ -48,13 +48,33 @@ export interface BuildProgress {
   readonly kernel: BuiltKernel;
 }
 
-/** Renders every spec once and looks each up; compiles and writes nothing. */
-export function planBuild(specs: readonly Spec[], { store, compiler }: BuildPlace): PlannedKernel[] {
-  const unique = new Map(specs.map((spec) => [kernelName(spec), spec]));
-  return [...unique].map(([name, spec]) => {
-    const source = renderKernel(spec);
-    const key = kernelKey(source, compiler.id, compiler.flags(spec.target));
-    return { name, key, spec, source, stored: store.find({ name, key }) };
+/**
+ * Renders every spec once and looks each up; compiles and writes nothing. Each is wanted in every one of `formats`, or
+ * in the one that is usual for its target.
+ */
+export function planBuild(
+  specs: readonly KernelSpec[],
+  place: BuildPlace,
+  formats?: readonly ImageFormat[],
+): PlannedKernel[] {
+  const unique = new Map(specs.map((spec) => [nameOf(spec), spec]));
+  return [...unique.values()].flatMap((spec) => {
+    const wanted = spec.target.kind === 'ptx' ? undefined : formats;
+    return planKernel(spec, place, wanted ?? [formatOf(spec.target)]);
+  });
+}
+
+/** One kernel in each of these formats. */
+export function planKernel(
+  spec: KernelSpec,
+  { store, compiler }: BuildPlace,
+  formats: readonly ImageFormat[],
+): PlannedKernel[] {
+  const name = nameOf(spec);
+  const source = textOf(spec);
+  return formats.map((format) => {
+    const key = kernelKey(source, compiler.id, compiler.flags(spec.target, format));
+    return { name, key, spec, format, source, stored: store.find({ name, key }) };
   });
 }
 
@@ -86,20 +106,30 @@ export async function runBuild(
   return summary(kernels, secondsSince(started));
 }
 
-async function buildOne(planned: PlannedKernel, { store, compiler }: BuildPlace): Promise<BuiltKernel> {
-  const { name, key, spec, source, stored } = planned;
+async function buildOne(planned: PlannedKernel, place: BuildPlace): Promise<BuiltKernel> {
+  const { name, stored } = planned;
   if (stored !== null) return { name, state: 'reused', seconds: 0, kernel: stored, error: null };
   const started = performance.now();
-  const { target } = spec;
   try {
-    const { bytes, format, resources } = await compiler.compile({ name, source, target });
-    const made = { name, key, source, image: bytes, format, resources };
-    const kernel = store.put({ ...made, compiler: compiler.id, flags: compiler.flags(target) });
+    const image = await place.compiler.compile(requestOf(planned));
+    const kernel = place.store.put(entryOf(planned, image, place.compiler));
     return { name, state: 'built', seconds: secondsSince(started), kernel, error: null };
   } catch (error) {
     if (!(error instanceof FracstrideError) || error.code !== 'ERR_KERNEL_COMPILE') throw error;
     return { name, state: 'failed', seconds: secondsSince(started), kernel: null, error: error.message };
   }
+}
+
+/** What a compiler is asked for a planned kernel. */
+export function requestOf({ name, source, spec: { target }, format }: PlannedKernel): CompileRequest {
+  return { name, source, target, format };
+}
+
+/** The entry of a planned kernel that was compiled. */
+export function entryOf({ name, key, source, spec }: PlannedKernel, image: Image, compiler: Compiler): NewKernel {
+  const { bytes, format, resources } = image;
+  const flags = compiler.flags(spec.target, format);
+  return { name, key, source, image: bytes, format, resources, compiler: compiler.id, flags };
 }
 
 function summary(kernels: readonly BuiltKernel[], seconds: number): BuildReport {

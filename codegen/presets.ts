@@ -3,9 +3,10 @@
  * (the target). `default` is small enough for every clone's build; `full` covers the layers of well-known networks.
  */
 
-import { LAYOUTS } from './problem.js';
-import { parseProblem } from './problem_text.js';
-import { choose, kernelName, parseKernelName, type Spec } from './spec.js';
+import { type KernelSpec, nameOf, operationSpecs, specOfName } from './kernel.js';
+import { LAYOUTS, makeProblem, type Problem } from './problem.js';
+import { formatProblem, parseProblem } from './problem_text.js';
+import { choose } from './spec.js';
 import { type CudaArchitecture, DTYPE_TABLE, DTYPES, type Target, targetName } from './target.js';
 
 /** A layer of a known network; dtype, layout and pass are filled in. */
@@ -44,10 +45,24 @@ const layerItems = (layer: string, settings: readonly string[]) =>
 
 const ALL_SETTINGS = DTYPES.flatMap((dtype) => LAYOUTS.map((layout) => `dtype=${dtype} layout=${layout}`));
 
+/** Every operation but convolutions, without its target. */
+const operationItems = (isWanted: (type: string) => boolean) =>
+  operationSpecs({ kind: 'ptx' })
+    .filter(({ operation, type }) => isWanted(type) || operation.startsWith('cast_'))
+    .map((spec) => nameOf(spec).replace(/__ptx$/, ''));
+
 /** Sets of kernels that `fracstride build <name>` knows. */
 export const PRESETS: Readonly<Record<string, readonly string[]>> = {
-  default: [...GENERAL, ...layerItems(LAYERS.dcgan!, ['dtype=float32'])],
-  full: [...GENERAL, ...Object.values(LAYERS).flatMap((layer) => layerItems(layer, ALL_SETTINGS))],
+  default: [
+    ...GENERAL,
+    ...layerItems(LAYERS.dcgan!, ['dtype=float32']),
+    ...operationItems((type) => type === 'f32' || type === 'i32'),
+  ],
+  full: [
+    ...GENERAL,
+    ...operationItems(() => true),
+    ...Object.values(LAYERS).flatMap((layer) => layerItems(layer, ALL_SETTINGS)),
+  ],
 };
 
 /** What `build` makes where no target is named, and what becomes part of the addon. */
@@ -61,13 +76,30 @@ export const CHECKED_ARCHITECTURES: readonly CudaArchitecture[] = [75, 80, 86, 8
  *
  * @throws FracstrideError ERR_ARGUMENT for an item that is neither a problem nor a kernel name.
  */
-export function specsFor(items: readonly string[], targets: readonly Target[]): Spec[] {
+export function specsFor(items: readonly string[], targets: readonly Target[]): KernelSpec[] {
   const specs = items.flatMap((item) => targets.map((target) => specFor(item, target)));
-  return [...new Map(specs.map((spec) => [kernelName(spec), spec])).values()];
+  return [...new Map(specs.map((spec) => [nameOf(spec), spec])).values()];
+}
+
+/** Whether an item is written as a kernel name, be there such a kernel or not. */
+export function isKernelName(item: string): boolean {
+  return /^\w+__/.test(item) || item.startsWith('ct2d_');
+}
+
+/**
+ * The item that stands for what a run asked for, whichever device it ran on; null for what only a CPU has. Optimisers
+ * that step a parameter at a time on the CPU step a group at a time elsewhere.
+ */
+export function itemOf(asked: Problem | { readonly operation: string; readonly type: string }): string | null {
+  if (!('operation' in asked)) return formatProblem(makeProblem(asked));
+  const has = (name: string) =>
+    operationSpecs({ kind: 'ptx' }).find(({ operation, type }) => operation === name && type === asked.type);
+  const spec = has(asked.operation) ?? has(`${asked.operation}_group`);
+  return spec === undefined ? null : nameOf(spec).replace(/__ptx$/, '');
 }
 
 /** The spec of one item; `target` counts where the item has none of its own. */
-export function specFor(item: string, target: Target): Spec {
-  if (!item.startsWith('ct2d_')) return choose(parseProblem(item), target);
-  return parseKernelName(item.split('__').length === 2 ? `${item}__${targetName(target)}` : item);
+export function specFor(item: string, target: Target): KernelSpec {
+  if (!isKernelName(item)) return choose(parseProblem(item), target);
+  return specOfName(item.split('__').length === 2 ? `${item}__${targetName(target)}` : item);
 }

@@ -5,6 +5,7 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { FracstrideError } from './errors.js';
+import type { ImageFormat } from './toolchain.js';
 
 /** What identifies a compiled kernel. */
 export interface KernelId {
@@ -15,7 +16,7 @@ export interface KernelId {
 export interface NewKernel extends KernelId {
   readonly source: string;
   readonly image: Uint8Array;
-  readonly format: 'cubin' | 'ptx';
+  readonly format: ImageFormat;
   readonly compiler: string;
   readonly flags: readonly string[];
   readonly resources: KernelMeta['resources'];
@@ -50,7 +51,7 @@ const META = z.object({
 /** The key of a kernel: hash(text, compiler, flags). */
 export function kernelKey(source: string, compiler: string, flags: readonly string[]): string {
   const parts = JSON.stringify([compiler, flags, source]);
-  return sha256(parts).slice(0, 32);
+  return digestOf(parts).slice(0, 32);
 }
 
 export function entryName(id: KernelId): string {
@@ -72,8 +73,8 @@ export function metaOf(kernel: NewKernel): KernelMeta {
     compiler,
     flags,
     resources,
-    source: { file: 'kernel.cu', bytes: text.length, sha256: sha256(text) },
-    image: { file: `kernel.${format}`, bytes: image.length, sha256: sha256(image) },
+    source: { file: 'kernel.cu', bytes: text.length, sha256: digestOf(text) },
+    image: { file: `kernel.${format}`, bytes: image.length, sha256: digestOf(image) },
   });
 }
 
@@ -85,7 +86,7 @@ export function checkEntry(root: string, entry: string): StoredKernel | string {
   for (const file of [stored.meta.source, stored.meta.image]) {
     const bytes = readIfThere(join(stored.directory, file.file));
     if (bytes === null) return `${file.file} is missing`;
-    if (sha256(bytes) !== file.sha256) return `${file.file} has changed since it was written`;
+    if (digestOf(bytes) !== file.sha256) return `${file.file} has changed since it was written`;
   }
   return stored;
 }
@@ -103,11 +104,19 @@ export function readEntry(root: string, entry: string): StoredKernel | null {
   }
 }
 
-/** @throws FracstrideError ERR_CACHE when the contents have changed. */
-export function readVerified(kernel: StoredKernel, file: KernelMeta['source'] | KernelMeta['image']): Uint8Array {
+type StoredFile = KernelMeta['source'] | KernelMeta['image'];
+
+/** The bytes of a file, or null when it has gone or changed. */
+export function readIfSound(kernel: StoredKernel, { file, sha256 }: StoredFile): Uint8Array | null {
+  const bytes = readIfThere(join(kernel.directory, file));
+  return bytes !== null && digestOf(bytes) === sha256 ? bytes : null;
+}
+
+/** @throws FracstrideError ERR_CACHE when it has gone or changed */
+export function readVerified(kernel: StoredKernel, file: StoredFile): Uint8Array {
   const path = join(kernel.directory, file.file);
-  const bytes = fs.readFileSync(path);
-  if (sha256(bytes) === file.sha256) return bytes;
+  const bytes = readIfSound(kernel, file);
+  if (bytes !== null) return bytes;
   throw new FracstrideError('ERR_CACHE', `cache: ${path} must be as it was written, got other contents`);
 }
 
@@ -125,6 +134,7 @@ function readIfThere(path: string): Uint8Array | null {
   }
 }
 
-function sha256(data: string | Uint8Array): string {
+/** SHA-256 of a text or of bytes, as it stands in a meta.json. */
+export function digestOf(data: string | Uint8Array): string {
   return createHash('sha256').update(data).digest('hex');
 }

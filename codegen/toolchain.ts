@@ -1,17 +1,16 @@
 /**
- * Compilers that turn a kernel's text into an image. The only file that starts processes.
+ * Compilers that turn a kernel's text into an image.
  *
  * A `Compiler` is handed to whoever compiles; nvcc is the one that is found here, another (a compiler loaded as a
- * library) only has to have the same three members.
+ * library) only has to have the same members.
  */
 
-import { execFile } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { promisify } from 'node:util';
 import { FracstrideError } from './errors.js';
-import { type Target, targetFlag } from './target.js';
+import { type Ran, run, runSync } from './processes.js';
+import { CUDA_ARCHITECTURES, type Target, targetFlag } from './target.js';
 
 /** What a kernel costs on its architecture, as the assembler reports it. */
 export interface Resources {
@@ -26,8 +25,12 @@ export interface Resources {
   readonly constant: number;
 }
 
+/** `cubin` is machine code of one architecture, `ptx` is text that the driver assembles for that one and newer ones. */
+export const IMAGE_FORMATS = ['cubin', 'ptx'] as const;
+export type ImageFormat = (typeof IMAGE_FORMATS)[number];
+
 export interface Image {
-  readonly format: 'cubin' | 'ptx';
+  readonly format: ImageFormat;
   readonly bytes: Uint8Array;
   /** Null for PTX: registers are given out when the driver assembles it. */
   readonly resources: Resources | null;
@@ -36,22 +39,52 @@ export interface Image {
 export interface CompileRequest {
   readonly name: string;
   readonly source: string;
+  /** Decides, together with the format, which architecture the compiler is told. */
   readonly target: Target;
+  readonly format: ImageFormat;
 }
 
 export interface Compiler {
   /** Enters the key of everything it makes, e.g. `nvcc 13.0.88`. */
   readonly id: string;
-  /** What it is told for a target; enters the key too. */
-  flags(target: Target): readonly string[];
+  /** What it can make for a target, best first. Empty for an architecture that is older than all it knows. */
+  formats(target: Target): readonly ImageFormat[];
+  /** What it is told; enters the key too. */
+  flags(target: Target, format: ImageFormat): readonly string[];
   /** @throws FracstrideError ERR_KERNEL_COMPILE with the first lines of what the compiler says, and where the text lies. */
   compile(request: CompileRequest): Promise<Image>;
+  /** The same, for a caller that cannot wait. */
+  compileSync(request: CompileRequest): Image;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The oldest architecture that compilers still take: PTX for it can be assembled for every newer one. */
 export const PTX_ARCHITECTURE = 75;
+
+/** What is made for a target where nothing else is asked for. */
+export function formatOf(target: Target): ImageFormat {
+  return target.kind === 'ptx' ? 'ptx' : 'cubin';
+}
+
+/** What a compiler that knows these architectures can make for a target, best first. */
+export function formatsFor(target: Target, architectures: readonly number[]): ImageFormat[] {
+  return IMAGE_FORMATS.filter((format) => architectureFor(target, format, architectures) !== null);
+}
+
+/**
+ * `sm_90` for a cubin, `compute_90` for PTX; where that is newer than the compiler, PTX is made for the newest that it
+ * knows, which the driver assembles for the device. Null when there is none.
+ */
+export function architectureFor(target: Target, format: ImageFormat, architectures: readonly number[]): string | null {
+  if (target.kind === 'cpu') return null;
+  const wanted = target.kind === 'ptx' ? PTX_ARCHITECTURE : target.arch;
+  if (format === 'ptx') {
+    const newest = Math.max(...architectures.filter((arch) => arch <= wanted));
+    return newest > 0 ? `compute_${newest}` : null;
+  }
+  return target.kind === 'cuda' && architectures.includes(wanted) ? `sm_${wanted}` : null;
+}
 
 /** Path of nvcc: on PATH, else in CUDA_HOME or CUDA_PATH; null when there is none. */
 export function findNvcc(environment: Environment = process.env): string | null {
@@ -67,13 +100,31 @@ export function findNvcc(environment: Environment = process.env): string | null 
  *
  * @throws FracstrideError ERR_KERNEL_COMPILE when there is none or it does not run.
  */
-export async function nvcc(environment: Environment = process.env): Promise<Compiler> {
+export function nvcc(environment: Environment = process.env): Compiler {
   const path = findNvcc(environment);
   if (path === null) {
     throw compileError('nvcc must be on PATH, or in CUDA_HOME or CUDA_PATH, to compile for CUDA, got none of them');
   }
-  const version = await versionOf(path);
-  return { id: `nvcc ${version}`, flags: nvccFlags, compile: (request) => compileWith(path, request) };
+  const version = versionOf(path);
+  let known: readonly number[] | undefined;
+  const architectures = () => (known ??= architecturesOf(path));
+  const flags = (target: Target, format: ImageFormat) => nvccFlags(target, format, architectures());
+  return {
+    id: `nvcc ${version}`,
+    formats: (target) => formatsFor(target, architectures()),
+    flags,
+    compile: async (request) => {
+      const work = prepare(request, flags(request.target, request.format));
+      return finish(work, await run(path, work.words, work.folder).catch((cause: unknown) => refuse(work, cause)));
+    },
+    compileSync: (request) => {
+      const work = prepare(request, flags(request.target, request.format));
+      return finish(
+        work,
+        attempt(work, () => runSync(path, work.words, work.folder)),
+      );
+    },
+  };
 }
 
 /** Registers, spills and memory from the report of `ptxas -v`; null when it holds none. */
@@ -90,20 +141,18 @@ export function parseResources(report: string): Resources | null {
   };
 }
 
-const run = promisify(execFile);
-
-function nvccFlags(target: Target): readonly string[] {
-  if (target.kind === 'cpu') {
-    throw new FracstrideError('ERR_ARGUMENT', `toolchain: target must be sm_NN or ptx, got ${targetFlag(target)}`);
+function nvccFlags(target: Target, format: ImageFormat, known: readonly number[]): readonly string[] {
+  const architecture = architectureFor(target, format, known);
+  if (architecture === null) {
+    const sentence = `toolchain: target must be one that this nvcc makes ${format} for, got ${targetFlag(target)}`;
+    throw new FracstrideError('ERR_ARGUMENT', sentence);
   }
-  const common = ['-std=c++17', '-O3', '-Xptxas', '-v'];
-  if (target.kind === 'ptx') return [`-arch=compute_${PTX_ARCHITECTURE}`, '-ptx', ...common];
-  return [`-arch=${targetFlag(target)}`, '-cubin', ...common];
+  return [`-arch=${architecture}`, `-${format}`, '-std=c++17', '-O3', '-Xptxas', '-v'];
 }
 
-async function versionOf(path: string): Promise<string> {
+function versionOf(path: string): string {
   try {
-    const { stdout } = await run(path, ['--version']);
+    const { stdout } = runSync(path, ['--version'], tmpdir());
     const version = /V(\d+\.\d+\.\d+)/.exec(stdout)?.[1];
     if (version !== undefined) return version;
     throw new Error(`it says ${JSON.stringify(firstLines(stdout))}`);
@@ -112,22 +161,52 @@ async function versionOf(path: string): Promise<string> {
   }
 }
 
-/** Works in a folder of its own, which stays when the compilation fails. */
-async function compileWith(path: string, request: CompileRequest): Promise<Image> {
-  const format = request.target.kind === 'ptx' ? 'ptx' : 'cubin';
-  const flags = nvccFlags(request.target);
-  const folder = mkdtempSync(join(tmpdir(), 'fracstride-'));
-  const source = join(folder, `${request.name}.cu`);
-  const output = join(folder, `${request.name}.${format}`);
-  writeFileSync(source, request.source);
+/** All that we know of where it does not tell (before CUDA 11). */
+function architecturesOf(path: string): readonly number[] {
   try {
-    const { stdout, stderr } = await run(path, [...flags, source, '-o', output], { maxBuffer: 1 << 26, cwd: folder });
-    const image = { format, bytes: readFileSync(output), resources: parseResources(stdout + stderr) } as const;
-    rmSync(folder, { recursive: true });
-    return image;
-  } catch (cause) {
-    throw compileError(`${request.name} must compile, got ${reason(cause)}; its text is in ${source}`, cause);
+    const { stdout } = runSync(path, ['--list-gpu-code'], tmpdir());
+    const listed = [...stdout.matchAll(/^sm_(\d+)\s*$/gm)].map((match) => Number(match[1]));
+    return listed.length > 0 ? listed : CUDA_ARCHITECTURES;
+  } catch {
+    return CUDA_ARCHITECTURES;
   }
+}
+
+/** One compilation: a folder of its own, which stays when it fails. */
+interface Work {
+  readonly name: string;
+  readonly format: ImageFormat;
+  readonly folder: string;
+  readonly source: string;
+  readonly output: string;
+  readonly words: readonly string[];
+}
+
+function prepare({ name, source: text, format }: CompileRequest, flags: readonly string[]): Work {
+  const folder = mkdtempSync(join(tmpdir(), 'fracstride-'));
+  const source = join(folder, `${name}.cu`);
+  const output = join(folder, `${name}.${format}`);
+  writeFileSync(source, text);
+  return { name, format, folder, source, output, words: [...flags, source, '-o', output] };
+}
+
+function finish(work: Work, { stdout, stderr }: Ran): Image {
+  const { format, folder, output } = work;
+  const bytes = attempt(work, () => readFileSync(output));
+  rmSync(folder, { recursive: true });
+  return { format, bytes, resources: parseResources(stdout + stderr) };
+}
+
+function attempt<T>(work: Work, fn: () => T): T {
+  try {
+    return fn();
+  } catch (cause) {
+    return refuse(work, cause);
+  }
+}
+
+function refuse({ name, source }: Work, cause: unknown): never {
+  throw compileError(`${name} must compile, got ${reason(cause)}; its text is in ${source}`, cause);
 }
 
 function isExecutable(path: string): boolean {

@@ -14,7 +14,7 @@ import { withLock } from './lock.mjs';
 const JOBS = availableParallelism();
 const TREES = ['codegen', 'src', 'test', 'bench'];
 
-const CLI = 'dist/codegen/cli.js';
+const CLI = 'dist/src/bin.js';
 
 /**
  * What is done, in order. `inputs` digests what a step reads; it runs when that differs from what it read when it last
@@ -167,9 +167,18 @@ function linkCommand() {
   const link = join(root, 'node_modules/.bin/fracstride');
   if (!fs.existsSync(target) || process.platform === 'win32') return;
   fs.chmodSync(target, 0o755);
-  if (fs.existsSync(link) || !fs.existsSync(dirname(link))) return;
+  const wanted = join('../..', CLI);
+  if (!fs.existsSync(dirname(link)) || linkTarget(link) === wanted) return;
   fs.rmSync(link, { force: true });
-  fs.symlinkSync('../../dist/codegen/cli.js', link);
+  fs.symlinkSync(wanted, link);
+}
+
+function linkTarget(link) {
+  try {
+    return fs.readlinkSync(link);
+  } catch {
+    return undefined;
+  }
 }
 
 // Running steps.

@@ -2,13 +2,14 @@
 // process keeps the modules that it has read.
 // usage: node scripts/generate.mjs cpu | cuda | compiler
 
+import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { writeCpuSources } from '../dist/codegen/cpu_sources.js';
-import { findNvcc, nvcc } from '../dist/codegen/toolchain.js';
+import { nvcc } from '../dist/codegen/toolchain.js';
 import { root } from './inputs.mjs';
 
-const COMMANDS = { cpu, cuda, compiler: async () => console.log((await cudaCompiler())?.id ?? 'none') };
+const COMMANDS = { cpu, cuda, compiler: () => console.log(cudaCompiler()?.id ?? 'none') };
 
 await COMMANDS[process.argv[2]]();
 
@@ -21,8 +22,9 @@ async function cuda() {
   const [{ planBuild, runBuild }, { DEFAULT_TARGETS, PRESETS, specsFor }, { openStore }, { writeEmbeddedImages }] =
     await Promise.all(['build', 'presets', 'store', 'embed'].map((name) => import(`../dist/codegen/${name}.js`)));
   const folder = join(root, 'build/generated/cuda');
-  const store = openStore(join(root, 'build/kernels'));
-  const compiler = await cudaCompiler();
+  // Whoever owns the clone could change what runs anyway.
+  const store = openStore(join(root, 'build/kernels'), { owner: statSync(root).uid });
+  const compiler = cudaCompiler();
   if (compiler === undefined) {
     say('no working nvcc on PATH or in CUDA_HOME, so none are built in');
     writeEmbeddedImages([], store, folder);
@@ -40,8 +42,13 @@ async function cuda() {
   say(`${report.built} kernels compiled with ${compiler.id}, ${report.reused} there already${left}`);
 }
 
-async function cudaCompiler() {
-  return findNvcc() === null ? undefined : nvcc().catch(() => undefined);
+/** Undefined where there is none, and where it does not run: that is no reason to be without the rest. */
+function cudaCompiler() {
+  try {
+    return nvcc();
+  } catch {
+    return undefined;
+  }
 }
 
 function say(text) {

@@ -3,6 +3,7 @@
 // needs more registers than its __launch_bounds__ leave it, and on one that does not compile.
 // usage: npm run resources [-- --presets full] [-- --target sm_80,sm_90]
 
+import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -38,7 +39,7 @@ async function main() {
   const targets = values.target
     ? parseTargets(values.target)
     : CHECKED_ARCHITECTURES.map((arch) => ({ kind: 'cuda', arch }));
-  const place = { store: openStore(join(root, 'build/kernels')), compiler: await nvcc() };
+  const place = { store: openStore(join(root, 'build/kernels'), { owner: statSync(root).uid }), compiler: nvcc() };
   const plan = planBuild(specsFor(PRESETS[values.presets], targets), place);
   const report = await runBuild(plan, place, { jobs: availableParallelism(), progress: progressLine });
   const rows = report.kernels.map((built, i) => rowOf(built, plan[i]));

@@ -3,8 +3,9 @@
 import { readFileSync, statSync } from 'node:fs';
 import { InvalidArgumentError, Option } from 'commander';
 import { FracstrideError, show } from '../errors.js';
-import { DEFAULT_TARGETS, PRESETS } from '../presets.js';
+import { DEFAULT_TARGETS, isKernelName, PRESETS } from '../presets.js';
 import { CPU_ISAS, CUDA_ARCHITECTURES, type Target, targetFlag } from '../target.js';
+import { IMAGE_FORMATS, type ImageFormat } from '../toolchain.js';
 
 /** `sm_90,ptx` → targets; for commander. */
 export function parseTargets(text: string): Target[] {
@@ -35,6 +36,22 @@ export function targetsOption(): Option {
   return described.argParser(parseTargets).default([...DEFAULT_TARGETS], DEFAULT_TARGETS.map(targetFlag).join());
 }
 
+/** `cubin,ptx` → formats; for commander. */
+export function parseFormats(text: string): ImageFormat[] {
+  return text.split(',').map((word) => {
+    const format = IMAGE_FORMATS.find((name) => name === word);
+    if (format !== undefined) return format;
+    throw new InvalidArgumentError(`A format must be one of ${IMAGE_FORMATS.join(', ')}, got ${show(word)}.`);
+  });
+}
+
+/** `200M`, `1G` or a number of bytes; for commander. */
+export function parseBytes(text: string): number {
+  const [, digits, unit = ''] = /^(\d{1,15})([kMGT]?)B?$/.exec(text) ?? [];
+  if (digits !== undefined) return Number(digits) * 1024 ** ['', 'k', 'M', 'G', 'T'].indexOf(unit);
+  throw new InvalidArgumentError(`It must be a number of bytes like 200M or 1G, got ${show(text)}.`);
+}
+
 /** A positive number of at most 1024; for commander. */
 export function parseJobs(text: string): number {
   const jobs = Number(text);
@@ -43,13 +60,14 @@ export function parseJobs(text: string): number {
 }
 
 /**
- * The items to build: those of a preset, of a JSON file (an array of problems and kernel names), or one item itself.
+ * The items to build: those of a preset, of a file (a JSON array of problems and kernel names, or a line each, as
+ * `fracstride record` writes them), or one item itself.
  *
  * @throws FracstrideError ERR_ARGUMENT
  */
 export function itemsOf(config: string): readonly string[] {
   if (Object.hasOwn(PRESETS, config)) return PRESETS[config]!;
-  if (/^\s*(\{|convT2d\b|conv2d\b|ct2d_)/.test(config)) return [config];
+  if (/^\s*(\{|convT2d\b|conv2d\b)/.test(config) || isKernelName(config)) return [config];
   return itemsOfFile(config);
 }
 
@@ -58,10 +76,12 @@ const LARGEST_LIST = 1 << 24;
 
 function itemsOfFile(path: string): string[] {
   const stat = statOf(path);
-  const kinds = `a preset (${Object.keys(PRESETS).join(', ')}), a problem, a kernel name or a JSON file with a list of them`;
+  const kinds = `a preset (${Object.keys(PRESETS).join(', ')}), a problem, a kernel name or a file with a list of them`;
   if (stat === undefined) throw refused(`config must be ${kinds}`, path);
   if (!stat.isFile() || stat.size > LARGEST_LIST) throw refused('config must be a file of at most 16 MiB', path);
-  const list = parseJson(path);
+  const text = textOf(path);
+  if (!/^\s*[[{"]/.test(text)) return linesOf(text);
+  const list = parseJson(text, path);
   const good = Array.isArray(list) && list.every((item) => typeof item === 'string' || isObject(item));
   if (!good) throw refused('config must hold a JSON array of problems and kernel names', path);
   return list.map((item: unknown) => (typeof item === 'string' ? item : JSON.stringify(item)));
@@ -75,9 +95,22 @@ function statOf(path: string) {
   }
 }
 
-function parseJson(path: string): unknown {
+function textOf(path: string): string {
   try {
-    return JSON.parse(readFileSync(path, 'utf8'));
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw refused(`config must be a file that can be read (${(cause as Error).message})`, path, cause);
+  }
+}
+
+/** A line an item; what follows a # is a comment. */
+function linesOf(text: string): string[] {
+  return text.split('\n').flatMap((line) => line.replace(/#.*/, '').trim() || []);
+}
+
+function parseJson(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text);
   } catch (cause) {
     throw refused(`config must be readable JSON (${(cause as Error).message})`, path, cause);
   }

@@ -1,17 +1,18 @@
 /** `fracstride build`: compiles a set of kernels into the cache, or tells whether that is needed. */
 
 import { availableParallelism } from 'node:os';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type BuildProgress, type BuildReport, type PlannedKernel, planBuild, runBuild } from '../build.js';
 import { writeCpuSources } from '../cpu_sources.js';
 import { FracstrideError } from '../errors.js';
 import { specsFor } from '../presets.js';
-import { defaultStoreDirectory, openStore } from '../store.js';
+import { type BrokenKernel, defaultStoreDirectory, openStore } from '../store.js';
 import type { Target } from '../target.js';
-import { type Compiler, nvcc } from '../toolchain.js';
-import { itemsOf, parseJobs, targetsOption } from './arguments.js';
+import type { Compiler, ImageFormat } from '../toolchain.js';
+import { itemsOf, parseFormats, parseJobs, targetsOption } from './arguments.js';
 import { cloneBuildFolder } from './package.js';
 import { EXIT, type Session } from './session.js';
+import { compilerOf, type Tools } from './tools.js';
 
 interface Options {
   target: Target[];
@@ -19,15 +20,19 @@ interface Options {
   check?: true;
   dryRun?: true;
   out?: string;
+  format?: ImageFormat[];
+  compiler?: string;
   json?: true;
 }
 
-export function addBuild(program: Command, session: Session): void {
+export function addBuild(program: Command, session: Session, tools: Tools): void {
   program
     .command('build')
     .description('compile kernels into the cache: several at a time, only what is not there yet')
-    .argument('[config]', 'a preset (default, full), a JSON file with a list, a problem or a kernel name', 'default')
+    .argument('[config]', 'a preset (default, full), a file with a list, a problem or a kernel name', 'default')
     .addOption(targetsOption())
+    .option('--format <list>', 'cubin, ptx or both for targets sm_NN (default: cubin)', parseFormats)
+    .addOption(compilerOption(tools))
     .option('--jobs <n>', 'compilations at a time', parseJobs, availableParallelism())
     .option('--check', 'compile nothing; exit code 3 when a kernel is missing')
     .option('--dry-run', 'compile nothing; tell what would be done')
@@ -37,13 +42,14 @@ export function addBuild(program: Command, session: Session): void {
     .action(async (config: string, options: Options) => {
       const targets = options.target.filter((target) => target.kind !== 'cpu');
       if (targets.length < options.target.length) writeCpu(options, session);
-      if (targets.length > 0) await buildCuda(itemsOf(config), targets, options, session);
+      if (targets.length > 0) await buildCuda(itemsOf(config), targets, options, { session, tools });
     });
 }
 
 const HELP = `
-The list of a JSON file is an array of problems (as text or objects) and kernel names:
-  ["convT2d n=16 c=256 k=128 h=8 w=8 r=4 stride=2 padding=1", "ct2d_fwd_f32_nchw__gather"]
+The list of a file is an array in JSON of problems (as text or objects) and kernel names, or has one of them a
+line, as 'fracstride record' writes it:
+  ["convT2d n=16 c=256 k=128 h=8 w=8 r=4 stride=2 padding=1", "ct2d_fwd_f32_nchw__gather", "add_f32__pointwise"]
 
 Examples:
   fracstride build                              the default set, as PTX
@@ -51,13 +57,22 @@ Examples:
   fracstride build list.json --check            exit code 3 when something is missing
   fracstride build --target cpu                 the sources of the CPU kernels`;
 
-async function buildCuda(items: readonly string[], targets: Target[], options: Options, session: Session) {
-  const store = openStore(defaultStoreDirectory(), (broken) =>
-    session.log(`moved aside ${broken.entry}: ${broken.reason}\n`),
-  );
-  const compiler = await compilerOf(options, session);
+function compilerOption({ compilers }: Tools): Option {
+  const names = Object.keys(compilers);
+  return new Option('--compiler <name>', `${names.join(' or ')} (default: the first that is there)`).choices(names);
+}
+
+async function buildCuda(
+  items: readonly string[],
+  targets: Target[],
+  options: Options,
+  { session, tools }: { session: Session; tools: Tools },
+) {
+  const onBroken = ({ entry, reason }: BrokenKernel) => session.log(`moved aside ${entry}: ${reason}\n`);
+  const store = openStore(defaultStoreDirectory(), { onBroken });
+  const compiler = findCompiler(options, session, tools);
   if (compiler === null) return;
-  const plan = planBuild(specsFor(items, targets), { store, compiler });
+  const plan = planBuild(specsFor(items, targets), { store, compiler }, options.format);
   if (options.check || options.dryRun) {
     reportPlan(plan, options, session);
     return;
@@ -69,9 +84,9 @@ async function buildCuda(items: readonly string[], targets: Target[], options: O
 }
 
 /** No compiler is no kernel that failed: exit code 1. */
-async function compilerOf(options: Options, session: Session): Promise<Compiler | null> {
+function findCompiler(options: Options, session: Session, tools: Tools): Compiler | null {
   try {
-    return await nvcc();
+    return compilerOf(tools, options.compiler);
   } catch (error) {
     session.fail(error, options.json === true);
     session.exitCode = EXIT.failed;
@@ -80,7 +95,12 @@ async function compilerOf(options: Options, session: Session): Promise<Compiler 
 }
 
 function reportPlan(plan: readonly PlannedKernel[], options: Options, session: Session): void {
-  const rows = plan.map(({ name, key, stored }) => ({ name, key, state: stored === null ? 'missing' : 'present' }));
+  const rows = plan.map(({ name, format, key, stored }) => ({
+    name,
+    format,
+    key,
+    state: stored === null ? 'missing' : 'present',
+  }));
   const missing = rows.filter((row) => row.state === 'missing');
   if (options.check && missing.length > 0) session.exitCode = EXIT.stale;
   if (options.json) {

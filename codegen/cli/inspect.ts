@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { FracstrideError, show } from '../errors.js';
-import { kernelName, parseKernelName, specArguments } from '../spec.js';
+import { argumentsOf, nameOf, specOfName } from '../kernel.js';
 import { type KernelStore, openStore, type StoredKernel } from '../store.js';
 import { clonedStores } from './package.js';
 import type { Session } from './session.js';
@@ -20,7 +20,7 @@ export function addInspect(program: Command, session: Session): void {
     .description('what the cache holds of a kernel: its text, its PTX, what it costs')
     .argument('<kernel-name>', 'a kernel name with all its zones')
     .option('--source', 'the text it was compiled from')
-    .option('--ptx', 'its PTX (of kernels whose target is ptx)')
+    .option('--ptx', 'its PTX (of kernels that are kept as PTX)')
     .option('--resources', 'registers, spills, shared and constant memory')
     .option('--json', 'JSON on stdout')
     .addHelpText('after', HELP)
@@ -33,9 +33,9 @@ Example:
   fracstride inspect ct2d_fwd_f32_nchw__gather__sm90 --resources`;
 
 function inspect(text: string, options: Options, session: Session): void {
-  const spec = parseKernelName(text);
-  const name = kernelName(spec);
-  const { store, kernel } = stored(name);
+  const spec = specOfName(text);
+  const name = nameOf(spec);
+  const { store, kernel } = stored(name, options.ptx ? 'kernel.ptx' : undefined);
   const { meta, key, directory } = kernel;
   if (options.source) {
     session.write(Buffer.from(store.read(kernel, 'source')).toString());
@@ -45,18 +45,21 @@ function inspect(text: string, options: Options, session: Session): void {
     const facts = { name, key, directory, compiler: meta.compiler, flags: meta.flags, image: meta.image };
     const told = options.resources
       ? { name, resources: meta.resources }
-      : { ...facts, resources: meta.resources, arguments: specArguments(spec) };
+      : { ...facts, resources: meta.resources, arguments: argumentsOf(spec) };
     if (options.json) session.json(told);
     else session.line(lines(told));
   }
 }
 
-/** The newest entry of that name in the cache, else in a clone's own. */
-function stored(name: string): { store: KernelStore; kernel: StoredKernel } {
-  for (const store of [openStore(), ...clonedStores()]) {
-    const kernel = store.list().find((entry) => entry.name === name && store.find(entry) !== null);
-    if (kernel !== undefined) return { store, kernel };
-  }
+/** An entry of that name in the cache, else in a clone's own; rather one with this image. */
+function stored(name: string, image: string | undefined): { store: KernelStore; kernel: StoredKernel } {
+  const stores = [openStore(), ...clonedStores()];
+  const own = stores.flatMap((store) => {
+    const entries = store.list().filter((entry) => entry.name === name && store.find(entry) !== null);
+    return entries.map((kernel) => ({ store, kernel }));
+  });
+  const found = own.find(({ kernel }) => kernel.meta.image.file === image) ?? own[0];
+  if (found !== undefined) return found;
   const sentence = `inspect: kernel must be in the cache, got ${show(name)}; 'fracstride build ${name}' puts it there`;
   throw new FracstrideError('ERR_CACHE', sentence);
 }
@@ -64,7 +67,10 @@ function stored(name: string): { store: KernelStore; kernel: StoredKernel } {
 function ptx(store: KernelStore, kernel: StoredKernel): string {
   if (kernel.meta.image.file === 'kernel.ptx') return Buffer.from(store.read(kernel, 'image')).toString();
   const other = kernel.name.replace(/__[^_]+$/, '__ptx');
-  throw new FracstrideError('ERR_ARGUMENT', `inspect: --ptx must be asked of a ptx kernel like ${other}, got a cubin`);
+  throw new FracstrideError(
+    'ERR_ARGUMENT',
+    `inspect: --ptx must be asked of a kernel that is kept as PTX, like ${other}, got a cubin`,
+  );
 }
 
 function lines(told: object): string {

@@ -1,6 +1,7 @@
 /** `fracstride list`: the catalogue of variants, the presets, and what is built for which target. */
 
 import type { Command } from 'commander';
+import { nameOf, operationSpecs } from '../kernel.js';
 import { PRESETS } from '../presets.js';
 import { openStore, type StoredKernel } from '../store.js';
 import { VARIANTS } from '../variants.js';
@@ -21,7 +22,9 @@ export function addList(program: Command, session: Session): void {
 }
 
 function catalogue() {
+  const operations = operationSpecs({ kind: 'ptx' }).map((spec) => nameOf(spec).replace(/__ptx$/, ''));
   return {
+    operations,
     variants: VARIANTS.map(({ name, device, forms, template, kind }) => ({ name, device, forms, template, kind })),
     presets: Object.entries(PRESETS).map(([name, items]) => ({ name, items: items.length })),
     built: [openStore(), ...clonedStores()].map((store) => ({
@@ -40,6 +43,17 @@ function targetsByKernel(kernels: readonly StoredKernel[]): { kernel: string; ta
     targets.set(kernel, (targets.get(kernel) ?? new Set()).add(name.slice(end + 2)));
   }
   return [...targets].map(([kernel, names]) => ({ kernel, targets: [...names].sort() }));
+}
+
+/** `add_f32__pointwise` and its like → a row an operation, with its element types. */
+function typesByOperation(operations: readonly string[]): string[][] {
+  const rows = new Map<string, string[]>();
+  for (const kernel of operations) {
+    const [, operation = '', type = '', family = ''] = /^(\w+)_([a-z]+\d+)__(\w+)$/.exec(kernel) ?? [];
+    const row = `${operation}__${family}`;
+    rows.set(row, [...(rows.get(row) ?? []), type]);
+  }
+  return [...rows].map(([row, types]) => [row.replace('__', ' (') + ')', types.join(' ')]);
 }
 
 function print(told: ReturnType<typeof catalogue>): string {
@@ -63,6 +77,8 @@ function print(told: ReturnType<typeof catalogue>): string {
   ]);
   return [
     table(['variant', 'device', 'kind', 'contractions', 'template'], variants),
+    '',
+    table(['operation', 'types'], typesByOperation(told.operations)),
     '',
     `presets: ${presets.join(', ')}`,
     ...built,

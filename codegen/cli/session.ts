@@ -8,7 +8,7 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 type Sink = (text: string) => void;
 
 export class Session {
-  exitCode: ExitCode = EXIT.ok;
+  exitCode: number = EXIT.ok;
   /** Results. */
   readonly write: Sink;
   /** Progress, warnings and errors. */
@@ -26,6 +26,11 @@ export class Session {
     this.write = sinks.write;
     this.log = sinks.log;
     this.interactive = sinks.interactive;
+  }
+
+  /** Ends with the exit code of a command that was run. */
+  endWith(code: number): void {
+    this.exitCode = code;
   }
 
   line(text: string): void {

@@ -1,0 +1,16 @@
+#!/usr/bin/env node
+
+/** The program `fracstride`: codegen's command line, with what only the addon and the library have. */
+
+import { OWN_TOOLS } from '../codegen/cli/tools.js';
+import { main } from '../codegen/cli.js';
+import { nvrtc } from './nvrtc.js';
+
+const tools = {
+  compilers: { ...OWN_TOOLS.compilers, nvrtc },
+  recorder: new URL('./record_hook.js', import.meta.url).href,
+};
+
+// A reader that has seen enough (`| head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+process.exitCode = await main(process.argv.slice(2), { tools });
