@@ -14,6 +14,8 @@ import {
 } from './device.js';
 import type { CudaDeviceInfo, MemoryInfo } from './native.js';
 
+export { type Graph, type GraphOptions, graph } from './cuda_graph.js';
+
 /** Whether tensors can live on a CUDA device. Never throws for want of a driver. */
 export function isAvailable(): boolean {
   return cudaUnavailableReason() === null;

@@ -167,26 +167,41 @@ export async function copyOutAsync(
   }
 }
 
-const capturing = new Set<number>();
+let recorded: Device | null = null;
 
-/** Whether this thread's work on the device is being recorded. */
+/** The device whose work is recorded into a graph now instead of running, or null. */
+export function recording(): Device | null {
+  return recorded;
+}
+
+/** Whether launches on this device are being recorded into a graph. */
 export function isCapturing(device: Device): boolean {
-  return capturing.has(device.index);
+  return recorded === device;
+}
+
+/** @throws FracstrideError ERR_ARGUMENT while work of this device is recorded, for what a graph cannot hold */
+export function refuseRecording(device: Device, what: string, reason: string): void {
+  if (recorded !== device) return;
+  throw new FracstrideError(
+    'ERR_ARGUMENT',
+    `cuda.graph: ${what} must be done outside of fn, got it while a graph is recorded; ${reason}`,
+  );
 }
 
 export function beginCapture(device: Device): void {
   translate(() => native().beginCapture(device.index));
-  capturing.add(device.index);
+  recorded = device;
 }
 
-/** A handle of what was recorded. */
+/** A handle of what was recorded; recording has ended even if it throws. */
 export function endCapture(device: Device): number {
-  capturing.delete(device.index);
+  recorded = null;
   return translate(() => native().endCapture(device.index));
 }
 
+/** Ends a recording of no use; does nothing when there is none. */
 export function abortCapture(device: Device): void {
-  capturing.delete(device.index);
+  recorded = null;
   translate(() => native().abortCapture(device.index));
 }
 

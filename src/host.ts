@@ -1,7 +1,7 @@
 /** Values between JavaScript and a tensor's memory. */
 
 import { fail, MAX_DIMS, read } from './checks.js';
-import { copyOut, copyOutAsync } from './device.js';
+import { copyOut, copyOutAsync, refuseRecording } from './device.js';
 import { type Dtype, hostArray, type TensorData } from './dtype.js';
 import { FracstrideError } from './errors.js';
 import { cast } from './ops/convert.js';
@@ -56,6 +56,7 @@ export async function readDataAsync(x: Tensor): Promise<TensorData> {
  * Calls `copy` with the elements as they go out. What that made is disposed of at once: a device runs its work in order.
  */
 function withDense<R>(x: Tensor, copy: (window: Window) => R): R {
+  refuseRecording(Tensor.window(x).storage.device, 'reading a tensor', 'return it from fn and read it after a replay');
   let result: R | undefined;
   unrecorded(() =>
     tidy(() => {

@@ -42,6 +42,8 @@ export interface Methods<T> {
   detach(): T;
   clone(): T;
   contiguous(layout?: Layout): T;
+  /** Copies the elements of `source` (broadcast, converted) into this tensor's memory; returns this. Not recorded. */
+  copy_(source: T): T;
   /** Adds this tensor's gradients to `.grad` of the leaves it depends on; `gradient` may be left out for one element. */
   backward(gradient?: T | null, options?: BackwardOptions): void;
 

@@ -6,6 +6,7 @@ import { show } from './errors.js';
 import { backward } from './gradients.js';
 import { nest, readData, readDataAsync } from './host.js';
 import { to } from './ops/convert.js';
+import { copy_ } from './ops/copy.js';
 import * as elementwise from './ops/elementwise.js';
 import { max, mean } from './ops/reduce.js';
 import { expand, sum } from './ops/sum.js';
@@ -28,6 +29,7 @@ const functions = {
   clone,
   expand,
   to,
+  copy_,
   backward,
 };
 const arithmetic = { add, sub, mul, div, maximum, minimum, gt, eq, neg, abs, exp, log, sqrt, square, pow };

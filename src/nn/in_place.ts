@@ -1,23 +1,11 @@
 /** Writing into tensors that exist: outside the graph, and noted, so that a backward pass that saved one refuses. */
 
 import { fillWith } from '../fill.js';
-import { to as convert } from '../ops/convert.js';
-import { pointwise } from '../pointwise.js';
+import { copyInto } from '../ops/copy.js';
 import { isPacked } from '../shape.js';
-import { allocateTensor, markWritten, Tensor, tidy, unrecorded } from '../tensor.js';
+import { allocateTensor, markWritten, Tensor, tidy } from '../tensor.js';
 
-/** to ← from, of the same shape, whatever the device and the element type. */
-export function copyInto(to: Tensor, from: Tensor): void {
-  const target = Tensor.window(to);
-  const place = { dtype: target.dtype, device: target.storage.device.name };
-  unrecorded(() =>
-    tidy(() => {
-      pointwise('copy', target, [Tensor.window(convert(from, place))]);
-      return [];
-    }),
-  );
-  markWritten(to);
-}
+export { copyInto };
 
 /** Every element ← value. */
 export function fillInPlace(value: Tensor, constant: number): void {
