@@ -7,6 +7,7 @@ import * as fs from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { nodeHeaders } from './headers.mjs';
 import { digest, files, missing, readStamps, root, versionOf, writeStamps } from './inputs.mjs';
 import { listSources } from './list_sources.mjs';
 import { withLock } from './lock.mjs';
@@ -148,17 +149,6 @@ function nodeGyp(...args) {
     ...args,
     ...(headers ? [`--nodedir=${headers}`] : []),
   ];
-}
-
-/** Where npm says the headers of this Node are, else the headers installed beside it: a build needs no network then. */
-function nodeHeaders() {
-  if (process.env.npm_config_nodedir) return process.env.npm_config_nodedir;
-  const prefix = join(dirname(fs.realpathSync(process.execPath)), '..');
-  const version = join(prefix, 'include', 'node', 'node_version.h');
-  if (!fs.existsSync(version)) return undefined;
-  const text = fs.readFileSync(version, 'utf8');
-  const part = (name) => new RegExp(`define NODE_${name}_VERSION (\\d+)`).exec(text)?.[1];
-  return `v${part('MAJOR')}.${part('MINOR')}.${part('PATCH')}` === process.version ? prefix : undefined;
 }
 
 /** Makes `npx fracstride` work in the clone itself: npm links the commands of dependencies only. */

@@ -1,0 +1,149 @@
+// Builds the CUDA simulator (simulator/README.md) → build/simulator: libcuda.so.1, libcuda_null.so and the control addon.
+// usage: node scripts/simulator.mjs [--sanitize]; CXX names the compiler. With --sanitize into build/simulator-sanitize,
+// with the address and undefined-behaviour sanitizers. A file is compiled when what it reads has changed.
+
+import { execFile } from 'node:child_process';
+import * as fs from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { nodeHeaders } from './headers.mjs';
+import { digest, files, missing, root } from './inputs.mjs';
+import { withLock } from './lock.mjs';
+
+const COMPILER = process.env.CXX ?? 'g++';
+const COMMON = ['-std=c++17', '-O3', '-fPIC', '-fvisibility=hidden', '-pthread', '-Wall', '-Wextra', '-I.'];
+// What a kernel computes must not depend on what the compiler of the simulator likes to contract.
+const EXACT = ['-ffp-contract=off', '-fno-strict-aliasing'];
+const SANITIZE = ['-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'];
+const ADDON = ['control.cc'];
+const NULL_DRIVER = ['null.cc', 'null_default.cc'];
+
+/** Brings the simulator up to date; false when it could not be compiled (the reason has been printed). */
+export async function buildSimulator({ sanitize = false } = {}) {
+  const folder = sanitize ? 'build/simulator-sanitize' : 'build/simulator';
+  fs.mkdirSync(join(root, folder, 'objects'), { recursive: true });
+  const waiting = () => say('waiting for another build of the simulator to finish');
+  return withLock(join(root, folder, 'build.lock'), waiting, () => update(folder, sanitize));
+}
+
+async function update(folder, sanitize) {
+  const started = Date.now();
+  const flags = [...COMMON, ...EXACT, ...machineFlags(), ...(sanitize ? SANITIZE : [])];
+  const sources = files('simulator', '.cc').filter((file) => dirname(file) === 'simulator');
+  const headers = digest(files('simulator', '.h'), [COMPILER, ...flags, process.version]);
+  const stamps = readStamps(folder);
+  const objects = sources.map((source) => ({
+    source,
+    object: `${folder}/objects/${basename(source, '.cc')}.o`,
+    stamp: digest([source], [headers]),
+  }));
+  const stale = objects.filter(({ object, stamp }) => stamps[object] !== stamp || missing([object]).length > 0);
+  const libraries = librariesOf(folder, objects);
+  const unlinked = libraries.filter(({ path, stamp }) => stamps[path] !== stamp || missing([path]).length > 0);
+  if (stale.length === 0 && unlinked.length === 0) return true;
+  say(`${folder}: compiling ${stale.length} of ${sources.length} files`);
+  const compiled = await eachOf(stale, async (each) => {
+    const include = ADDON.includes(basename(each.source)) ? addonFlags() : [];
+    const done = await run(COMPILER, [...flags, ...include, '-c', each.source, '-o', each.object]);
+    if (done) stamps[each.object] = each.stamp;
+    return done;
+  });
+  const ok = compiled && (await link(unlinked, stamps, sanitize));
+  fs.writeFileSync(join(root, folder, 'stamps.json'), JSON.stringify(stamps, null, 2));
+  say(`${folder}: ${ok ? 'done' : 'failed'} in ${((Date.now() - started) / 1000).toFixed(1)} s`);
+  return ok;
+}
+
+function librariesOf(folder, objects) {
+  const library = (name, wanted, args = []) => {
+    const members = objects.filter(({ source }) => wanted(basename(source)));
+    return {
+      path: `${folder}/${name}`,
+      args: [...members.map(({ object }) => object), ...args],
+      stamp: members.map(({ stamp }) => stamp).join(' '),
+    };
+  };
+  const own = (file) => !ADDON.includes(file) && !NULL_DRIVER.includes(file);
+  // Streams have threads of their own, so the library must stay once it is loaded.
+  return [
+    library('libcuda.so.1', own, [
+      '-Wl,-soname,libcuda.so.1',
+      '-Wl,-z,nodelete',
+      '-Wl,-Bsymbolic',
+      '-Wl,-z,defs',
+      '-ldl',
+    ]),
+    library('libcuda_null.so', (file) => NULL_DRIVER.includes(file), ['-Wl,-z,nodelete', '-Wl,-Bsymbolic']),
+    library('control.node', (file) => ADDON.includes(file), ['-ldl']),
+  ];
+}
+
+/** Beside the old file and then in its place: a process that runs keeps the one it has loaded. */
+async function link(libraries, stamps, sanitize) {
+  for (const { path, args, stamp } of libraries) {
+    const made = `${path}.${process.pid}`;
+    // A library for a process that is not instrumented itself: the sanitizer's own library is preloaded into it.
+    const extra = sanitize ? SANITIZE : [];
+    if (!(await run(COMPILER, ['-shared', '-pthread', ...extra, ...args, '-o', made]))) return false;
+    fs.renameSync(join(root, made), join(root, path));
+    stamps[path] = stamp;
+  }
+  return true;
+}
+
+/** Vectors of 256 bits and fused multiply-add where this machine has them. */
+function machineFlags() {
+  if (process.arch !== 'x64' || !fs.existsSync('/proc/cpuinfo')) return [];
+  const flags = /^flags\s*:(.*)$/m.exec(fs.readFileSync('/proc/cpuinfo', 'utf8'))?.[1]?.split(' ') ?? [];
+  return ['avx2', 'fma', 'bmi2', 'f16c'].every((flag) => flags.includes(flag)) ? ['-march=x86-64-v3'] : [];
+}
+
+function addonFlags() {
+  const headers = nodeHeaders();
+  if (headers === undefined) say('the headers of this Node were not found beside it; set npm_config_nodedir');
+  return [
+    '-DNAPI_VERSION=8',
+    '-DNAPI_CPP_EXCEPTIONS',
+    '-DNODE_GYP_MODULE_NAME=control',
+    '-Inode_modules/node-addon-api',
+    ...(headers === undefined ? [] : [`-I${join(headers, 'include/node')}`]),
+  ];
+}
+
+function readStamps(folder) {
+  try {
+    return JSON.parse(fs.readFileSync(join(root, folder, 'stamps.json'), 'utf8'));
+  } catch {
+    return {};
+  }
+}
+
+/** The work for each, as many at a time as there are processors; whether all of it succeeded. */
+async function eachOf(items, work) {
+  const waiting = items.values();
+  let ok = true;
+  const worker = async () => {
+    for (const item of waiting) ok = (await work(item)) && ok;
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  return ok;
+}
+
+function run(program, args) {
+  return new Promise((resolve) => {
+    execFile(program, args, { cwd: root, maxBuffer: 1 << 26 }, (error, _, messages) => {
+      if (messages) process.stderr.write(messages);
+      if (error && !messages) process.stderr.write(`${error.message}\n`);
+      resolve(error === null);
+    });
+  });
+}
+
+function say(text) {
+  process.stderr.write(`[simulator] ${text}\n`);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  process.exitCode = (await buildSimulator({ sanitize: process.argv.includes('--sanitize') })) ? 0 : 1;
+}
