@@ -106,14 +106,14 @@ abstract class AdamFamily extends Optimizer<AdamOptions> {
 
   /** The state of a parameter, zeros the first time. */
   #entry(value: Parameter, { amsgrad, capturable }: ParamGroup<AdamOptions>): ParameterState {
-    const entry = this.state.get(value) ?? {};
+    const entry = this.state.get(value) ?? { step: 0 };
     this.state.set(value, entry);
     for (const name of stateNames(amsgrad)) if (!Tensor.isTensor(entry[name])) entry[name] = zerosLike(value);
-    if (Tensor.isTensor(entry.step) !== capturable) {
-      const old = entry.step;
-      const done = Tensor.isTensor(old) ? readData(old)[0]! : (old ?? 0);
-      entry.step = capturable ? stepOn(value, done) : done;
-      if (Tensor.isTensor(old)) old.dispose();
+    const { step } = entry;
+    if (!Tensor.isTensor(step)) entry.step = capturable ? stepOn(value, step ?? 0) : (step ?? 0);
+    else if (!capturable) {
+      entry.step = readData(step)[0]!;
+      step.dispose();
     }
     return entry;
   }

@@ -135,7 +135,15 @@ describe('optimisers follow their documented algorithms', () => {
         nesterov: false,
         maximize: false,
       });
-      const adam = { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, amsgrad: false, maximize: false };
+      const adam = {
+        lr: 1e-3,
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        weightDecay: 0,
+        amsgrad: false,
+        maximize: false,
+        capturable: false,
+      };
       expect(hyper(new optim.Adam([p]))).to.deep.equal(adam);
       expect(hyper(new optim.AdamW([p]))).to.deep.equal({ ...adam, weightDecay: 1e-2 });
       p.dispose();
@@ -283,6 +291,7 @@ describe('optimiser groups and state', () => {
         'weight_decay',
         'amsgrad',
         'maximize',
+        'capturable',
         'params',
       ]);
       using sgd = new optim.SGD([p], { momentum: 0.5 });
@@ -365,6 +374,16 @@ describe('optimisers refuse', () => {
       refused(() => new optim.AdamW(p, { lr: Number.NaN }), /lr/);
       refused(() => new optim.AdamW(p, { amsgrad: 1 as never }), /amsgrad/);
       refused(() => new optim.AdamW([{ params: p, momentum: 1 } as never]), /momentum/);
+    });
+  });
+
+  it('to count steps on a device that records no graphs', () => {
+    scope(() => {
+      const p = nn.parameter(zeros([2]));
+      p.grad = zeros([2]);
+      using adam = new optim.Adam([p], { capturable: true });
+      refused(() => adam.step(), /Adam: capturable must be false on a device that records no graphs, got "cpu"/);
+      p.dispose();
     });
   });
 
