@@ -7,7 +7,9 @@
 //
 // usage: <program> <jobs> <results>. A job: kernel, order (0 or 1), grid, block, number of arguments, arguments; an
 // argument: kind 0 null pointer, 1 input (bytes and contents), 2 output (bytes; filled with 0xFF), 3 int, 4 long long,
-// 5 double. The result of a job: damaged bytes, threads that missed a barrier, then each output's contents.
+// 5 double, 6 input and output (bytes and contents), 7 table of numbers (capacity, how many, which), 8 table of
+// pointers (capacity, how many, arguments of kind 0, 1, 2 or 6). The result of a job: damaged bytes, threads that
+// missed a barrier, then the contents of what is of kind 2 or 6.
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -41,6 +43,28 @@ static inline float __uint_as_float(unsigned bits) {
   float value;
   memcpy(&value, &bits, sizeof value);
   return value;
+}
+
+static inline long long __double_as_longlong(double value) {
+  long long bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+static inline double __longlong_as_double(long long bits) {
+  double value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+static inline void sincospi(double x, double* sine, double* cosine) {
+  *sine = (double)sinl(3.141592653589793238462643383279502884L * x);
+  *cosine = (double)cosl(3.141592653589793238462643383279502884L * x);
+}
+// Threads take turns, so that nothing more is needed.
+static inline void __threadfence() {}
+static inline unsigned atomicAdd(unsigned* at, unsigned value) {
+  const unsigned old = *at;
+  *at = old + value;
+  return old;
 }
 
 namespace host {
@@ -151,7 +175,7 @@ Value take(FILE* from) {
   return value;
 }
 
-// One argument: where its value lies, and for pointers the buffer and a copy of what went in.
+// One argument: where its value lies, for pointers the buffer and a copy of what went in, for tables their entries.
 struct Argument {
   int kind;
   union {
@@ -162,33 +186,72 @@ struct Argument {
   };
   Buffer buffer;
   char* original;
+  int entries;
+  Argument* table;
+  long long* values;
 };
+
+bool is_buffer(int kind) {
+  return kind == 1 || kind == 2 || kind == 6;
+}
 
 Argument take_argument(FILE* jobs, int order) {
   Argument argument = {};
   argument.kind = take<int>(jobs);
-  if (argument.kind == 1 || argument.kind == 2) {
+  if (is_buffer(argument.kind)) {
     const size_t bytes = (size_t)take<long long>(jobs);
     argument.buffer = make_buffer(bytes, order);
     argument.pointer = argument.buffer.data;
     memset(argument.pointer, 0xFF, bytes);
-    if (argument.kind == 1 && bytes > 0 && fread(argument.pointer, bytes, 1, jobs) != 1) abort();
+    if (argument.kind != 2 && bytes > 0 && fread(argument.pointer, bytes, 1, jobs) != 1) abort();
     argument.original = (char*)malloc(bytes + 1);
     memcpy(argument.original, argument.pointer, bytes);
   }
   if (argument.kind == 3) argument.i = take<int>(jobs);
   if (argument.kind == 4) argument.l = take<long long>(jobs);
   if (argument.kind == 5) argument.d = take<double>(jobs);
+  if (argument.kind < 7) return argument;
+  const int capacity = take<int>(jobs);
+  argument.entries = take<int>(jobs);
+  if (argument.entries > capacity) abort();
+  argument.values = (long long*)calloc(capacity, sizeof(long long));
+  argument.table = (Argument*)calloc(capacity, sizeof(Argument));
+  for (int i = 0; i < argument.entries; ++i) {
+    if (argument.kind == 7) {
+      argument.values[i] = take<long long>(jobs);
+    } else {
+      argument.table[i] = take_argument(jobs, order);
+      argument.values[i] = (long long)argument.table[i].pointer;
+    }
+  }
   return argument;
 }
 
-int finish_argument(Argument& argument) {
-  if (argument.kind != 1 && argument.kind != 2) return 0;
-  int damaged = damaged_bytes(argument.buffer);
+// Where the value lies that the kernel is given.
+void* value_of(Argument& argument) {
+  return argument.kind < 7 ? (void*)&argument.pointer : argument.values;
+}
+
+int damage(const Argument& argument) {
+  int damaged = 0;
+  for (int i = 0; argument.kind == 8 && i < argument.entries; ++i) damaged += damage(argument.table[i]);
+  if (!is_buffer(argument.kind)) return damaged;
+  damaged = damaged_bytes(argument.buffer);
   if (argument.kind == 1) damaged += memcmp(argument.original, argument.pointer, argument.buffer.bytes) != 0;
-  munmap(argument.buffer.pages, argument.buffer.mapped);
-  free(argument.original);
   return damaged;
+}
+
+void write_outputs(const Argument& argument, FILE* results) {
+  if (argument.kind == 2 || argument.kind == 6) fwrite(argument.pointer, 1, argument.buffer.bytes, results);
+  for (int i = 0; argument.kind == 8 && i < argument.entries; ++i) write_outputs(argument.table[i], results);
+}
+
+void release(Argument& argument) {
+  for (int i = 0; argument.kind == 8 && i < argument.entries; ++i) release(argument.table[i]);
+  free(argument.table);
+  free(argument.values);
+  free(argument.original);
+  if (is_buffer(argument.kind)) munmap(argument.buffer.pages, argument.buffer.mapped);
 }
 
 void run_job(FILE* jobs, FILE* results, const Kernel* kernels) {
@@ -199,7 +262,7 @@ void run_job(FILE* jobs, FILE* results, const Kernel* kernels) {
   void* values[40];
   const int count = take<int>(jobs);
   for (int i = 0; i < count; ++i) arguments[i] = take_argument(jobs, order);
-  for (int i = 0; i < count; ++i) values[i] = &arguments[i].pointer;
+  for (int i = 0; i < count; ++i) values[i] = value_of(arguments[i]);
   kernel = kernels[index];
   params = values;
   int missed = 0;
@@ -208,20 +271,12 @@ void run_job(FILE* jobs, FILE* results, const Kernel* kernels) {
       blockIdx = {x, y, 0};
       missed += run_block((int)blockDim.x, order);
     }
-  char* outputs[40];
-  for (int i = 0; i < count; ++i)
-    if (arguments[i].kind == 2)
-      memcpy(outputs[i] = (char*)malloc(arguments[i].buffer.bytes + 1), arguments[i].pointer,
-             arguments[i].buffer.bytes);
   int damaged = 0;
-  for (int i = 0; i < count; ++i) damaged += finish_argument(arguments[i]);
+  for (int i = 0; i < count; ++i) damaged += damage(arguments[i]);
   fwrite(&damaged, sizeof damaged, 1, results);
   fwrite(&missed, sizeof missed, 1, results);
-  for (int i = 0; i < count; ++i) {
-    if (arguments[i].kind != 2) continue;
-    fwrite(outputs[i], 1, arguments[i].buffer.bytes, results);
-    free(outputs[i]);
-  }
+  for (int i = 0; i < count; ++i) write_outputs(arguments[i], results);
+  for (int i = 0; i < count; ++i) release(arguments[i]);
 }
 
 void on_fault(int) {

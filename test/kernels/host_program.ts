@@ -9,19 +9,27 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import type { ArgKind } from '../../codegen/passes.js';
-import { renderKernel } from '../../codegen/render.js';
-import { kernelName, type LaunchGeometry, type Spec, specArguments } from '../../codegen/spec.js';
-import { DTYPE_TABLE } from '../../codegen/target.js';
+import { C_TYPES } from '../../codegen/context.js';
+import { parameterTypes } from '../../codegen/cuda_operations.js';
+import { argumentsOf, isOperation, type KernelSpec, nameOf, textOf } from '../../codegen/kernel.js';
+import { operationOf } from '../../codegen/operations.js';
+import type { Arg } from '../../codegen/passes.js';
+import type { LaunchGeometry } from '../../codegen/spec.js';
 
 export const ORDERS = ['ascending', 'descending'] as const;
 
-/** One launch: operands by the names of the argument table; an output is given by its size in bytes. */
+/** What lies behind a pointer: what is read only, the size of an output in bytes, what is changed in place, nothing. */
+export type Buffered = Uint8Array | number | { readonly inout: Uint8Array } | null;
+
+/** What a kernel is given by name: a buffer, or the entries of a table of pointers or of numbers. */
+export type Operand = Buffered | { readonly table: readonly Buffered[] } | { readonly counts: readonly number[] };
+
+/** One launch: operands by the names of the argument table. */
 export interface Job {
-  readonly spec: Spec;
+  readonly spec: KernelSpec;
   readonly launch: LaunchGeometry;
   readonly order: (typeof ORDERS)[number];
-  readonly operands: Readonly<Record<string, Uint8Array | number | null>>;
+  readonly operands: Readonly<Record<string, Operand>>;
   readonly scalars: Readonly<Record<string, number>>;
 }
 
@@ -30,6 +38,9 @@ export interface JobResult {
   readonly damaged: number;
   /** Threads that ended while others of their block waited at a barrier. */
   readonly missed: number;
+  /** What each output, and what was changed in place, holds afterwards, in the order of the arguments. */
+  readonly outputs: readonly Uint8Array[];
+  /** The first of them. */
   readonly output: Uint8Array;
 }
 
@@ -41,8 +52,8 @@ const run = promisify(execFile);
 
 /** Runs jobs in `parts` programs at the same time; results are in the order of the jobs. */
 export async function runOnHost(jobs: readonly Job[], parts: number): Promise<JobResult[]> {
-  const names = [...new Set(jobs.map((job) => kernelName(job.spec)))];
-  const part = (job: Job) => names.indexOf(kernelName(job.spec)) % parts;
+  const names = [...new Set(jobs.map((job) => nameOf(job.spec)))];
+  const part = (job: Job) => names.indexOf(nameOf(job.spec)) % parts;
   const folder = mkdtempSync(join(tmpdir(), 'fracstride-host-'));
   const results = new Map<Job, JobResult>();
   await Promise.all(
@@ -57,22 +68,20 @@ export async function runOnHost(jobs: readonly Job[], parts: number): Promise<Jo
 }
 
 async function runPart(jobs: readonly Job[], base: string): Promise<JobResult[]> {
-  const specs = [...new Map(jobs.map((job) => [kernelName(job.spec), job.spec])).values()];
+  const specs = [...new Map(jobs.map((job) => [nameOf(job.spec), job.spec])).values()];
   writeFileSync(`${base}.cc`, programText(specs));
   await run(process.env.CXX ?? 'c++', [...FLAGS, `${base}.cc`, '-o', base], { maxBuffer: 1 << 26 });
   writeFileSync(`${base}.jobs`, Buffer.concat([int(jobs.length), ...jobs.flatMap((job) => jobBytes(job, specs))]));
   await run(base, [`${base}.jobs`, `${base}.results`]).catch((cause: { stderr?: string }) => {
     const at = Number(/^job (\d+)/.exec(cause.stderr ?? '')?.[1]);
-    throw new Error(`${cause.stderr}${at >= 0 ? kernelName(jobs[at]!.spec) : ''}`, { cause });
+    throw new Error(`${cause.stderr}${at >= 0 ? nameOf(jobs[at]!.spec) : ''}`, { cause });
   });
   return parseResults(jobs, readFileSync(`${base}.results`));
 }
 
 /** Every kernel in a namespace of its own, and a table of entries with cuLaunchKernel's way of passing arguments. */
-function programText(specs: readonly Spec[]): string {
-  const kernels = specs.map(
-    (spec, i) => `namespace kernel_${i} {\n${withoutPtx(renderKernel(spec))}\n${entryText(spec)}\n}`,
-  );
+function programText(specs: readonly KernelSpec[]): string {
+  const kernels = specs.map((spec, i) => `namespace kernel_${i} {\n${withoutPtx(textOf(spec))}\n${entryText(spec)}\n}`);
   const table = specs.map((_, i) => `kernel_${i}::entry`).join(', ');
   const main = `int main(int count, char** words) { return host::run(count, words, kernels); }`;
   const text = [`#include ${JSON.stringify(HEADER)}`, ...kernels, `const host::Kernel kernels[] = {${table}};`, main];
@@ -91,39 +100,44 @@ function withoutPtx(text: string): string {
   return plain;
 }
 
-const C_TYPES: Readonly<Record<Exclude<ArgKind, 'p'>, string>> = { i: 'int', l: 'long long', f: 'float', d: 'double' };
-
-function entryText(spec: Spec): string {
-  const { storage } = DTYPE_TABLE[spec.dtype];
-  const values = specArguments(spec).map(
-    ({ kind }, i) => `*(${kind === 'p' ? `${storage}*` : C_TYPES[kind]}*)params[${i}]`,
-  );
-  return `static void entry(void** params) { ${kernelName(spec)}(${values.join(', ')}); }`;
+function entryText(spec: KernelSpec): string {
+  const args = argumentsOf(spec);
+  const types = isOperation(spec) ? parameterTypes(operationOf(spec.operation)) : args.map(convolutionType);
+  const values = types.map((type, i) => `*(${type}*)params[${i}]`);
+  return `static void entry(void** params) { ${nameOf(spec)}(${values.join(', ')}); }`;
 }
 
-function jobBytes(job: Job, specs: readonly Spec[]): Buffer[] {
-  const name = kernelName(job.spec);
-  const args = specArguments(job.spec);
+const convolutionType = ({ kind }: Arg) => (kind === 'p' ? 'stored*' : C_TYPES[kind]);
+
+function jobBytes(job: Job, specs: readonly KernelSpec[]): Buffer[] {
+  const name = nameOf(job.spec);
+  const args = argumentsOf(job.spec);
   const head = [
-    specs.findIndex((spec) => kernelName(spec) === name),
+    specs.findIndex((spec) => nameOf(spec) === name),
     ORDERS.indexOf(job.order),
     ...job.launch.grid,
     ...job.launch.block,
     args.length,
   ];
-  return [
-    int(...head),
-    ...args.flatMap((arg) => argumentBytes(arg.kind, job.operands[arg.name], job.scalars[arg.name])),
-  ];
+  return [int(...head), ...args.flatMap((arg) => argumentBytes(arg, job.operands[arg.name], job.scalars[arg.name]))];
 }
 
-function argumentBytes(kind: ArgKind, operand: Uint8Array | number | null | undefined, scalar = Number.NaN): Buffer[] {
+function argumentBytes({ kind, capacity = 0 }: Arg, operand: Operand | undefined, scalar = Number.NaN): Buffer[] {
   if (kind === 'i') return [int(3, scalar)];
   if (kind === 'l') return [int(4), long(scalar)];
   if (kind === 'd') return [int(5), Buffer.from(Float64Array.of(scalar).buffer)];
+  if (operand !== null && typeof operand === 'object' && 'counts' in operand)
+    return [int(7, capacity, operand.counts.length), ...operand.counts.map(long)];
+  if (operand !== null && typeof operand === 'object' && 'table' in operand)
+    return [int(8, capacity, operand.table.length), ...operand.table.flatMap(bufferBytes)];
+  return bufferBytes(operand as Buffered);
+}
+
+function bufferBytes(operand: Buffered): Buffer[] {
   if (operand === null) return [int(0)];
   if (typeof operand === 'number') return [int(2), long(operand)];
-  return [int(1), long(operand!.length), Buffer.from(operand!)];
+  const [kind, bytes] = 'inout' in operand ? [6, operand.inout] : [1, operand];
+  return [int(kind), long(bytes.length), Buffer.from(bytes)];
 }
 
 const int = (...values: number[]) => Buffer.from(Int32Array.from(values).buffer);
@@ -131,19 +145,30 @@ const long = (value: number) => Buffer.from(BigInt64Array.of(BigInt(value)).buff
 
 function parseResults(jobs: readonly Job[], bytes: Buffer): JobResult[] {
   let at = 0;
+  const take = (size: number) => {
+    at += size;
+    return bytes.subarray(at - size, at);
+  };
   const results = jobs.map((job) => {
-    const size = Object.values(job.operands).reduce<number>(
-      (sum, value) => sum + (typeof value === 'number' ? value : 0),
-      0,
-    );
-    const result = {
-      damaged: bytes.readInt32LE(at),
-      missed: bytes.readInt32LE(at + 4),
-      output: bytes.subarray(at + 8, at + 8 + size),
-    };
-    at += 8 + size;
-    return result;
+    const head = take(8);
+    const operands = argumentsOf(job.spec).map(({ name }) => job.operands[name]);
+    const outputs = operands.flatMap(buffersOf).flatMap((buffer) => sizeAfter(buffer).map(take));
+    const [damaged, missed] = [head.readInt32LE(0), head.readInt32LE(4)];
+    return { damaged, missed, outputs, output: outputs[0] ?? new Uint8Array() };
   });
   if (at !== bytes.length) throw new Error(`results must have ${at} bytes, got ${bytes.length}`);
   return results;
+}
+
+function buffersOf(operand: Operand | undefined): readonly Buffered[] {
+  if (operand === undefined) return [];
+  if (operand === null || typeof operand === 'number') return [operand];
+  if ('table' in operand) return operand.table;
+  return 'counts' in operand ? [] : [operand];
+}
+
+/** The bytes that come back of a buffer, where any do. */
+function sizeAfter(buffer: Buffered): number[] {
+  if (buffer === null || buffer instanceof Uint8Array) return [];
+  return [typeof buffer === 'number' ? buffer : buffer.inout.length];
 }
