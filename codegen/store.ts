@@ -253,7 +253,7 @@ function isLeftover(root: string, name: string, keepBroken: number): boolean {
 /** By the time of its last change of name: renaming a directory sets it. */
 function ageOf(root: string, name: string): number {
   const stat = fs.statSync(join(root, name), { throwIfNoEntry: false });
-  return stat === undefined ? 0 : Date.now() - stat.ctimeMs;
+  return stat === undefined ? 0 : Math.max(0, Date.now() - stat.ctimeMs);
 }
 
 function isAlive(pid: number): boolean {

@@ -1,12 +1,14 @@
 // Builds a clone, incrementally: TypeScript → dist, CPU sources and (with nvcc) CUDA images → build/generated,
 // the addon → build/Release. A step runs when the digest of what it reads has changed since it last succeeded.
 // `npm ci` comes here through `prepare`; nothing else runs node-gyp.
+// usage: npm run build [-- --targets sm_80,sm_90,ptx]   the targets of the CUDA images that become part of the addon
 
 import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
 import { nodeHeaders } from './headers.mjs';
 import { digest, files, missing, readStamps, root, versionOf, writeStamps } from './inputs.mjs';
 import { listSources } from './list_sources.mjs';
@@ -29,8 +31,13 @@ const STEPS = [
   { name: 'addon', inputs: addonInputs, outputs: ['build/Release/fracstride.node'], work: compileAddon },
 ];
 
+/** PTX runs on every device, and takes no longer to make than the rest of a build. */
+const DEFAULT_TARGETS = 'ptx';
+let targets = DEFAULT_TARGETS;
+
 /** Brings everything up to date; false when a step failed (the reason has been printed). */
-export async function build() {
+export async function build({ targets: wanted = DEFAULT_TARGETS } = {}) {
+  targets = wanted;
   const waiting = () => say('waiting for another build of this clone to finish');
   return withLock(join(root, 'build/build.lock'), waiting, async () => {
     // A step that fails does not keep the others from telling what they find.
@@ -104,11 +111,11 @@ async function cudaInputs() {
   let compiler = '';
   await run('cuda compiler', ['scripts/generate.mjs', 'compiler'], { onLine: (line) => (compiler += line) });
   // The folder's place is part of what is generated.
-  return digest([...files('dist/codegen', '.js'), ...files('templates', '.cu.njk')], [compiler, root]);
+  return digest([...files('dist/codegen', '.js'), ...files('templates', '.cu.njk')], [compiler, root, targets]);
 }
 
 function generateCudaImages() {
-  return run('cuda images', ['scripts/generate.mjs', 'cuda'], { show: true });
+  return run('cuda images', ['scripts/generate.mjs', 'cuda', targets], { show: true });
 }
 
 function configureInputs() {
@@ -202,5 +209,6 @@ function say(text) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  process.exitCode = (await build()) ? 0 : 1;
+  const { values } = parseArgs({ options: { targets: { type: 'string', default: DEFAULT_TARGETS } } });
+  process.exitCode = (await build(values)) ? 0 : 1;
 }

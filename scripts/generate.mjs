@@ -1,6 +1,6 @@
 // What the compiled generator makes for a build, in a process of its own: a build compiles the generator first, and a
 // process keeps the modules that it has read.
-// usage: node scripts/generate.mjs cpu | cuda | compiler
+// usage: node scripts/generate.mjs cpu | cuda <targets> | compiler
 
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -11,16 +11,18 @@ import { root } from './inputs.mjs';
 
 const COMMANDS = { cpu, cuda, compiler: () => console.log(cudaCompiler()?.id ?? 'none') };
 
-await COMMANDS[process.argv[2]]();
+await COMMANDS[process.argv[2]](...process.argv.slice(3));
 
 function cpu() {
   writeCpuSources(join(root, 'build/generated/cpu'));
 }
 
-/** The default preset, through the same pipeline and in the same kind of store as `fracstride build`. */
-async function cuda() {
-  const [{ planBuild, runBuild }, { DEFAULT_TARGETS, PRESETS, specsFor }, { openStore }, { writeEmbeddedImages }] =
-    await Promise.all(['build', 'presets', 'store', 'embed'].map((name) => import(`../dist/codegen/${name}.js`)));
+/** The default preset for these targets, through the same pipeline and in the same kind of store as `fracstride build`. */
+async function cuda(targets) {
+  const [{ planBuild, runBuild }, { PRESETS, specsFor }, { openStore }, { writeEmbeddedImages }, { parseTargets }] =
+    await Promise.all(
+      ['build', 'presets', 'store', 'embed', 'cli/arguments'].map((name) => import(`../dist/codegen/${name}.js`)),
+    );
   const folder = join(root, 'build/generated/cuda');
   // Whoever owns the clone could change what runs anyway.
   const store = openStore(join(root, 'build/kernels'), { owner: statSync(root).uid });
@@ -32,7 +34,7 @@ async function cuda() {
   }
   store.prune();
   const place = { store, compiler };
-  const plan = planBuild(specsFor(PRESETS.default, DEFAULT_TARGETS), place);
+  const plan = planBuild(specsFor(PRESETS.default, parseTargets(targets)), place);
   const report = await runBuild(plan, place, { jobs: availableParallelism() });
   for (const kernel of report.kernels.filter((each) => each.state === 'failed')) say(kernel.error);
   const made = report.kernels.flatMap(({ kernel }) => kernel ?? []);

@@ -161,8 +161,8 @@ function preferred(device: Device, formats: readonly ImageFormat[]): ImageFormat
 }
 
 function refused(device: Device): Set<string> {
-  let known = refusals.get(device.index);
-  if (known === undefined) refusals.set(device.index, (known = new Set()));
+  const known = refusals.get(device.index) ?? new Set<string>();
+  refusals.set(device.index, known);
   return known;
 }
 

@@ -7,10 +7,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
+import { argumentsOf, nameOf, specOfName, textOf } from '../codegen/kernel.js';
 import { type ArgKind, argumentTable } from '../codegen/passes.js';
 import { PRESETS, specsFor } from '../codegen/presets.js';
-import { renderKernel } from '../codegen/render.js';
-import { kernelName, parseKernelName, specArguments } from '../codegen/spec.js';
 import { CUDA_ARCHITECTURES, type Target } from '../codegen/target.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -42,7 +41,20 @@ const SRC = [
     'scope',
     'checks',
   ],
-  ...['pointwise', 'fill', 'random', 'ops/', 'host', 'create', 'gradients', 'methods', 'cuda_graph', 'cuda', 'memory', 'backends'],
+  ...[
+    'pointwise',
+    'fill',
+    'random',
+    'ops/',
+    'host',
+    'create',
+    'gradients',
+    'methods',
+    'cuda_graph',
+    'cuda',
+    'memory',
+    'backends',
+  ],
   ...['nn/', 'optim/', 'io/', 'index', 'record_hook', 'bin'],
 ];
 
@@ -208,9 +220,9 @@ describe('rules', () => {
 
     it('is what every preset kernel takes, in order and kind', () => {
       for (const spec of specsFor(PRESETS.full!, [{ kind: 'ptx' }])) {
-        const kinds = parameterKinds(renderKernel(spec));
-        const table = specArguments(spec).map(({ name, kind }) => `${name}:${kind}`);
-        expect(kinds, kernelName(spec)).to.deep.equal(table);
+        const kinds = parameterKinds(textOf(spec));
+        const table = argumentsOf(spec).map(({ name, kind }) => `${name}:${kind}`);
+        expect(kinds, nameOf(spec)).to.deep.equal(table);
       }
     }).timeout(120_000);
   });
@@ -220,9 +232,9 @@ describe('rules', () => {
     expect(specs.length).to.be.greaterThan(1000);
     const names = new Set<string>();
     for (const spec of specs) {
-      const name = kernelName(spec);
+      const name = nameOf(spec);
       expect(name).to.match(/^[a-z0-9_]+__[a-z0-9_]+__[a-z0-9]+$/);
-      expect(parseKernelName(name), name).to.deep.equal(spec);
+      expect(specOfName(name), name).to.deep.equal(spec);
       names.add(name);
     }
     expect(names.size).to.equal(specs.length);
@@ -241,6 +253,8 @@ function parameterKinds(source: string): string[] {
 
 function kindOf(type: string): ArgKind {
   if (type.includes('*')) return 'p';
+  if (/\bpointer_table$/.test(type)) return 'P';
+  if (/\bcount_table$/.test(type)) return 'L';
   const kinds: Record<string, ArgKind> = { int: 'i', 'long long': 'l', float: 'f', double: 'd' };
   const kind = kinds[type.replace(/\bconst\b/g, '').trim()];
   if (kind === undefined) throw new Error(`a parameter of type ${type} has no kind`);

@@ -9,15 +9,15 @@ import { expect } from 'chai';
 import { planBuild, runBuild } from '../../codegen/build.js';
 import { writeEmbeddedImages } from '../../codegen/embed.js';
 import { FracstrideError } from '../../codegen/errors.js';
+import { type KernelSpec, nameOf } from '../../codegen/kernel.js';
 import { PRESETS, specsFor } from '../../codegen/presets.js';
-import { kernelName, type Spec } from '../../codegen/spec.js';
 import { openStore } from '../../codegen/store.js';
 import { type CompileRequest, type Compiler, findNvcc, nvcc, parseResources } from '../../codegen/toolchain.js';
 import { fakeNvcc } from '../support/fake_nvcc.js';
 
 const ITEMS = ['ct2d_fwd_f32_nchw__gather', 'ct2d_dgrad_f32_nhwc__gather', 'ct2d_wgrad_f16_nchw__gather'];
 const SPECS = specsFor(ITEMS, [{ kind: 'cuda', arch: 90 }, { kind: 'ptx' }]);
-const NAMES = SPECS.map(kernelName).sort();
+const NAMES = SPECS.map(nameOf).sort();
 
 describe('build', () => {
   let root: string;
@@ -27,14 +27,14 @@ describe('build', () => {
   afterEach(() => fs.rmSync(root, { recursive: true, force: true }));
 
   const store = () => openStore(join(root, 'kernels'));
-  const build = (compiler: Compiler, options: { specs?: readonly Spec[]; jobs?: number } = {}) => {
+  const build = (compiler: Compiler, options: { specs?: readonly KernelSpec[]; jobs?: number } = {}) => {
     const place = { store: store(), compiler };
     return runBuild(planBuild(options.specs ?? SPECS, place), place, { jobs: options.jobs ?? 4 });
   };
 
   it('compiles each kernel once, and nothing when nothing changed', async () => {
     const fake = fakeNvcc(join(root, 'bin'));
-    const compiler = await nvcc(fake.environment);
+    const compiler = nvcc(fake.environment);
     expect(compiler.id).to.equal('nvcc 99.0.1');
     const first = await build(compiler, { specs: [...SPECS, ...SPECS] });
     expect(first).to.include({ built: 6, reused: 0, failed: 0 });
@@ -44,7 +44,7 @@ describe('build', () => {
   });
 
   it('stores text, image and resources', async () => {
-    const report = await build(await nvcc(fakeNvcc(join(root, 'bin')).environment));
+    const report = await build(nvcc(fakeNvcc(join(root, 'bin')).environment));
     const cubin = report.kernels.find((each) => each.name.endsWith('__sm90'))!.kernel!;
     const text = Buffer.from(store().read(cubin, 'source')).toString();
     expect(Buffer.from(store().read(cubin, 'image')).toString()).to.equal(`fake image\n${text}`);
@@ -60,22 +60,22 @@ describe('build', () => {
   });
 
   it('compiles everything again for another compiler, and only what is missing otherwise', async () => {
-    const old = await nvcc(fakeNvcc(join(root, 'old')).environment);
+    const old = nvcc(fakeNvcc(join(root, 'old')).environment);
     await build(old);
     const next = fakeNvcc(join(root, 'new'), { version: '99.0.2' });
-    expect(await build(await nvcc(next.environment))).to.include({ built: 6 });
+    expect(await build(nvcc(next.environment))).to.include({ built: 6 });
     const lost = store()
       .list()
       .find((each) => each.meta.compiler === 'nvcc 99.0.2')!;
     fs.rmSync(lost.directory, { recursive: true });
     next.compiled();
-    expect(await build(await nvcc(next.environment))).to.include({ built: 1, reused: 5 });
+    expect(await build(nvcc(next.environment))).to.include({ built: 1, reused: 5 });
     expect(next.compiled()).to.deep.equal([lost.name]);
   });
 
   it('a plan compiles nothing and tells what is missing', async () => {
     const fake = fakeNvcc(join(root, 'bin'));
-    const place = { store: store(), compiler: await nvcc(fake.environment) };
+    const place = { store: store(), compiler: nvcc(fake.environment) };
     expect(planBuild(SPECS, place).filter((planned) => planned.stored === null)).to.have.length(6);
     await build(place.compiler, { specs: SPECS.slice(0, 2) });
     expect(planBuild(SPECS, place).filter((planned) => planned.stored === null)).to.have.length(4);
@@ -84,7 +84,7 @@ describe('build', () => {
 
   it('reports a kernel that does not compile, and builds the rest', async () => {
     const fake = fakeNvcc(join(root, 'bin'), { refuses: 'ct2d_wgrad*__ptx' });
-    const report = await build(await nvcc(fake.environment));
+    const report = await build(nvcc(fake.environment));
     expect(report).to.include({ built: 5, failed: 1 });
     const failed = report.kernels.find((each) => each.state === 'failed')!;
     expect(failed.name).to.match(/^ct2d_wgrad.*__ptx$/);
@@ -103,8 +103,14 @@ describe('build', () => {
       now--;
       return { format: 'ptx' as const, bytes: Buffer.from(source), resources: null };
     };
+    const compileSync = () => {
+      throw new Error('nothing waits here');
+    };
     const seen: number[] = [];
-    const place = { store: store(), compiler: { id: 'counting 1', flags: () => [], compile } };
+    const place = {
+      store: store(),
+      compiler: { id: 'counting 1', formats: () => ['ptx' as const], flags: () => [], compile, compileSync },
+    };
     const options = { jobs: 2, progress: (step: { done: number }) => seen.push(step.done) };
     await runBuild(planBuild(SPECS, place), place, options);
     expect(most).to.equal(2);
@@ -114,7 +120,7 @@ describe('build', () => {
   it('stops at a cache that cannot be written', async () => {
     const fake = fakeNvcc(join(root, 'bin'));
     fs.writeFileSync(join(root, 'kernels'), 'a file where a folder belongs');
-    const error = await build(await nvcc(fake.environment)).catch((reason: unknown) => reason);
+    const error = await build(nvcc(fake.environment)).catch((reason: unknown) => reason);
     expect(error).to.be.instanceOf(FracstrideError).with.property('code', 'ERR_CACHE');
   });
 
@@ -127,8 +133,9 @@ describe('build', () => {
     expect(findNvcc({ PATH: '/nowhere', CUDA_HOME: join(root, 'home') })).to.equal(join(root, 'home', 'bin', 'nvcc'));
     expect(findNvcc({ PATH: '', CUDA_PATH: join(root, 'home') })).to.equal(join(root, 'home', 'bin', 'nvcc'));
     expect(findNvcc({ PATH: '/nowhere' })).to.equal(null);
-    const error = await nvcc({ PATH: '/nowhere' }).catch((reason: unknown) => reason);
-    expect(error).to.be.instanceOf(FracstrideError).with.property('code', 'ERR_KERNEL_COMPILE');
+    expect(() => nvcc({ PATH: '/nowhere' }))
+      .to.throw(FracstrideError)
+      .with.property('code', 'ERR_KERNEL_COMPILE');
   });
 
   it('reads the report of ptxas', () => {
@@ -143,7 +150,7 @@ ptxas info    : Used 64 registers, used 1 barriers, 1024 bytes smem, 372 bytes c
   });
 
   it('presets are legal, and the default one has a kernel for every problem', () => {
-    const names = specsFor(PRESETS.default!, [{ kind: 'ptx' }]).map(kernelName);
+    const names = specsFor(PRESETS.default!, [{ kind: 'ptx' }]).map(nameOf);
     for (const pass of ['fwd', 'dgrad', 'wgrad', 'bgrad'])
       for (const dtype of ['f32', 'f64', 'f16', 'bf16'])
         for (const layout of ['nchw', 'nhwc'])
@@ -212,7 +219,7 @@ int main() {
   if (findNvcc() !== null) {
     describe('with the installed nvcc', () => {
       it('makes a cubin with its resources, and PTX with the kernel as its entry', async () => {
-        const report = await build(await nvcc(), { specs: SPECS.slice(0, 2), jobs: 2 });
+        const report = await build(nvcc(), { specs: SPECS.slice(0, 2), jobs: 2 });
         expect(report).to.include({ built: 2, failed: 0 });
         const [cubin, ptx] = report.kernels.map((each) => each.kernel!);
         expect(Buffer.from(store().read(cubin!, 'image').subarray(0, 4)).toString('latin1')).to.equal('\u007fELF');
@@ -225,8 +232,15 @@ int main() {
       });
 
       it('tells what the compiler said and where the text lies', async () => {
-        const request = { name: 'broken__k__sm90', source: 'int main( {', target: SPECS[0]!.target };
-        const error = await (await nvcc()).compile(request).catch((reason: unknown) => reason);
+        const request = {
+          name: 'broken__k__sm90',
+          source: 'int main( {',
+          target: SPECS[0]!.target,
+          format: 'cubin' as const,
+        };
+        const error = await nvcc()
+          .compile(request)
+          .catch((reason: unknown) => reason);
         expect(error).to.be.instanceOf(FracstrideError).with.property('code', 'ERR_KERNEL_COMPILE');
         const { message } = error as FracstrideError;
         expect(message).to.match(/^toolchain: broken__k__sm90 must compile, got .*\(1\): error/);

@@ -14,7 +14,7 @@ import { parseKernelName } from '../../codegen/spec.js';
 import { openStore } from '../../codegen/store.js';
 import { type FakeNvcc, fakeNvcc } from '../support/fake_nvcc.js';
 
-const CLI = fileURLToPath(new URL('../../codegen/cli.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../../src/bin.js', import.meta.url));
 const PROBLEM = 'convT2d n=16 c=256 k=128 h=8 w=8 r=4 stride=2 padding=1';
 const KERNEL = 'ct2d_fwd_f32_nchw__gather__sm90';
 
@@ -28,7 +28,7 @@ async function tell(...words: string[]): Promise<Told> {
   let out = '';
   let err = '';
   const sinks = { write: (text: string) => (out += text), log: (text: string) => (err += text), interactive: false };
-  const code = await main(words, new Session(sinks));
+  const code = await main(words, { session: new Session(sinks) });
   return { code, out, err };
 }
 
@@ -57,7 +57,7 @@ describe('fracstride', () => {
     return spawn(process.execPath, [CLI, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
   }
 
-  const GROUPS = ['list', 'render', 'build', 'explain', 'inspect', 'cache'];
+  const GROUPS = ['list', 'render', 'build', 'explain', 'inspect', 'record', 'cache'];
 
   it('tells its version and helps with every command', async () => {
     expect(await tell('--version')).to.deep.equal({ code: 0, out: '0.1.0\n', err: '' });

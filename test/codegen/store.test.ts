@@ -81,7 +81,7 @@ describe('store', () => {
   for (const [what, damage] of Object.entries(damages)) {
     it(`moves ${what} aside and takes a new one`, () => {
       const heard: BrokenKernel[] = [];
-      const store = openStore(directory(), (broken) => heard.push(broken));
+      const store = openStore(directory(), { onBroken: (broken) => heard.push(broken) });
       const made = kernel('victim__k__sm90');
       damage(store.put(made).directory);
       expect(store.find(made)).to.equal(null);
@@ -141,7 +141,7 @@ describe('store', () => {
 
   it('lets many processes put the same kernels at once', async () => {
     const script = `
-      const store = openStore(${JSON.stringify(directory())}, (broken) => { throw new Error(JSON.stringify(broken)); });
+      const store = openStore(${JSON.stringify(directory())}, { onBroken: (broken) => { throw new Error(JSON.stringify(broken)); } });
       for (let i = 0; i < 40; i++) store.put(kernel('k' + i + '__many__sm90', Buffer.alloc(20000, i)));
     `;
     const children = Array.from({ length: 6 }, () => child(script));

@@ -5,6 +5,7 @@
 
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { CUDA_ARCHITECTURES } from '../../codegen/target.js';
 
 export interface FakeNvcc {
   /** An environment in which it is the nvcc that is found. */
@@ -13,15 +14,15 @@ export interface FakeNvcc {
   compiled(): string[];
 }
 
-/** `refuses`: a pattern of kernel names that do not compile; `seconds`: what one compilation takes. */
+/** `refuses`: a pattern of kernel names that do not compile; `seconds`: what one compilation takes; `architectures`: those it knows. */
 export function fakeNvcc(
   folder: string,
-  options: { version?: string; refuses?: string; seconds?: number } = {},
+  options: { version?: string; refuses?: string; seconds?: number; architectures?: readonly number[] } = {},
 ): FakeNvcc {
-  const { version = '99.0.1', refuses = '', seconds = 0 } = options;
+  const { version = '99.0.1', refuses = '', seconds = 0, architectures = CUDA_ARCHITECTURES } = options;
   mkdirSync(folder, { recursive: true });
   const log = join(folder, 'log');
-  writeFileSync(join(folder, 'nvcc'), script({ version, refuses, seconds, log }));
+  writeFileSync(join(folder, 'nvcc'), script({ version, refuses, seconds, architectures, log }));
   chmodSync(join(folder, 'nvcc'), 0o755);
   return {
     environment: { ...process.env, PATH: `${folder}${delimiter}${process.env.PATH}`, CUDA_HOME: '', CUDA_PATH: '' },
@@ -33,9 +34,16 @@ export function fakeNvcc(
   };
 }
 
-function script(a: { version: string; refuses: string; seconds: number; log: string }): string {
+function script(a: {
+  version: string;
+  architectures: readonly number[];
+  refuses: string;
+  seconds: number;
+  log: string;
+}): string {
   return `#!/bin/sh
 if [ "$1" = --version ]; then echo "Cuda compilation tools, release 99, V${a.version}"; exit 0; fi
+if [ "$1" = --list-gpu-code ]; then for arch in ${a.architectures.join(' ')}; do echo "sm_$arch"; done; exit 0; fi
 while [ $# -gt 0 ]; do
   case "$1" in
     -o) output="$2"; shift ;;
