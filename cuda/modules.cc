@@ -67,7 +67,7 @@ std::unique_ptr<CudaFunction> Modules::load(const std::string& name, Image image
   kernel->name = name;
   const cu::Result found = queue_.call.module_get_function(&kernel->function, module, name.c_str());
   if (found != cu::kSuccess) queue_.call.module_unload(module);
-  queue_.check(found, "load", "finding in its image", name.c_str());
+  queue_.check(found, "load", "finding the kernel in the image of", name.c_str());
   return kernel;
 }
 

@@ -2,6 +2,7 @@
 
 #include "nvrtc.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -137,15 +138,17 @@ std::string log_of(const Library& library, Program program) {
   return log;
 }
 
-// What a sentence can hold of a log.
+// What a sentence can hold of a log: its first lines that say something.
 std::string first_lines(const std::string& log) {
-  size_t at = 0;
-  for (size_t line = 0; line < kLogLines; ++line) {
-    at = log.find('\n', at);
-    if (at == std::string::npos) return log;
-    ++at;
+  std::string lines;
+  size_t count = 0;
+  for (size_t at = 0; at < log.size();) {
+    const size_t end = std::min(log.find('\n', at), log.size());
+    if (end > at && count++ == kLogLines) return lines + "\n…";
+    if (end > at) lines += (lines.empty() ? "" : "\n") + log.substr(at, end - at);
+    at = end + 1;
   }
-  return log.substr(0, at) + "…";
+  return lines;
 }
 
 [[noreturn]] void refuse(const std::string& name, const std::string& got) {
