@@ -267,6 +267,7 @@ void Stream::launch(CpuEntry entry, const char* name, const std::string& kinds, 
 }
 
 void Stream::copy_in(void* target, const void* source, size_t bytes) {
+  if (bytes == 0) return;
   void* block = nullptr;
   if (!parts_.all_done() && bytes > kInline && bytes <= kMostStaged) {
     if (parts_.staged.fetch_add(bytes) + bytes <= kMostStaged) block = std::malloc(bytes);

@@ -1,0 +1,17 @@
+/**
+ * A process that ends with work under way: `exit` by process.exit, `end` by having nothing more to do but a pending
+ * read, whose value it prints.
+ */
+
+import { ones } from '../../src/index.js';
+import { convTranspose2d } from '../../src/nn/functional.js';
+
+const CPU = { device: 'cpu' } as const;
+const [how, count] = [process.argv[2], Number(process.argv[3])];
+const x = ones([8, 64, 64, 64], CPU);
+const w = ones([64, 64, 4, 4], CPU);
+let y = ones([1], CPU);
+for (let i = 0; i < count; i++) y = convTranspose2d(x, w, null, { stride: 2, padding: 1 });
+const read = y.sum().data();
+if (how === 'exit') process.exit(7);
+read.then(([sum]) => console.log(sum));

@@ -1,0 +1,36 @@
+/**
+ * A worker with work under way. `workerData.what` says which: 'reads' starts large convolutions and reads that it never
+ * gets to see, says so and is terminated; 'loop' computes and reads for a while and reports how often it was wrong.
+ */
+
+import { parentPort, workerData } from 'node:worker_threads';
+import { ones, tensor } from '../../src/index.js';
+import { convTranspose2d } from '../../src/nn/functional.js';
+
+const CPU = { device: 'cpu' } as const;
+const { what, seed } = workerData as { what: 'reads' | 'loop'; seed: number };
+
+async function loop(): Promise<number> {
+  let wrong = 0;
+  for (let i = 0; i < 200; i++) {
+    const value = seed * 1000 + i;
+    const x = tensor([value, -value], CPU);
+    const y = x.mul(2);
+    x.dispose();
+    const z = y.add(1);
+    const read = i % 2 === 0 ? z.dataSync() : z.data();
+    y.dispose();
+    z.dispose();
+    const [a, b] = await read;
+    if (a !== 2 * value + 1 || b !== 1 - 2 * value) wrong++;
+  }
+  return wrong;
+}
+
+if (what === 'loop') parentPort!.postMessage(await loop());
+else {
+  const x = ones([4, 64, 64, 64], CPU);
+  const w = ones([64, 64, 4, 4], CPU);
+  for (let i = 0; i < 6; i++) convTranspose2d(x, w, null, { stride: 2, padding: 1 }).data();
+  parentPort!.postMessage('started');
+}

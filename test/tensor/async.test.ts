@@ -1,0 +1,273 @@
+/** The order of work, and who waits for it: launches return at once, `data()` never blocks the event loop. */
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { expect } from 'chai';
+import { io, memory, noGrad, ones, randn, scope, type Tensor, tensor, zeros } from '../../src/index.js';
+import { native } from '../../src/native.js';
+import { convTranspose2d } from '../../src/nn/functional.js';
+
+const CPU = { device: 'cpu' } as const;
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const support = (name: string): string => fileURLToPath(new URL(`../support/${name}.js`, import.meta.url));
+
+/** Work that takes a while: `count` convolutions of 2.1 GFLOP each, and what to read of them. */
+function work(count: number): { result: Tensor; sum: number } {
+  return scope(() => {
+    const x = ones([8, 64, 32, 32], CPU);
+    const w = ones([64, 64, 4, 4], CPU);
+    let y = x;
+    for (let i = 0; i < count; i++) y = convTranspose2d(x, w, null, { stride: 2, padding: 1 });
+    // A position of the output meets two taps on each axis, at the edges one.
+    return { result: y.sum(), sum: 8 * 64 * 64 * 126 ** 2 };
+  });
+}
+
+/** Milliseconds that `fn` keeps its thread. */
+function time(fn: () => void): number {
+  const start = performance.now();
+  fn();
+  return performance.now() - start;
+}
+
+describe('work of the cpu', function () {
+  this.timeout(60_000);
+  let before = 0;
+  beforeEach(() => {
+    before = memory().cpu.live;
+  });
+  afterEach(() => {
+    expect(memory().cpu.live).equals(before);
+  });
+
+  it('is launched at once, and waited for by who reads', () => {
+    work(1).result.dispose();
+    native().sync(0);
+    let launched: ReturnType<typeof work> | undefined;
+    const launching = time(() => {
+      launched = work(20);
+    });
+    const { result, sum } = launched!;
+    let value = 0;
+    const reading = time(() => {
+      value = result.item();
+    });
+    result.dispose();
+    expect(Math.abs(value / sum - 1)).below(1e-5);
+    expect(launching).below(reading / 4);
+  });
+
+  it('lets timers fire while a read is awaited', async () => {
+    const { result, sum } = work(30);
+    const start = performance.now();
+    let last = start;
+    let longest = 0;
+    let ticks = 0;
+    const timer = setInterval(() => {
+      const now = performance.now();
+      longest = Math.max(longest, now - last);
+      last = now;
+      ticks++;
+    }, 2);
+    const [value] = await result.data();
+    const passed = performance.now() - start;
+    clearInterval(timer);
+    result.dispose();
+    expect(Math.abs(value! / sum - 1)).below(1e-5);
+    expect(ticks).above(5);
+    expect(longest).below(passed / 2);
+  });
+
+  it('is read as it was when data() was called, whatever comes afterwards', async () => {
+    const x = tensor([1, 2, 3], CPU);
+    const reads = [];
+    for (let i = 0; i < 100; i++) {
+      reads.push(x.data());
+      const next = x.add(1);
+      x.copy_(next);
+      next.dispose();
+    }
+    const last = x.dataSync();
+    x.dispose();
+    expect([...last]).deep.equals([101, 102, 103]);
+    for (const [i, values] of (await Promise.all(reads)).entries())
+      expect([...values]).deep.equals([1 + i, 2 + i, 3 + i]);
+  });
+
+  it('keeps the values of what is disposed right after the launch', async () => {
+    const reads: [number, Promise<ArrayLike<number>>][] = [];
+    for (let i = 0; i < 300; i++) {
+      const x = tensor([i, i], CPU);
+      const y = x.mul(3);
+      x.dispose();
+      // Memory of x serves z at once: the device gets to it in order.
+      const z = zeros([2], CPU);
+      z.dispose();
+      reads.push([3 * i, y.data()]);
+      y.dispose();
+    }
+    for (const [value, read] of reads) expect([...Array.from(await read)]).deep.equals([value, value]);
+  });
+
+  it('resolves reads of 16-bit and strided tensors and of none, in the order they were asked for', async () => {
+    const order: number[] = [];
+    const half = tensor([0.5, 1.5, 2.5, 3.5], { ...CPU, dtype: 'float16', shape: [2, 2] });
+    const turned = half.transpose();
+    const none = zeros([0, 3], CPU);
+    const note = async (i: number, read: Promise<ArrayLike<number>>): Promise<number[]> => {
+      const values = Array.from(await read);
+      order.push(i);
+      return values;
+    };
+    const [a, b, c] = await Promise.all([note(0, half.data()), note(1, turned.data()), note(2, none.data())]);
+    for (const t of [half, turned, none]) t.dispose();
+    expect([a, b, c]).deep.equals([[0.5, 1.5, 2.5, 3.5], [0.5, 2.5, 1.5, 3.5], []]);
+    expect(order.indexOf(0)).below(order.indexOf(1));
+  });
+
+  it('takes uploads larger than what is copied aside, and many of them', async () => {
+    const big = new Float32Array(20 * 2 ** 20);
+    const tensors: Tensor[] = [];
+    const pending = work(5);
+    for (let i = 0; i < 3; i++) {
+      big.fill(i + 1);
+      tensors.push(tensor(big, CPU));
+    }
+    const sums = await Promise.all(tensors.map(async (x) => scope(async () => (await x.max().data())[0])));
+    expect(sums).deep.equals([1, 2, 3]);
+    for (const x of [...tensors, pending.result]) x.dispose();
+  });
+
+  it('copies in place: broadcast, converted, and refused where a gradient would be lost', () => {
+    const x = zeros([2, 3], CPU);
+    const row = tensor([1.5, 2.5, 3.5], { ...CPU, dtype: 'float64' });
+    expect(x.copy_(row)).equals(x);
+    expect(x.toArray()).deep.equals([
+      [1.5, 2.5, 3.5],
+      [1.5, 2.5, 3.5],
+    ]);
+    const leaf = randn([3], { ...CPU, requiresGrad: true });
+    expect(() => leaf.copy_(row)).throws(/^copy_: x and source must be without gradients/);
+    expect(() => x.copy_(leaf)).throws(/^copy_: x and source must be without gradients/);
+    noGrad(() => leaf.copy_(row));
+    expect(leaf.toArray()).deep.equals([1.5, 2.5, 3.5]);
+    expect(() => row.copy_(x)).throws(/^copy_: source must be of a shape that broadcasts to \[3\], got /);
+    for (const t of [x, row, leaf]) t.dispose();
+  });
+
+  it('is awaited by what writes files', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'fracstride-async-'));
+    const x = randn([3, 16, 16], CPU);
+    const y = x.sigmoid();
+    const saved = [
+      io.npy.save(join(folder, 'y.npy'), y),
+      io.safetensors.save(join(folder, 'y.safetensors'), { y }),
+      io.png.save(join(folder, 'y.png'), y),
+    ];
+    const values = y.toArray();
+    y.dispose();
+    x.dispose();
+    await Promise.all(saved);
+    const npy = await io.npy.load(join(folder, 'y.npy'), CPU);
+    const { y: second } = await io.safetensors.load(join(folder, 'y.safetensors'), CPU);
+    const png = await io.png.load(join(folder, 'y.png'), CPU);
+    rmSync(folder, { recursive: true });
+    expect(npy.toArray()).deep.equals(values);
+    expect(second!.toArray()).deep.equals(values);
+    expect(png.shape).deep.equals([3, 16, 16]);
+    for (const t of [npy, second!, png]) t.dispose();
+  });
+
+  it('rejects reads of disposed tensors and bad copies with a code', async () => {
+    const x = zeros([2], CPU);
+    x.dispose();
+    const refused = await x.data().then(
+      () => null,
+      (error: { code: string }) => error.code,
+    );
+    expect(refused).equals('ERR_DISPOSED');
+    const handle = native().alloc(0, 8);
+    expect(() => native().copyOutAsync(0, handle, 4, new Uint8Array(8)))
+      .throws(/^copyOutAsync: the range must lie inside its buffer of 8 bytes/)
+      .with.property('code', 'ERR_ARGUMENT');
+    const shared = new Uint8Array(new SharedArrayBuffer(8));
+    native().copyIn(0, handle, 0, Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+    await native().copyOutAsync(0, handle, 0, shared);
+    native().free(0, handle);
+    expect([...shared]).deep.equals([1, 2, 3, 4, 5, 6, 7, 8]);
+  });
+
+  it('is recorded into no graph', () => {
+    expect(() => native().beginCapture(0))
+      .throws('graph: device must be a CUDA device, got cpu')
+      .with.property('code', 'ERR_ARGUMENT');
+  });
+});
+
+describe('work of several threads', function () {
+  this.timeout(60_000);
+  const start = (data: object): Worker => new Worker(support('async_worker'), { workerData: data });
+  const message = (worker: Worker): Promise<unknown> =>
+    new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
+  const ended = (worker: Worker): Promise<unknown> => new Promise((resolve) => worker.once('exit', resolve));
+
+  it('does not mix', async () => {
+    const workers = [1, 2, 3].map((seed) => start({ what: 'loop', seed }));
+    const exits = workers.map(ended);
+    expect(await Promise.all(workers.map(message))).deep.equals([0, 0, 0]);
+    await Promise.all(exits);
+  });
+
+  it('ends with a worker that is terminated while reads are pending, and leaves nothing behind', async () => {
+    const before = memory().cpu.live;
+    for (let i = 0; i < 4; i++) {
+      const worker = start({ what: 'reads', seed: i });
+      await message(worker);
+      await worker.terminate();
+    }
+    expect(memory().cpu.live).equals(before);
+    const x = tensor([1, 2], CPU);
+    expect([...(await x.data())]).deep.equals([1, 2]);
+    x.dispose();
+  });
+});
+
+describe('the end of a process', function () {
+  this.timeout(60_000);
+  const run = (...args: string[]) => {
+    const start = performance.now();
+    const { status, stdout } = spawnSync(process.execPath, [support('async_child'), ...args], { encoding: 'utf8' });
+    return { status, stdout, seconds: (performance.now() - start) / 1e3 };
+  };
+
+  it('comes at once by process.exit, whatever is under way', () => {
+    const one = run('end', '1');
+    const { status, seconds } = run('exit', '500');
+    expect(status).equals(7);
+    expect(seconds).below(one.seconds + 2);
+  });
+
+  it('waits for a pending read otherwise', () => {
+    const { status, stdout } = run('end', '10');
+    expect(status).equals(0);
+    expect(Math.abs(Number(stdout) / (8 * 64 * 64 * 254 ** 2) - 1)).below(1e-5);
+  });
+});
+
+describe('the stream below', function () {
+  this.timeout(120_000);
+  const folder = mkdtempSync(join(tmpdir(), 'fracstride-stream-'));
+  after(() => rmSync(folder, { recursive: true }));
+
+  it('keeps the order of four threads, tells each its own failures and gives up copies', () => {
+    const program = join(folder, 'stream_check');
+    const sources = ['test/support/stream_check.cc', 'cpu/stream.cc'];
+    const flags = ['-std=c++17', '-O1', '-pthread', `-I${ROOT}`, ...sources, '-ldl', '-o', program];
+    execFileSync(process.env.CXX ?? 'c++', flags, { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
+    expect(execFileSync(program, ['40'], { encoding: 'utf8' })).equals('ok\n');
+  });
+});
