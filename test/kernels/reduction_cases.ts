@@ -1,0 +1,322 @@
+/** Launches of the rendered CUDA kernels that add up or step over groups of tensors, with what doubles give for them. */
+
+import { operationGeometry } from '../../codegen/cuda_operations.js';
+import { operationArguments, type StorageType } from '../../codegen/operations.js';
+import { accumulatorOf, encode, FLOAT_TYPES, noise, rounded } from '../support/kernels.js';
+import { type Job, type Operand, ORDERS } from './host_program.js';
+
+/** What one output has to hold. */
+export interface Expected {
+  readonly type: StorageType;
+  readonly values: Float64Array;
+  /** Error allowed in units of `2^-bits` of the type, relative to this. */
+  readonly scale: number;
+}
+
+export interface ReductionCase {
+  readonly title: string;
+  readonly jobs: readonly Job[];
+  readonly expected: readonly Expected[];
+}
+
+interface Launch {
+  readonly title: string;
+  readonly operation: string;
+  readonly type: StorageType;
+  readonly operands: Readonly<Record<string, Operand>>;
+  readonly scalars: Readonly<Record<string, number>>;
+  /** What stands before the scalars in the launcher's list. */
+  readonly counts?: readonly number[];
+  readonly expected: readonly Expected[];
+}
+
+function makeCase({ title, operation, type, operands, scalars, counts, expected }: Launch): ReductionCase {
+  const names = operationArguments(operation).filter(({ kind }) => 'ilfd'.includes(kind));
+  const list = [
+    ...(counts === undefined ? [] : [counts.length, ...counts]),
+    ...names.map(({ name }) => scalars[name]!),
+  ];
+  const launch = operationGeometry(operation, type, list);
+  const spec = { operation, type, target: { kind: 'ptx' } } as const;
+  return { title, expected, jobs: ORDERS.map((order) => ({ spec, launch, order, operands, scalars })) };
+}
+
+const bytesOf = (type: StorageType, values: ArrayLike<number>) => new Uint8Array(encode(type, values).buffer);
+const sizeOf = (type: StorageType, count: number) => encode(type, new Float64Array(count)).byteLength;
+
+/** [outer, reduced, inner] */
+const BOXES = [
+  [1, 1, 1],
+  [5, 1, 1],
+  [3, 7, 1],
+  [1, 100_003, 1],
+  [2, 40_000, 1],
+  [700, 16, 1],
+  [300, 33, 1],
+  [1, 5, 3],
+  [2, 3, 5],
+  [1, 9000, 3],
+  [4, 64, 130],
+  [1, 3000, 64],
+  [500, 2, 2],
+  [64, 7, 1],
+  [3, 2000, 33],
+  [1, 20_000, 160],
+] as const;
+
+export function reduceCases(operation: 'sum' | 'max'): ReductionCase[] {
+  return BOXES.flatMap(([outer, reduced, inner], turn) =>
+    FLOAT_TYPES.map((type) => {
+      const values = rounded(type, noise(outer * reduced * inner, turn + 3, -1, 2));
+      const special = operation === 'max' && turn % 3 === 1;
+      if (special) values[Math.floor(values.length / 2)] = Number.NaN;
+      const out = new Float64Array(outer * inner).fill(operation === 'max' ? -Infinity : 0);
+      for (let o = 0; o < outer; o++) {
+        for (let r = 0; r < reduced; r++) {
+          for (let i = 0; i < inner; i++) {
+            const value = values[(o * reduced + r) * inner + i]!;
+            const at = o * inner + i;
+            out[at] = operation === 'max' ? Math.max(out[at]!, value) : out[at]! + value;
+          }
+        }
+      }
+      return makeCase({
+        title: `${operation} of [${outer}, ${reduced}, ${inner}] ${type}`,
+        operation,
+        type,
+        operands: { out: sizeOf(type, outer * inner), in: bytesOf(type, values) },
+        scalars: { outer, reduced, inner },
+        expected: [{ type, values: out, scale: operation === 'max' ? 0 : reduced ** 0.5 }],
+      });
+    }),
+  );
+}
+
+/** [n, c, hw] */
+const PLANES = [
+  [2, 3, 16],
+  [1, 1, 5],
+  [4, 5, 1],
+  [2, 3, 4000],
+  [16, 2, 2048],
+  [3, 64, 9],
+  [5, 130, 12],
+  [3, 1, 37],
+  [40_000, 3, 1],
+] as const;
+
+interface Planes {
+  readonly n: number;
+  readonly c: number;
+  readonly hw: number;
+  readonly layout: number;
+  readonly type: StorageType;
+  readonly turn: number;
+}
+
+const channelOf =
+  ({ c, hw, layout }: Planes) =>
+  (i: number) =>
+    layout === 1 ? i % c : Math.floor(i / hw) % c;
+
+/** Values with a mean that is large beside their spread. */
+function planesOf(p: Planes): { x: Float64Array; gy: Float64Array; mean: Float64Array; variance: Float64Array } {
+  const count = p.n * p.c * p.hw;
+  const far = { f32: 1000, f64: 1e6, f16: 30, bf16: 4, i32: 0 }[p.type];
+  const x = rounded(p.type, noise(count, p.turn + 1, far - 1, far + 1));
+  const gy = rounded(p.type, noise(count, p.turn + 2, -1, 1));
+  const channel = channelOf(p);
+  const m = p.n * p.hw;
+  const mean = new Float64Array(p.c);
+  const variance = new Float64Array(p.c);
+  for (const [i, value] of x.entries()) mean[channel(i)]! += (value - far) / m;
+  for (let c = 0; c < p.c; c++) mean[c]! += far;
+  for (const [i, value] of x.entries()) variance[channel(i)]! += (value - mean[channel(i)]!) ** 2 / m;
+  return { x, gy, mean, variance };
+}
+
+export function normCases(): ReductionCase[] {
+  return PLANES.flatMap(([n, c, hw], turn) =>
+    [0, 1].flatMap((layout) => {
+      const type = FLOAT_TYPES[(turn + layout) % 4]!;
+      return [type, FLOAT_TYPES[(turn + layout + 1) % 4]!].flatMap((each) =>
+        normCasesOf({ n, c, hw, layout, type: each, turn }),
+      );
+    }),
+  );
+}
+
+function normCasesOf(p: Planes): ReductionCase[] {
+  const { n, c, hw, layout, type } = p;
+  const wide = accumulatorOf(type);
+  const { x, gy, mean: exact, variance } = planesOf(p);
+  const channel = channelOf(p);
+  const scalars = { n, c, hw, layout };
+  const title = (operation: string) => `${operation} of [${n}, ${c}, ${hw}] layout ${layout} ${type}`;
+  const mean = rounded(wide, exact);
+  const invstd = rounded(
+    wide,
+    variance.map((v) => 1 / Math.sqrt(v + 1e-3)),
+  );
+  const weight = p.turn % 2 === 0 ? rounded(type, noise(c, 9, 0.5, 2)) : null;
+  const bias = weight && rounded(type, noise(c, 10, -1, 1));
+  const optional = (values: Float64Array | null) => values && bytesOf(type, values);
+  const sums = [new Float64Array(c), new Float64Array(c)] as const;
+  for (let i = 0; i < gy.length; i++) {
+    const at = channel(i);
+    sums[0][at]! += gy[i]!;
+    sums[1][at]! += gy[i]! * (x[i]! - mean[at]!) * invstd[at]!;
+  }
+  const given = { mean: bytesOf(wide, mean), invstd: bytesOf(wide, invstd), weight: optional(weight) };
+  const y = x.map((v, i) => (v - mean[channel(i)]!) * invstd[channel(i)]! * (weight?.[channel(i)] ?? 1));
+  const [sumGy, sumHat] = sums.map((values) => rounded(wide, values)) as [Float64Array, Float64Array];
+  const m = n * hw;
+  const gx = x.map((v, i) => {
+    const at = channel(i);
+    const hat = (v - mean[at]!) * invstd[at]!;
+    return (gy[i]! - sumGy[at]! / m - (hat * sumHat[at]!) / m) * invstd[at]! * (weight?.[at] ?? 1);
+  });
+  const far = Math.max(...x.map(Math.abs));
+  const make = (operation: string, operands: Launch['operands'], expected: readonly Expected[]) =>
+    makeCase({ title: title(operation), operation, type, operands, scalars, expected });
+  const whole = (values: Float64Array, scale: number): Expected => ({ type, values, scale });
+  const channels = (values: Float64Array, scale: number): Expected => ({ type: wide, values, scale });
+  return [
+    make(
+      'bn_stats',
+      { x: bytesOf(type, x), mean: sizeOf(wide, c), var: sizeOf(wide, c) },
+      // a variance of doubles keeps 53 bits less those that the mean's size costs the reference
+      [channels(exact, far), channels(variance, type === 'f64' ? 1e5 : 1)],
+    ),
+    make('bn_apply', { ...given, x: bytesOf(type, x), bias: optional(bias), out: sizeOf(type, x.length) }, [
+      whole(
+        y.map((v, i) => v + (bias?.[channel(i)] ?? 0)),
+        20,
+      ),
+    ]),
+    make(
+      'bn_backward_stats',
+      { ...given, gy: bytesOf(type, gy), x: bytesOf(type, x), sum_gy: sizeOf(wide, c), sum_gy_xhat: sizeOf(wide, c) },
+      [channels(sums[0], m), channels(sums[1], type === 'f64' ? 1e3 * m : 3 * m)],
+    ),
+    make(
+      'bn_backward_input',
+      {
+        ...given,
+        ...{ gy: bytesOf(type, gy), x: bytesOf(type, x), gx: sizeOf(type, x.length) },
+        ...{ sum_gy: bytesOf(wide, sumGy), sum_gy_xhat: bytesOf(wide, sumHat) },
+      },
+      [whole(gx, 60)],
+    ),
+  ];
+}
+
+/** Elements of a group's tensors: none, less than a run, several blocks. */
+const GROUP = [5, 0, 9001, 1, 4096, 37];
+
+interface Step {
+  readonly type: StorageType;
+  readonly operation: 'sgd_group' | 'adam_group';
+  /** Names of the pointers that are there. */
+  readonly roles: readonly string[];
+  readonly scalars: Readonly<Record<string, number>>;
+  readonly done: number | null;
+  readonly rule: (values: Readonly<Record<string, number>>) => Readonly<Record<string, number>>;
+}
+
+export function stepCases(): ReductionCase[] {
+  return FLOAT_TYPES.flatMap((type) => [
+    ...[
+      { momentum: 0, nesterov: 0, first: 0, dampening: 0 },
+      { momentum: 0.9, nesterov: 0, first: 1, dampening: 0.4 },
+      { momentum: 0.9, nesterov: 0, first: 0, dampening: 0.4 },
+      { momentum: 0.8, nesterov: 1, first: 0, dampening: 0 },
+    ].map((a) => stepCase(sgdStep(type, a))),
+    ...[
+      { amsgrad: false, decoupled: 0, maximize: 0, done: null },
+      { amsgrad: true, decoupled: 0, maximize: 1, done: null },
+      { amsgrad: true, decoupled: 1, maximize: 0, done: 4 },
+    ].map((a) => stepCase(adamStep(type, a))),
+  ]);
+}
+
+function sgdStep(type: StorageType, a: { momentum: number; nesterov: number; first: number; dampening: number }): Step {
+  const scalars = { lr: 0.1, weight_decay: 0.05, maximize: a.nesterov, ...a };
+  return {
+    type,
+    operation: 'sgd_group',
+    roles: a.momentum === 0 ? ['p', 'g'] : ['p', 'g', 'buf'],
+    scalars,
+    done: null,
+    rule: ({ p, g, buf }) => {
+      const d = (scalars.maximize === 1 ? -g! : g!) + 0.05 * p!;
+      const b = a.first === 1 || a.momentum === 0 ? d : a.momentum * buf! + (1 - a.dampening) * d;
+      const kept: Record<string, number> = a.momentum === 0 ? {} : { buf: b };
+      return { p: p! - 0.1 * (a.nesterov === 1 ? d + a.momentum * b : b), ...kept };
+    },
+  };
+}
+
+function adamStep(
+  type: StorageType,
+  a: { amsgrad: boolean; decoupled: number; maximize: number; done: number | null },
+): Step {
+  const [lr, beta1, beta2, eps, decay] = [0.1, 0.9, 0.99, 1e-3, 0.2];
+  const corrections = [beta1, beta2].map((beta) => 1 - beta ** ((a.done ?? 2) + 1)) as [number, number];
+  // where the device counts, the corrections that it is given must not matter
+  const given = a.done === null ? corrections : [7, 7];
+  const { decoupled, maximize } = a;
+  return {
+    type,
+    operation: 'adam_group',
+    roles: ['p', 'g', 'm', 'v', ...(a.amsgrad ? ['vmax'] : [])],
+    scalars: {
+      ...{ lr, beta1, beta2, eps, weight_decay: decay, decoupled, maximize },
+      ...{ correction1: given[0]!, correction2: given[1]! },
+    },
+    done: a.done,
+    rule: ({ p, g, m, v, vmax }) => {
+      const d = (maximize === 1 ? -g! : g!) + (decoupled === 1 ? 0 : decay * p!);
+      const mean = beta1 * m! + (1 - beta1) * d;
+      const square = beta2 * v! + (1 - beta2) * d * d;
+      const largest = a.amsgrad ? Math.max(vmax!, square) : square;
+      const moved = (lr / corrections[0]) * (mean / (Math.sqrt(largest) / Math.sqrt(corrections[1]) + eps));
+      const kept = decoupled === 1 ? p! * (1 - lr * decay) : p!;
+      return { p: kept - moved, m: mean, v: square, ...(a.amsgrad ? { vmax: largest } : {}) };
+    },
+  };
+}
+
+function stepCase({ type, operation, roles, scalars, done, rule }: Step): ReductionCase {
+  const all = operation === 'sgd_group' ? ['p', 'g', 'buf'] : ['p', 'g', 'm', 'v', 'vmax'];
+  const expected: Expected[] = [];
+  const table = GROUP.flatMap((count, t) => {
+    const values = roles.map((role, k) => {
+      const positive = role === 'v' || role === 'vmax';
+      return rounded(type, noise(count, 7 * t + k + 1, positive ? 0.01 : -1, 1));
+    });
+    const results = Array.from({ length: count }, (_, i) =>
+      rule(Object.fromEntries(roles.map((role, k) => [role, values[k]![i]!]))),
+    );
+    const entries = all.map((role) => {
+      const at = roles.indexOf(role);
+      if (at < 0) return null;
+      if (role === 'g') return bytesOf(type, values[at]!);
+      expected.push({ type, values: Float64Array.from(results, (result) => result[role]!), scale: 8 });
+      return { inout: bytesOf(type, values[at]!) };
+    });
+    if (operation === 'sgd_group') return entries;
+    if (done === null) return [...entries, null];
+    expected.push({ type: 'f32', values: Float64Array.of(done + 1), scale: 0 });
+    return [...entries, { inout: bytesOf('f32', [done]) }];
+  });
+  return makeCase({
+    title: `${operation} ${type} ${JSON.stringify(scalars)}`,
+    operation,
+    type,
+    operands: { tensors: { table }, counts: { counts: GROUP } },
+    scalars,
+    counts: GROUP,
+    expected,
+  });
+}

@@ -1,0 +1,77 @@
+/**
+ * The rendered CUDA kernels of reductions, batch norm and optimiser steps, executed on the host as they stand, against
+ * sums in double. Both orders of threads must give the same bits.
+ */
+
+import { expect } from 'chai';
+import { nameOf } from '../../codegen/kernel.js';
+import { decode, encode, ROUNDOFF } from '../support/kernels.js';
+import { type JobResult, runOnHost } from './host_program.js';
+import { type Expected, normCases, type ReductionCase, reduceCases, stepCases } from './reduction_cases.js';
+
+const GROUPS: Readonly<Record<string, () => ReductionCase[]>> = {
+  'add up one axis': () => reduceCases('sum'),
+  'find the largest along one axis, and NaN': () => reduceCases('max'),
+  'normalise batches in both layouts, whatever their mean': normCases,
+  'step over groups of tensors': stepCases,
+};
+
+function decoded({ type, values }: Expected, bytes: Uint8Array): Float64Array {
+  const stored = encode(type, new Float64Array(values.length));
+  expect(bytes.length).equal(stored.byteLength);
+  new Uint8Array(stored.buffer).set(bytes);
+  return decode(type, stored);
+}
+
+function close(a: number, b: number, { type, scale }: Expected): boolean {
+  if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) && Number.isNaN(b);
+  const roundoff = { f32: 2 ** -24, f64: 2 ** -53, f16: 2 ** -24, bf16: 2 ** -24, i32: 0 }[type];
+  return a === b || Math.abs(a - b) <= ROUNDOFF[type] * Math.abs(b) * 1.01 + scale * roundoff;
+}
+
+function check(each: ReductionCase, results: readonly JobResult[]): void {
+  for (const [i, result] of results.entries()) {
+    const where = `${each.title}: ${nameOf(each.jobs[i]!.spec)}, threads ${each.jobs[i]!.order}`;
+    expect(result.damaged, `${where}: bytes damaged`).equal(0);
+    expect(result.missed, `${where}: threads missing at a barrier`).equal(0);
+    expect(result.outputs.length, where).equal(each.expected.length);
+    for (const [k, expected] of each.expected.entries()) {
+      const got = decoded(expected, result.outputs[k]!);
+      const wrong = got.findIndex((value, at) => !close(value, expected.values[at]!, expected));
+      expect(wrong, `${where}: output ${k}, element ${wrong} is ${got[wrong]}, not ${expected.values[wrong]}`).equal(
+        -1,
+      );
+    }
+  }
+  const [first, second] = results.map(({ outputs }) => Buffer.concat(outputs));
+  expect(first!.equals(second!), `${each.title}: the order of threads shows`).equal(true);
+}
+
+describe('rendered CUDA reductions and steps on the host', function () {
+  this.timeout(300_000);
+  const cases = Object.fromEntries(Object.entries(GROUPS).map(([title, make]) => [title, make()]));
+  const results = new Map<ReductionCase, JobResult[]>();
+
+  before(async () => {
+    const all = Object.values(cases).flat();
+    const done = await runOnHost(
+      all.flatMap((each) => each.jobs),
+      2,
+    );
+    for (const [i, each] of all.entries()) results.set(each, done.slice(2 * i, 2 * i + 2));
+  });
+
+  for (const title of Object.keys(GROUPS)) {
+    it(title, () => {
+      for (const each of cases[title]!) check(each, results.get(each)!);
+    });
+  }
+
+  it('share the terms of few outputs among blocks, and many outputs among groups', () => {
+    const grids = Object.values(cases)
+      .flat()
+      .map(({ jobs }) => jobs[0]!.launch.grid);
+    expect(grids.filter(([, segments]) => segments > 1).length).greaterThan(20);
+    expect(grids.filter(([groups, segments]) => segments === 1 && groups > 1).length).greaterThan(20);
+  });
+});
