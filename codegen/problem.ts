@@ -98,7 +98,7 @@ export function contraction(op: Op, pass: Pass): Contraction {
   return (op === 'convT2d') === (pass === 'fwd') ? 'expand' : 'contract';
 }
 
-/** A string that is equal exactly when two problems are. Cheap enough for the hot path. */
+/** A string that is equal exactly when two problems are. */
 export function problemKey(p: Problem): string {
   const g = p.geometry;
   return (
@@ -106,6 +106,70 @@ export function problemKey(p: Problem): string {
     `${g.n},${g.cs},${g.hs},${g.ws},${g.cl},${g.hl},${g.wl},${g.r},${g.s},` +
     `${g.stride[0]},${g.stride[1]},${g.padding[0]},${g.padding[1]},${g.dilation[0]},${g.dilation[1]},${g.groups}`
   );
+}
+
+/** A map by value of problems. Looking one up makes nothing, so it is cheap enough for every call of a convolution. */
+export class ProblemMap<V> {
+  readonly #rows = new Map<number, { readonly problem: Problem; readonly value: V }[]>();
+
+  get(problem: Problem): V | undefined {
+    const rows = this.#rows.get(hash(problem.geometry));
+    if (rows === undefined) return undefined;
+    for (const row of rows) if (sameProblem(row.problem, problem)) return row.value;
+    return undefined;
+  }
+
+  /** Adds a problem that is not in the map. */
+  add(problem: Problem, value: V): void {
+    const key = hash(problem.geometry);
+    const rows = this.#rows.get(key);
+    if (rows === undefined) this.#rows.set(key, [{ problem, value }]);
+    else rows.push({ problem, value });
+  }
+}
+
+function hash(g: Geometry): number {
+  let h = mix(mix(mix(g.n, g.cs), g.hs), g.ws);
+  h = mix(mix(mix(h, g.cl), g.hl), g.wl);
+  return mix(mix(mix(h, g.r), g.s), g.stride[0]);
+}
+
+function mix(h: number, value: number): number {
+  return Math.imul(h, 0x01000193) ^ value;
+}
+
+function sameProblem(a: Problem, b: Problem): boolean {
+  return (
+    a.op === b.op &&
+    a.pass === b.pass &&
+    a.dtype === b.dtype &&
+    a.layout === b.layout &&
+    a.bias === b.bias &&
+    a.activation === b.activation &&
+    sameGeometry(a.geometry, b.geometry)
+  );
+}
+
+function sameGeometry(a: Geometry, b: Geometry): boolean {
+  return (
+    a.n === b.n &&
+    a.cs === b.cs &&
+    a.hs === b.hs &&
+    a.ws === b.ws &&
+    a.cl === b.cl &&
+    a.hl === b.hl &&
+    a.wl === b.wl &&
+    a.r === b.r &&
+    a.s === b.s &&
+    a.groups === b.groups &&
+    samePair(a.stride, b.stride) &&
+    samePair(a.padding, b.padding) &&
+    samePair(a.dilation, b.dilation)
+  );
+}
+
+function samePair(a: Pair, b: Pair): boolean {
+  return a[0] === b[0] && a[1] === b[1];
 }
 
 const COUNTS = ['n', 'cs', 'hs', 'ws', 'cl', 'hl', 'wl'] as const;

@@ -7,7 +7,6 @@ import type { Pair } from '../codegen/problem.js';
 import { type Device, resolveDevice } from './device.js';
 import { checkDtype, type Dtype, elementBytes } from './dtype.js';
 import { type ErrorCode, FracstrideError, show } from './errors.js';
-import { elementCount } from './shape.js';
 import { Tensor } from './tensor.js';
 
 /** Most dimensions a tensor has. */
@@ -68,21 +67,18 @@ export function checkTensor(where: string, what: string, value: unknown): Tensor
 
 /** @throws FracstrideError ERR_DEVICE_MISMATCH */
 export function checkSameDevice(where: string, tensors: readonly Tensor[]): void {
+  const first = tensors[0]?.device;
+  if (tensors.every((value) => value.device === first)) return;
   const devices = new Set(tensors.map((value) => value.device));
-  if (devices.size > 1) fail('ERR_DEVICE_MISMATCH', where, 'all tensors', 'on one device', [...devices]);
+  fail('ERR_DEVICE_MISMATCH', where, 'all tensors', 'on one device', [...devices]);
 }
 
 /** @throws FracstrideError ERR_DTYPE */
 export function checkSameDtype(where: string, tensors: readonly Tensor[]): void {
-  const dtypes = new Set(tensors.map((value) => value.dtype));
-  if (dtypes.size > 1)
-    fail(
-      'ERR_DTYPE',
-      where,
-      'all tensors',
-      'of one dtype',
-      tensors.map((value) => value.dtype),
-    );
+  const first = tensors[0]?.dtype;
+  if (tensors.every((value) => value.dtype === first)) return;
+  const dtypes = tensors.map((value) => value.dtype);
+  fail('ERR_DTYPE', where, 'all tensors', 'of one dtype', dtypes);
 }
 
 /** @throws FracstrideError ERR_DTYPE for int32 */
@@ -159,7 +155,8 @@ export function checkShape(where: string, value: unknown): number[] {
 
 /** @throws FracstrideError ERR_OUT_OF_MEMORY when no machine could hold the shape */
 export function checkSize(where: string, shape: readonly number[], dtype: Dtype): void {
-  const bytes = elementCount(shape.map((size) => Math.max(1, size))) * elementBytes(dtype);
+  let bytes = elementBytes(dtype) as number;
+  for (const size of shape) bytes *= Math.max(1, size);
   if (bytes <= Number.MAX_SAFE_INTEGER) return;
   fail('ERR_OUT_OF_MEMORY', where, 'shape', 'of at most 2^53 bytes', [...shape]);
 }
@@ -190,9 +187,10 @@ export function checkDims(where: string, value: unknown, ndim: number): number[]
 /** An integer or a pair of integers [height, width], both ≥ low; undefined stands for `otherwise`. */
 export function checkPair(where: string, what: string, value: unknown, a: { low: number; otherwise: number }): Pair {
   if (value === undefined) return [a.otherwise, a.otherwise];
-  const list = isArray(value) ? checkArray(where, what, value) : [value];
   const fits = (v: unknown): boolean =>
     Number.isSafeInteger(v) && (v as number) >= a.low && (v as number) <= 0x7fffffff;
+  if (typeof value === 'number' && fits(value)) return [value + 0, value + 0];
+  const list = isArray(value) ? checkArray(where, what, value) : [value];
   if (list.length < 1 || list.length > 2 || !list.every(fits)) {
     const integer = a.low < 0 ? 'an integer' : `an integer ≥ ${a.low}`;
     const got = list.length === 1 ? list[0] : list;

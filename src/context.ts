@@ -6,9 +6,11 @@
 
 import { AsyncLocalStorage } from 'node:async_hooks';
 
-/** Something a scope can own. */
+/** Something a scope can own: it says itself which scope does, so that leaving one costs nothing. */
 export interface Owned {
-  dispose(): void;
+  scope: Scope | null;
+  /** Closed once the value was disposed of, or forgotten and collected. */
+  readonly lease: { readonly open: boolean };
 }
 
 export interface Mode {
@@ -27,33 +29,47 @@ export function mode(): Mode {
 
 /** The tensors created in one call of `scope` that have neither escaped nor been disposed. */
 export class Scope {
-  readonly #owned = new Set<Owned>();
+  /** What joined, in order; what has left since is still listed until the next sweep. */
+  #joined: Owned[] = [];
+  #sweepAt = 64;
   #open = true;
+  /** Whether a synchronous section of the package closes it, whatever happens: nothing it owns can be forgotten. */
+  readonly brief: boolean;
 
-  /** @returns whether this scope owns the value from now on. */
-  add(value: Owned): boolean {
-    if (this.#open) this.#owned.add(value);
-    return this.#open;
+  constructor(brief: boolean) {
+    this.brief = brief;
   }
 
-  delete(value: Owned): void {
-    this.#owned.delete(value);
+  /** Makes a value the property of another scope, or of none: a closed one takes nothing. */
+  static move(value: Owned, to: Scope | null): void {
+    value.scope = to;
+    if (to !== null) to.#add(value);
   }
 
-  /** Hands the owned values among `reached` to `adopt`, the others to `discard`. */
-  close(reached: ReadonlySet<unknown>, adopt: (value: Owned) => void, discard: (value: Owned) => void): void {
+  #add(value: Owned): void {
+    if (!this.#open) {
+      value.scope = null;
+      return;
+    }
+    if (this.#joined.length >= this.#sweepAt) {
+      this.#joined = this.#joined.filter((entry) => entry.scope === this && entry.lease.open);
+      this.#sweepAt = 2 * this.#joined.length + 64;
+    }
+    this.#joined.push(value);
+  }
+
+  /** Hands everything that is still owned to `discard`. */
+  close(discard: (value: Owned) => void): void {
     this.#open = false;
-    const owned = [...this.#owned];
-    this.#owned.clear();
-    for (const value of owned) if (reached.has(value)) adopt(value);
-    for (const value of owned) if (!reached.has(value)) discard(value);
+    for (const value of this.#joined) if (value.scope === this) discard(value);
+    this.#joined = [];
   }
 }
 
 /** Runs a synchronous function of the package under another mode. */
 export function section<R>(next: Partial<Mode>, fn: () => R): R {
   const before = inner;
-  inner = { ...mode(), ...next };
+  inner = changed(next);
   try {
     return fn();
   } finally {
@@ -63,7 +79,7 @@ export function section<R>(next: Partial<Mode>, fn: () => R): R {
 
 /** Runs a user's function, sync or async, under another mode: what it awaits keeps that mode. */
 export function enter<R>(next: Partial<Mode>, fn: () => R): R {
-  const wanted = { ...mode(), ...next };
+  const wanted = changed(next);
   const before = inner;
   inner = null;
   try {
@@ -71,6 +87,11 @@ export function enter<R>(next: Partial<Mode>, fn: () => R): R {
   } finally {
     inner = before;
   }
+}
+
+function changed(next: Partial<Mode>): Mode {
+  const now = mode();
+  return { scope: next.scope === undefined ? now.scope : next.scope, recording: next.recording ?? now.recording };
 }
 
 /** Every object reachable from a value through own data properties, arrays, maps and sets; runs no getter. */

@@ -13,15 +13,12 @@ import { Tensor } from './tensor.js';
  */
 export function scope<R>(fn: () => R): R {
   checkFunction('scope', fn);
-  const inside = new Scope();
+  const inside = new Scope(false);
   const outer = mode().scope;
   const close = (result: unknown): void => {
     const reached = reach(result);
-    inside.close(
-      reached,
-      (value) => Tensor.move(value as Tensor, outer),
-      (value) => Tensor.discard(value as Tensor, reached, outer),
-    );
+    for (const value of reached) if (Tensor.isTensor(value)) Tensor.release(value, inside, outer);
+    inside.close((value) => Tensor.discard(value, reached, outer));
   };
   let result: R;
   try {

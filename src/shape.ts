@@ -29,8 +29,9 @@ export function contiguousStrides(shape: readonly number[]): number[] {
 
 /** Strides of a tensor (N, C, H, W) that lies as N, H, W, C in memory. */
 export function channelsLastStrides(shape: readonly number[]): number[] {
-  const [, c, h, w] = shape.map((size) => Math.max(1, size)) as [number, number, number, number];
-  return [h * w * c, 1, w * c, c];
+  const c = Math.max(1, shape[1]!);
+  const row = Math.max(1, shape[3]!) * c;
+  return [Math.max(1, shape[2]!) * row, 1, row, c];
 }
 
 export function stridesFor(shape: readonly number[], layout: Layout): number[] {
@@ -40,7 +41,8 @@ export function stridesFor(shape: readonly number[], layout: Layout): number[] {
 /** Whether strides equal the given dense ones wherever they matter. */
 export function isDense(shape: readonly number[], strides: readonly number[], dense: readonly number[]): boolean {
   if (shape.includes(0)) return true;
-  return shape.every((size, i) => size === 1 || strides[i] === dense[i]);
+  for (let i = 0; i < shape.length; i++) if (shape[i] !== 1 && strides[i] !== dense[i]) return false;
+  return true;
 }
 
 /**
@@ -49,12 +51,10 @@ export function isDense(shape: readonly number[], strides: readonly number[], de
  */
 export function layoutOf(shape: readonly number[], strides: readonly number[]): Layout {
   if (shape.length !== 4) return 'nchw';
-  const last = channelsLastStrides(shape);
   const rows = contiguousStrides(shape);
-  if (isDense(shape, strides, rows)) {
-    const same = (a: readonly number[]): boolean => a.every((stride, i) => stride === strides[i]);
-    return same(last) && !same(rows) ? 'nhwc' : 'nchw';
-  }
+  if (sameNumbers(rows, strides)) return 'nchw';
+  const last = channelsLastStrides(shape);
+  if (isDense(shape, strides, rows)) return sameNumbers(last, strides) ? 'nhwc' : 'nchw';
   if (isDense(shape, strides, last)) return 'nhwc';
   const spatial = [2, 3].filter((i) => shape[i]! > 1).map((i) => strides[i]!);
   return shape[1]! > 1 && spatial.every((stride) => stride > strides[1]!) && spatial.length > 0 ? 'nhwc' : 'nchw';
@@ -85,8 +85,12 @@ function isRowMajor(shape: readonly number[], strides: readonly number[]): boole
 
 /** Elements from the first to the last one, both included. */
 export function extent(shape: readonly number[], strides: readonly number[]): number {
-  if (shape.includes(0)) return 0;
-  return shape.reduce((sum, size, i) => sum + (size - 1) * strides[i]!, 1);
+  let last = 0;
+  for (let i = 0; i < shape.length; i++) {
+    if (shape[i] === 0) return 0;
+    last += (shape[i]! - 1) * strides[i]!;
+  }
+  return last + 1;
 }
 
 /** The common shape of two by the rules of broadcasting, or null. */

@@ -8,7 +8,7 @@
  */
 
 import { type Backward, type Leaf, Node, type Saved } from './autograd.js';
-import { mode, Scope, section } from './context.js';
+import { mode, type Owned, Scope, section } from './context.js';
 import type { Device, DeviceName } from './device.js';
 import { type Dtype, elementBytes, isFloat } from './dtype.js';
 import { FracstrideError, show } from './errors.js';
@@ -18,11 +18,13 @@ import { Storage, type Window } from './storage.js';
 
 export type { Window };
 
-/** What a Tensor object, and after it the finalizer, gives back exactly once. */
+/** What a Tensor object, and after it the finalizer, gives back exactly once. It must not lead to a Tensor. */
 interface Lease {
   readonly storage: Storage;
   readonly node: Node<Tensor> | null;
   open: boolean;
+  /** Whether the finalizer knows of it. */
+  watched: boolean;
 }
 
 function end(lease: Lease): void {
@@ -34,14 +36,13 @@ function end(lease: Lease): void {
 
 const forgotten = new FinalizationRegistry<Lease>(end);
 
-interface State extends Window, Leaf<Tensor> {
+interface State extends Window, Leaf<Tensor>, Owned {
   readonly lease: Lease;
   requiresGrad: boolean;
   /** The node that made this tensor, or null for a leaf. */
   readonly node: Node<Tensor> | null;
   /** Where a leaf's gradient is collected, once an operation has asked. */
   leafNode: Node<Tensor> | null;
-  scope: Scope | null;
 }
 
 const KEY = Symbol('made by the package');
@@ -59,22 +60,21 @@ export class Tensor {
   constructor(key: symbol, window: Window, node: Node<Tensor> | null, requiresGrad: boolean) {
     if (key !== KEY)
       throw new TypeError('Tensor: a tensor must be made by tensor(), zeros() or another factory, got new Tensor()');
-    const lease: Lease = { storage: window.storage.retain(), node: node?.retain() ?? null, open: true };
     const { storage, offset, shape, strides, dtype } = window;
-    const fixed = { shape: Object.freeze(shape), strides: Object.freeze(strides) };
+    node?.retain();
     this.#state = {
       storage,
       offset,
-      ...fixed,
+      shape: Object.freeze(shape),
+      strides: Object.freeze(strides),
       dtype,
-      lease,
+      lease: { storage: storage.retain(), node, open: true, watched: false },
       requiresGrad,
       node,
       leafNode: null,
       grad: null,
       scope: null,
     };
-    forgotten.register(this, lease, lease);
     this.#join(mode().scope);
   }
 
@@ -182,14 +182,7 @@ export class Tensor {
    * use of this object, but another `dispose`, throws ERR_DISPOSED.
    */
   dispose(): void {
-    const state = this.#state;
-    if (!state.lease.open) return;
-    forgotten.unregister(state.lease);
-    this.#join(null);
-    end(state.lease);
-    state.grad?.dispose();
-    state.grad = null;
-    state.leafNode = null;
+    Tensor.#end(this.#state);
   }
 
   [Symbol.dispose](): void {
@@ -215,14 +208,24 @@ export class Tensor {
     value.#join(scope);
   }
 
-  /** @internal Disposes a tensor at the end of a scope, but not its gradient where that is returned. */
-  static discard(value: Tensor, reached: ReadonlySet<unknown>, outer: Scope | null): void {
-    const state = value.#state;
-    if (state.grad !== null && reached.has(state.grad)) {
+  /** @internal Whether a scope owns a tensor. */
+  static isOwned(value: Tensor, scope: Scope | null): boolean {
+    return value.#state.scope === scope;
+  }
+
+  /** @internal Lets a tensor leave a scope that owns it for another one. */
+  static release(value: Tensor, inside: Scope, outer: Scope | null): void {
+    if (value.#state.scope === inside) value.#join(outer);
+  }
+
+  /** @internal Disposes what a scope still owns at its end, but not its gradient where that is `reached`. */
+  static discard(owned: Owned, reached: ReadonlySet<unknown> | null, outer: Scope | null): void {
+    const state = owned as State;
+    if (state.grad !== null && reached?.has(state.grad)) {
       state.grad.#join(outer);
       state.grad = null;
     }
-    value.dispose();
+    Tensor.#end(state);
   }
 
   /** Whether a value is a tensor of this package (disposed or not). */
@@ -240,10 +243,25 @@ export class Tensor {
     return state;
   }
 
+  /** A tensor that only a brief scope owns needs no finalizer: the scope ends it, or hands it on. */
   #join(scope: Scope | null): void {
     const state = this.#state;
-    state.scope?.delete(this);
-    state.scope = scope?.add(this) ? scope : null;
+    Scope.move(state, scope);
+    const { lease } = state;
+    if (lease.watched || state.scope?.brief) return;
+    lease.watched = true;
+    forgotten.register(this, lease, lease);
+  }
+
+  static #end(state: State): void {
+    const { lease } = state;
+    if (!lease.open) return;
+    if (lease.watched) forgotten.unregister(lease);
+    Scope.move(state, null);
+    end(lease);
+    state.grad?.dispose();
+    state.grad = null;
+    state.leafNode = null;
   }
 }
 
@@ -261,7 +279,7 @@ export function allocateTensor(a: {
 }): Tensor {
   const storage = new Storage(a.device, elementCount(a.shape) * elementBytes(a.dtype));
   const strides = a.strides ?? contiguousStrides(a.shape);
-  return wrap({ storage, offset: 0, shape: [...a.shape], strides: [...strides], dtype: a.dtype });
+  return wrap({ storage, offset: 0, shape: a.shape, strides, dtype: a.dtype });
 }
 
 /** One recorded operation: how its result depends on its inputs. Closures get saved tensors, and must hold none. */
@@ -275,39 +293,56 @@ export interface Recipe {
 
 /**
  * Makes a freshly computed tensor the result of an operation. Returns `output` itself when nothing is recorded, else a
- * tensor with the same window that takes its place.
+ * tensor with the same window that takes its place: the closure `backward` may hold `output` without anybody seeing it,
+ * as V8 keeps one context for all closures of a function, and would keep a result alive that leads to that closure.
  */
 export function record(output: Tensor, recipe: Recipe): Tensor {
-  if (!mode().recording || !recipe.inputs.some((input) => input.requiresGrad)) return output;
-  const inputs = recipe.inputs.map((input) => Tensor.edge(input));
-  const self: { node: Node<Tensor> | null } = { node: null };
-  const saved = (recipe.saved ?? []).map((value) => save(value, value === output ? self : null, recipe.name));
-  const node = new Node<Tensor>({ name: recipe.name, inputs, saved, backward: recipe.backward, leaf: null });
-  self.node = node;
+  if (!mode().recording || !recipe.inputs.some(isTracked)) return output;
+  const { name, backward } = recipe;
+  const saved = recipe.saved?.map((value) => new SavedTensor(value, name, value === output)) ?? [];
+  const node = new Node<Tensor>({ name, inputs: recipe.inputs.map(Tensor.edge), saved, backward, leaf: null });
+  for (const value of saved) value.recorded(node);
   const result = new Tensor(KEY, Tensor.window(output), node, true);
   output.dispose();
   return result;
 }
 
-/** Keeps a tensor for later: a reference to its storage and, unless it is the operation's own result, to its node. */
-function save(value: Tensor, self: { node: Node<Tensor> | null } | null, name: string): Saved<Tensor> {
-  const { storage, offset, shape, strides, dtype } = Tensor.window(value);
-  const window = { storage, offset, shape, strides, dtype };
-  const edge = self === null ? Tensor.edge(value) : null;
-  const version = window.storage.version;
-  window.storage.retain();
-  edge?.retain();
-  return {
-    unpack(): Tensor {
-      checkVersion(name, version, window.storage.version);
-      const node = self === null ? edge : self.node;
-      return new Tensor(KEY, window, node, node !== null);
-    },
-    release(): void {
-      window.storage.release();
-      edge?.release();
-    },
-  };
+function isTracked(value: Tensor): boolean {
+  return value.requiresGrad;
+}
+
+/** A tensor kept for later: a reference to its storage and, unless it is the operation's own result, to its node. */
+class SavedTensor implements Saved<Tensor> {
+  readonly #window: Window;
+  readonly #version: number;
+  readonly #name: string;
+  readonly #own: boolean;
+  #node: Node<Tensor> | null;
+
+  constructor(value: Tensor, name: string, own: boolean) {
+    const { storage, offset, shape, strides, dtype } = Tensor.window(value);
+    this.#window = { storage: storage.retain(), offset, shape, strides, dtype };
+    this.#version = storage.version;
+    this.#name = name;
+    this.#own = own;
+    this.#node = own ? null : Tensor.edge(value);
+    this.#node?.retain();
+  }
+
+  /** Tells the node that saves it. An operation's own result leads to that node, and is no reason for it to stay. */
+  recorded(node: Node<Tensor>): void {
+    if (this.#own) this.#node = node;
+  }
+
+  unpack(): Tensor {
+    checkVersion(this.#name, this.#version, this.#window.storage.version);
+    return new Tensor(KEY, this.#window, this.#node, this.#node !== null);
+  }
+
+  release(): void {
+    this.#window.storage.release();
+    if (!this.#own) this.#node?.release();
+  }
 }
 
 function checkVersion(name: string, saved: number, now: number): void {
@@ -344,20 +379,22 @@ export function markWritten(value: Tensor): void {
 
 /** Runs a synchronous part of an operation in a scope of its own; only the tensors it returns live on. */
 export function tidy<R extends Tensor | readonly (Tensor | null)[]>(fn: () => R): R {
-  const inside = new Scope();
+  const inside = new Scope(true);
   const outer = mode().scope;
-  let result: R | undefined;
   try {
-    result = section({ scope: inside }, fn);
+    const result = section({ scope: inside }, fn);
+    if (Tensor.isTensor(result)) Tensor.release(result, inside, outer);
+    else
+      for (const value of result as readonly (Tensor | null)[])
+        if (value !== null) Tensor.release(value, inside, outer);
     return result;
   } finally {
-    const escaping = new Set<unknown>(Array.isArray(result) ? result : [result]);
-    inside.close(
-      escaping,
-      (value) => Tensor.move(value as Tensor, outer),
-      (value) => value.dispose(),
-    );
+    inside.close(discard);
   }
+}
+
+function discard(value: Owned): void {
+  Tensor.discard(value, null, null);
 }
 
 /** Runs a synchronous part of an operation without recording. */

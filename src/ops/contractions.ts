@@ -12,12 +12,12 @@
  * S and L are dense in one layout, weights row-major. Where nothing is summed the result is bias or zero.
  */
 
-import type { Activation, Geometry, Layout, Problem } from '../../codegen/problem.js';
+import type { Activation, Geometry, Layout, Pair, Problem } from '../../codegen/problem.js';
 import type { FloatDtype } from '../dtype.js';
 import { fillWith } from '../fill.js';
-import { NULL, runProblem } from '../kernels.js';
+import { NULL, type Pointer, runProblem } from '../kernels.js';
 import { fillOrDispose, pointer } from '../pointwise.js';
-import { stridesFor } from '../shape.js';
+import { sameNumbers, stridesFor } from '../shape.js';
 import { allocateTensor, record, Tensor, tidy } from '../tensor.js';
 import { ACTIVATION_GRADIENTS } from './elementwise.js';
 import { expand as repeat } from './sum.js';
@@ -52,10 +52,11 @@ export function contract(form: Form, large: Tensor, weight: Tensor, epilogue: Ep
 /** S, L → W: the gradient of either with respect to its weight. */
 export function wgrad(form: Form, small: Tensor, large: Tensor): Tensor {
   return tidy(() => {
-    const [s, l] = [contiguous(small, form.layout), contiguous(large, form.layout)];
+    const s = dense(small, form.layout);
+    const l = dense(large, form.layout);
     const { cs, cl, r, s: width, groups } = form.geometry;
     const out = fresh(s, [cs, cl / groups, r, width], 'nchw');
-    const problem: Problem = { ...common(form, s), op: 'convT2d', pass: 'wgrad', bias: false, activation: 'none' };
+    const problem = problemOf(form, s, { op: 'convT2d', pass: 'wgrad', bias: false, activation: 'none' });
     compute(out, problem, [s, l], 0);
     return record(out, {
       name: 'wgrad',
@@ -75,10 +76,10 @@ export function channelSum(x: Tensor): Tensor {
     const shape = x.shape as readonly [number, number, number, number];
     const [n, c, h, w] = shape;
     const form = { geometry: channels({ n, c, h, w }), layout: x.layout };
-    const dense = contiguous(x, form.layout);
-    const out = fresh(dense, [c], 'nchw');
-    const problem: Problem = { ...common(form, dense), op: 'convT2d', pass: 'bgrad', bias: false, activation: 'none' };
-    compute(out, problem, [dense], 0);
+    const large = dense(x, form.layout);
+    const out = fresh(large, [c], 'nchw');
+    const problem = problemOf(form, large, { op: 'convT2d', pass: 'bgrad', bias: false, activation: 'none' });
+    compute(out, problem, [large], 0);
     return record(out, {
       name: 'channelSum',
       inputs: [x],
@@ -94,12 +95,13 @@ function product(
   epilogue: Epilogue,
 ): Tensor {
   return tidy(() => {
-    const [x, weight] = [contiguous(operands[0], form.layout), contiguous(operands[1])];
-    const bias = epilogue.bias === null ? null : contiguous(epilogue.bias);
+    const x = dense(operands[0], form.layout);
+    const weight = dense(operands[1], 'nchw');
+    const bias = epilogue.bias === null ? null : dense(epilogue.bias, 'nchw');
     const out = fresh(x, name === 'expand' ? largeShape(form.geometry) : smallShape(form.geometry), form.layout);
     const { activation, slope } = epilogue;
     const op = name === 'expand' ? 'convT2d' : 'conv2d';
-    const problem: Problem = { ...common(form, x), op, pass: 'fwd', bias: bias !== null, activation };
+    const problem = problemOf(form, x, { op, pass: 'fwd', bias: bias !== null, activation });
     compute(out, problem, [x, weight, bias], slope);
     const result = activation === 'none' ? [] : [out];
     return record(out, {
@@ -122,10 +124,21 @@ function product(
 function compute(out: Tensor, problem: Problem, inputs: readonly (Tensor | null)[], slope: number): void {
   fillOrDispose(out, () => {
     if (out.numel() === 0) return;
-    if (inputs.some((value) => value !== null && value.numel() === 0)) return fillWith('fill', out, [0]);
-    const pointers = [...inputs, out].map((value) => (value === null ? NULL : pointer(Tensor.window(value))));
-    runProblem(Tensor.window(out).storage.device, problem, pointers, slope);
+    const pointers: Pointer[] = [];
+    for (const input of inputs) {
+      if (input !== null && input.numel() === 0) return fillWith('fill', out, [0]);
+      pointers.push(input === null ? NULL : pointer(Tensor.window(input)));
+    }
+    const window = Tensor.window(out);
+    pointers.push(pointer(window));
+    runProblem(window.storage.device, problem, pointers, slope);
   });
+}
+
+/** x itself where it lies as the kernels read it, else a copy or a view that does. */
+function dense(x: Tensor, layout: Layout): Tensor {
+  const { shape, strides } = Tensor.window(x);
+  return sameNumbers(strides, stridesFor(shape, layout)) ? x : contiguous(x, layout);
 }
 
 function fresh(like: Tensor, shape: readonly number[], layout: Layout): Tensor {
@@ -133,8 +146,10 @@ function fresh(like: Tensor, shape: readonly number[], layout: Layout): Tensor {
   return allocateTensor({ shape, dtype, device: storage.device, strides: stridesFor(shape, layout) });
 }
 
-function common(form: Form, operand: Tensor): { dtype: FloatDtype; layout: Layout; geometry: Geometry } {
-  return { dtype: operand.dtype as FloatDtype, layout: form.layout, geometry: form.geometry };
+function problemOf(form: Form, operand: Tensor, asked: Pick<Problem, 'op' | 'pass' | 'bias' | 'activation'>): Problem {
+  const { op, pass, bias, activation } = asked;
+  const dtype = operand.dtype as FloatDtype;
+  return { op, pass, dtype, layout: form.layout, geometry: form.geometry, bias, activation };
 }
 
 function smallShape(g: Geometry): number[] {
@@ -145,18 +160,12 @@ function largeShape(g: Geometry): number[] {
   return [g.n, g.cl, g.hl, g.wl];
 }
 
+const ONES: Pair = [1, 1];
+const ZEROS: Pair = [0, 0];
+
 /** The geometry of a sum over channels: only the large side counts. */
 function channels(a: { n: number; c: number; h: number; w: number }): Geometry {
-  const unit = {
-    cs: 1,
-    hs: 1,
-    ws: 1,
-    r: 1,
-    s: 1,
-    groups: 1,
-    stride: [1, 1],
-    padding: [0, 0],
-    dilation: [1, 1],
-  } as const;
-  return { ...unit, n: a.n, cl: a.c, hl: a.h, wl: a.w };
+  const small = { cs: 1, hs: 1, ws: 1 };
+  const large = { cl: a.c, hl: a.h, wl: a.w };
+  return { n: a.n, ...small, ...large, r: 1, s: 1, groups: 1, stride: ONES, padding: ZEROS, dilation: ONES };
 }

@@ -26,12 +26,15 @@ import {
   checkSpatial,
   type FusedOptions,
   type IntOrPair,
+  isEmptyBatch,
+  isPlain,
   type Operands,
   readPair,
 } from './conv_checks.js';
 import { squeeze } from './views.js';
 
 const WHERE = 'conv2d';
+const OPTIONS = ['stride', 'padding', 'dilation', 'groups', 'activation', 'negativeSlope'] as const;
 
 export interface Conv2dOptions extends FusedOptions {
   /** Step of the window. Default 1. */
@@ -56,26 +59,32 @@ export interface Conv2dOptions extends FusedOptions {
 export function conv2d(input: Tensor, weight: Tensor, bias?: Tensor | null, settings?: Conv2dOptions): Tensor {
   const operands = checkOperands(WHERE, input, weight, bias);
   const a = readArguments(settings);
-  const { before, size } = outputSize(operands, a);
-  return tidy(() => {
-    const { x, weight: w, bias: b } = checkDtypes(WHERE, operands);
-    const large = batched(x);
-    const [n, cl, hl, wl] = large.shape as readonly [number, number, number, number];
-    const cs = w.shape[0]!;
-    checkSize(WHERE, [n, cs, ...size], large.dtype);
-    const { stride, dilation, groups } = a;
-    const sizes = { n, cs, hs: size[0], ws: size[1], cl, hl, wl, r: w.shape[2]!, s: w.shape[3]! };
-    const form = { geometry: { ...sizes, stride, padding: before, dilation, groups }, layout: large.layout };
-    const small =
-      cl === 0 ? noChannels(large, [n, 0, ...size], { w, b }) : contract(form, large, w, { bias: b, ...a.fused });
-    return x.ndim === 3 ? squeeze(small, 0) : small;
-  });
+  const sides = outputSize(operands, a);
+  return isPlain(operands) ? run(checkDtypes(WHERE, operands), a, sides) : tidy(() => runAny(operands, a, sides));
+}
+
+/** Without a batch, or with an empty one: with views and casts around the operation. */
+function runAny(operands: Operands, a: Arguments, sides: Sides): Tensor {
+  const { x, weight, bias } = checkDtypes(WHERE, operands);
+  const small = run({ x: batched(x), weight, bias }, a, sides);
+  return x.ndim === 3 ? squeeze(small, 0) : small;
+}
+
+function run({ x, weight, bias }: Operands, a: Arguments, { before, size }: Sides): Tensor {
+  const [n, cl, hl, wl] = x.shape as readonly [number, number, number, number];
+  const [cs, , r, s] = weight.shape as readonly [number, number, number, number];
+  const { stride, dilation, groups } = a;
+  const [hs, ws] = size;
+  checkSize(WHERE, [n, cs, hs, ws], x.dtype);
+  const geometry = { n, cs, hs, ws, cl, hl, wl, r, s, stride, padding: before, dilation, groups };
+  if (cl === 0) return noChannels(x, [n, 0, hs, ws], { w: weight, b: bias });
+  return contract({ geometry, layout: x.layout }, x, weight, { bias, activation: a.activation, slope: a.slope });
 }
 
 type Arguments = ReturnType<typeof readArguments>;
 
 function readArguments(settings: unknown) {
-  const found = options(WHERE, settings, ['stride', 'padding', 'dilation', 'groups', 'activation', 'negativeSlope']);
+  const found = options(WHERE, settings, OPTIONS);
   const groups = checkGroups(WHERE, found.groups);
   const stride = readPair(WHERE, 'stride', found.stride, 1);
   const dilation = readPair(WHERE, 'dilation', found.dilation, 1);
@@ -83,7 +92,8 @@ function readArguments(settings: unknown) {
   if (padding !== 'same') checkLow(WHERE, 'padding', padding, 0);
   checkLow(WHERE, 'stride', stride, 1);
   checkLow(WHERE, 'dilation', dilation, 1);
-  return { groups, stride, padding, dilation, fused: checkFused(WHERE, found) };
+  const { activation, slope } = checkFused(WHERE, found);
+  return { groups, stride, padding, dilation, activation, slope };
 }
 
 function readPadding(value: unknown, stride: Pair): Pair | 'same' {
@@ -95,26 +105,36 @@ function readPadding(value: unknown, stride: Pair): Pair | 'same' {
 }
 
 /** Padding before the first row and column, and the size of the output. */
-function outputSize(operands: Operands, a: Arguments): { before: Pair; size: Pair } {
+interface Sides {
+  readonly before: Pair;
+  readonly size: Pair;
+}
+
+function outputSize(operands: Operands, a: Arguments): Sides {
   const { x, weight, bias } = operands;
   checkRanks(WHERE, operands, a.groups);
   checkChannels(WHERE, x, weight.shape[1]! * a.groups, a.groups);
   checkBias(WHERE, bias, weight.shape[0]!);
   checkKernel(WHERE, weight);
-  const spans = [0, 1].map((i) => a.dilation[i]! * (weight.shape[2 + i]! - 1));
-  const before = a.padding === 'same' ? spans.map((span) => Math.floor(span / 2)) : [...a.padding];
-  const totals = a.padding === 'same' ? spans : before.map((padding) => 2 * padding);
-  const padded = [0, 1].map((i) => x.shape.at(i - 2)! + totals[i]!);
-  if (spans.some((span, i) => span + 1 > padded[i]!)) {
-    const kernel = spans.map((span) => span + 1).join(' x ');
-    fail('ERR_SHAPE', WHERE, 'kernel size', `at most the padded input, ${padded.join(' x ')}`, kernel);
+  const [rows, columns] = [readAxis(x, weight, a, 0), readAxis(x, weight, a, 1)];
+  if (rows.span >= rows.size + rows.padding || columns.span >= columns.size + columns.padding) {
+    const padded = `${rows.size + rows.padding} x ${columns.size + columns.padding}`;
+    const kernel = `${rows.span + 1} x ${columns.span + 1}`;
+    fail('ERR_SHAPE', WHERE, 'kernel size', `at most the padded input, ${padded}`, kernel);
   }
-  if (!(x.ndim === 4 && x.shape[0] === 0)) checkSpatial(WHERE, x);
-  const size = [0, 1].map((i) => {
-    const axis = { size: x.shape.at(i - 2)!, kernel: weight.shape[2 + i]!, stride: a.stride[i]! };
-    return convolvedOutputSize({ ...axis, padding: totals[i]!, dilation: a.dilation[i]! });
-  });
-  return { before: before as unknown as Pair, size: size as unknown as Pair };
+  if (!isEmptyBatch(x)) checkSpatial(WHERE, x);
+  return { before: [rows.before, columns.before], size: [convolvedOutputSize(rows), convolvedOutputSize(columns)] };
+}
+
+/** One dimension: its sizes, `padding` on both sides together, and `span`, from the first to the last tap. */
+function readAxis(x: Tensor, weight: Tensor, a: Arguments, axis: 0 | 1) {
+  const size = x.shape[x.ndim - 2 + axis]!;
+  const kernel = weight.shape[2 + axis]!;
+  const dilation = a.dilation[axis];
+  const span = dilation * (kernel - 1);
+  const before = a.padding === 'same' ? Math.floor(span / 2) : a.padding[axis];
+  const padding = a.padding === 'same' ? span : 2 * before;
+  return { size, kernel, stride: a.stride[axis], dilation, span, before, padding };
 }
 
 /** PyTorch's result for an input without channels has none either; nothing depends on the weights. */

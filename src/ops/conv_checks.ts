@@ -25,10 +25,11 @@ export interface Operands {
 
 /** The tensors, live and on one device; nothing about their shapes yet. */
 export function checkOperands(where: string, x: unknown, weight: unknown, bias: unknown): Operands {
-  const given = { x: checkTensor(where, 'input', x), weight: checkTensor(where, 'weight', weight) };
+  const input = checkTensor(where, 'input', x);
+  const kernel = checkTensor(where, 'weight', weight);
   const added = bias === undefined || bias === null ? null : checkTensor(where, 'bias', bias);
-  checkSameDevice(where, added === null ? [given.x, given.weight] : [given.x, given.weight, added]);
-  return { ...given, bias: added };
+  checkSameDevice(where, added === null ? [input, kernel] : [input, kernel, added]);
+  return { x: input, weight: kernel, bias: added };
 }
 
 export function checkGroups(where: string, value: unknown): number {
@@ -41,7 +42,7 @@ export function readPair(where: string, what: string, value: unknown, otherwise:
 }
 
 export function checkLow(where: string, what: string, pair: Pair, low: number): void {
-  if (Math.min(...pair) < low)
+  if (pair[0] < low || pair[1] < low)
     fail('ERR_ARGUMENT', where, what, `at least ${low}`, pair[0] === pair[1] ? pair[0] : pair);
 }
 
@@ -64,7 +65,7 @@ export function checkRanks(where: string, { x, weight }: Operands, groups: numbe
 }
 
 export function checkChannels(where: string, x: Tensor, channels: number, groups: number): void {
-  const got = x.shape.at(-3)!;
+  const got = x.shape[x.ndim - 3];
   if (got === channels) return;
   fail(
     'ERR_SHAPE',
@@ -81,20 +82,30 @@ export function checkBias(where: string, bias: Tensor | null, channels: number):
 }
 
 export function checkKernel(where: string, weight: Tensor): void {
-  const kernel = weight.shape.slice(2);
-  if (Math.min(...kernel) < 1) fail('ERR_SHAPE', where, 'kernel size', 'at least 1', kernel);
+  const { shape } = weight;
+  if (shape[2]! < 1 || shape[3]! < 1) fail('ERR_SHAPE', where, 'kernel size', 'at least 1', shape.slice(2));
 }
 
 /** Only a batch may be empty. */
 export function checkSpatial(where: string, x: Tensor): void {
-  if (x.shape.slice(-2).includes(0)) fail('ERR_SHAPE', where, 'input', 'non-empty but for the batch', x.shape);
+  if (x.shape[x.ndim - 2] === 0 || x.shape[x.ndim - 1] === 0)
+    fail('ERR_SHAPE', where, 'input', 'non-empty but for the batch', x.shape);
+}
+
+export function isEmptyBatch(x: Tensor): boolean {
+  return x.ndim === 4 && x.shape[0] === 0;
+}
+
+/** Whether an operation needs no views and no casts around it. */
+export function isPlain({ x }: Operands): boolean {
+  return x.ndim === 4 && x.shape[0] !== 0;
 }
 
 /** One float type for all; an empty batch is exempt, its weights are taken to the input's type. */
 export function checkDtypes(where: string, operands: Operands): Operands {
   const { x, weight, bias } = operands;
   if (x.dtype === 'int32') fail('ERR_DTYPE', where, "input's dtype", 'a float type', x.dtype);
-  if (x.ndim === 4 && x.shape[0] === 0) {
+  if (isEmptyBatch(x)) {
     return { x, weight: cast(weight, x.dtype), bias: bias === null ? null : cast(bias, x.dtype) };
   }
   if (weight.dtype !== x.dtype) fail('ERR_DTYPE', where, "weight's dtype", `the input's, ${x.dtype}`, weight.dtype);

@@ -25,12 +25,15 @@ import {
   checkSpatial,
   type FusedOptions,
   type IntOrPair,
+  isEmptyBatch,
+  isPlain,
   type Operands,
   readPair,
 } from './conv_checks.js';
 import { squeeze } from './views.js';
 
 const WHERE = 'convTranspose2d';
+const OPTIONS = ['stride', 'padding', 'outputPadding', 'groups', 'dilation', 'activation', 'negativeSlope'] as const;
 
 export interface ConvTranspose2dOptions extends FusedOptions {
   /** Step of the output between neighbouring inputs. Default 1. */
@@ -63,32 +66,31 @@ export function convTranspose2d(
   const operands = checkOperands(WHERE, input, weight, bias);
   const a = readArguments(settings);
   const size = outputSize(operands, a);
-  return tidy(() => {
-    const { x, weight: w, bias: b } = checkDtypes(WHERE, operands);
-    const small = batched(x);
-    const [n, cs, hs, ws] = small.shape as readonly [number, number, number, number];
-    const cl = w.shape[1]! * a.groups;
-    checkSize(WHERE, [n, cl, ...size], small.dtype);
-    const { stride, padding, dilation, groups } = a;
-    const sizes = { n, cs, hs, ws, cl, hl: size[0], wl: size[1], r: w.shape[2]!, s: w.shape[3]! };
-    const geometry = { ...sizes, stride, padding, dilation, groups };
-    const large = expand({ geometry, layout: small.layout }, small, w, { bias: b, ...a.fused });
-    return x.ndim === 3 ? squeeze(large, 0) : large;
-  });
+  return isPlain(operands) ? run(checkDtypes(WHERE, operands), a, size) : tidy(() => runAny(operands, a, size));
+}
+
+/** Without a batch, or with an empty one: with views and casts around the operation. */
+function runAny(operands: Operands, a: Arguments, size: Pair): Tensor {
+  const { x, weight, bias } = checkDtypes(WHERE, operands);
+  const large = run({ x: batched(x), weight, bias }, a, size);
+  return x.ndim === 3 ? squeeze(large, 0) : large;
+}
+
+function run({ x, weight, bias }: Operands, a: Arguments, size: Pair): Tensor {
+  const [n, cs, hs, ws] = x.shape as readonly [number, number, number, number];
+  const [, per, r, s] = weight.shape as readonly [number, number, number, number];
+  const { stride, padding, dilation, groups } = a;
+  const [hl, wl] = size;
+  const cl = per * groups;
+  checkSize(WHERE, [n, cl, hl, wl], x.dtype);
+  const geometry = { n, cs, hs, ws, cl, hl, wl, r, s, stride, padding, dilation, groups };
+  return expand({ geometry, layout: x.layout }, x, weight, { bias, activation: a.activation, slope: a.slope });
 }
 
 type Arguments = ReturnType<typeof readArguments>;
 
 function readArguments(settings: unknown) {
-  const found = options(WHERE, settings, [
-    'stride',
-    'padding',
-    'outputPadding',
-    'groups',
-    'dilation',
-    'activation',
-    'negativeSlope',
-  ]);
+  const found = options(WHERE, settings, OPTIONS);
   const groups = checkGroups(WHERE, found.groups);
   const stride = readPair(WHERE, 'stride', found.stride, 1);
   const padding = readPair(WHERE, 'padding', found.padding, 0);
@@ -98,7 +100,8 @@ function readArguments(settings: unknown) {
   checkLow(WHERE, 'outputPadding', outputPadding, 0);
   checkLow(WHERE, 'stride', stride, 1);
   checkLow(WHERE, 'dilation', dilation, 1);
-  return { groups, stride, padding, outputPadding, dilation, fused: checkFused(WHERE, found) };
+  const { activation, slope } = checkFused(WHERE, found);
+  return { groups, stride, padding, outputPadding, dilation, activation, slope };
 }
 
 function outputSize(operands: Operands, a: Arguments): Pair {
@@ -107,31 +110,35 @@ function outputSize(operands: Operands, a: Arguments): Pair {
   checkChannels(WHERE, x, weight.shape[0]!, a.groups);
   checkBias(WHERE, bias, weight.shape[1]! * a.groups);
   checkKernel(WHERE, weight);
-  const emptyBatch = x.ndim === 4 && x.shape[0] === 0;
+  const emptyBatch = isEmptyBatch(x);
   if (!emptyBatch) {
     checkSpatial(WHERE, x);
     checkOutputPadding(a);
     if (weight.shape[1] === 0) fail('ERR_SHAPE', WHERE, 'weight', 'non-empty', weight.shape);
   }
-  const size = [0, 1].map((i) => {
-    const axis = {
-      size: x.shape.at(i - 2)!,
-      kernel: weight.shape[2 + i]!,
-      stride: a.stride[i]!,
-      padding: a.padding[i]!,
-    };
-    return transposedOutputSize({ ...axis, outputPadding: a.outputPadding[i]!, dilation: a.dilation[i]! });
-  });
+  const size: Pair = [axisSize(x, weight, a, 0), axisSize(x, weight, a, 1)];
   // An empty batch may also be empty in its rows and columns.
   const least = emptyBatch ? 0 : 1;
-  if (Math.min(...size) >= least) return size as unknown as Pair;
+  if (size[0] >= least && size[1] >= least) return size;
   const from = x.shape.slice(-2).join(' x ');
   fail('ERR_SHAPE', WHERE, 'output size', `at least ${least} x ${least} for an input of ${from}`, size);
 }
 
+function axisSize(x: Tensor, weight: Tensor, a: Arguments, axis: 0 | 1): number {
+  return transposedOutputSize({
+    size: x.shape[x.ndim - 2 + axis]!,
+    kernel: weight.shape[2 + axis]!,
+    stride: a.stride[axis],
+    padding: a.padding[axis],
+    outputPadding: a.outputPadding[axis],
+    dilation: a.dilation[axis],
+  });
+}
+
 function checkOutputPadding(a: Arguments): void {
-  const fits = [0, 1].every((i) => a.outputPadding[i]! < Math.max(a.stride[i]!, a.dilation[i]!));
-  if (fits) return;
-  const rule = `smaller than stride [${a.stride}] or dilation [${a.dilation}] in each dimension`;
-  fail('ERR_ARGUMENT', WHERE, 'outputPadding', rule, a.outputPadding);
+  const { outputPadding, stride, dilation } = a;
+  const fits = (axis: 0 | 1): boolean => outputPadding[axis] < Math.max(stride[axis], dilation[axis]);
+  if (fits(0) && fits(1)) return;
+  const rule = `smaller than stride [${stride}] or dilation [${dilation}] in each dimension`;
+  fail('ERR_ARGUMENT', WHERE, 'outputPadding', rule, outputPadding);
 }
