@@ -4,6 +4,7 @@
  */
 
 import { checkBoolean, checkPlacement, checkTensor, fail, options, type Placement } from '../checks.js';
+import { isCapturing } from '../device.js';
 import type { Dtype } from '../dtype.js';
 import { readData } from '../host.js';
 import { allocateTensor, Tensor } from '../tensor.js';
@@ -13,6 +14,7 @@ import { fillInPlace } from './in_place.js';
 import { Module } from './module.js';
 import { type Parameter, parameter } from './parameter.js';
 import { pythonBoolean, pythonFloat } from './repr.js';
+import { countOneMore } from './running.js';
 
 export interface BatchNorm2dOptions {
   /** Added to the variance. Default 1e-5. */
@@ -45,6 +47,8 @@ export class BatchNorm2d extends Module {
   numBatchesTracked: Tensor | null = null;
   /** The counter's value as of a version of its memory, to spare reading it back every step. */
   #count = { storage: -1, version: -1, value: 0 };
+  /** Whether a graph counts batches: then only the device knows how many. */
+  #replayed = false;
 
   /**
    * @param numFeatures channels of the input
@@ -110,10 +114,13 @@ export class BatchNorm2d extends Module {
     const { weight, bias, eps, runningMean, runningVar } = this;
     const training = this.training || runningMean === null;
     const counted = this.training ? this.numBatchesTracked : null;
-    const seen = counted === null ? 0 : this.#readCount(counted) + 1;
+    this.#replayed ||= counted !== null && isCapturing(Tensor.window(counted).storage.device);
+    const wanted = counted !== null && (this.momentum === null || !this.#replayed);
+    const seen = wanted ? this.#readCount(counted) + 1 : 0;
     const momentum = this.momentum ?? (seen === 0 ? 0 : 1 / seen);
     const output = batchNorm(input, runningMean, runningVar, { weight, bias, training, momentum, eps });
-    if (counted !== null) this.#setCount(counted, seen);
+    if (counted !== null && this.#replayed) countOneMore(counted);
+    else if (counted !== null) this.#setCount(counted, seen);
     return output;
   }
 
@@ -125,7 +132,8 @@ export class BatchNorm2d extends Module {
 
   #readCount(counter: Tensor): number {
     const { handle, version } = Tensor.window(counter).storage;
-    if (this.#count.storage === handle && this.#count.version === version) return this.#count.value;
+    const known = !this.#replayed && this.#count.storage === handle && this.#count.version === version;
+    if (known) return this.#count.value;
     return readData(counter)[0]!;
   }
 

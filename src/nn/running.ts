@@ -1,6 +1,8 @@
 /** Running averages, updated in place: running ← (1 − m)·running + m·factor·batch. */
 
 import { cast } from '../ops/convert.js';
+import { copyInto } from '../ops/copy.js';
+import { add } from '../ops/elementwise.js';
 import { pointwise } from '../pointwise.js';
 import { markWritten, Tensor, tidy, unrecorded } from '../tensor.js';
 
@@ -16,4 +18,14 @@ export function updateRunning(running: Tensor, batch: Tensor, a: { momentum: num
     }),
   );
   markWritten(running);
+}
+
+/** counter ← counter + 1, an int32, on its device. */
+export function countOneMore(counter: Tensor): void {
+  unrecorded(() =>
+    tidy(() => {
+      copyInto(counter, add(cast(counter, 'float64'), 1));
+      return [];
+    }),
+  );
 }
