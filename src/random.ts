@@ -4,7 +4,7 @@
  */
 
 import { checkInteger } from './checks.js';
-import type { Device } from './device.js';
+import { type Device, refuseRecording } from './device.js';
 
 /** PyTorch's default seed: two fresh processes draw the same numbers. */
 const DEFAULT_SEED = 67280421310721;
@@ -23,8 +23,13 @@ export function manualSeed(value: number): void {
   counters = new Map();
 }
 
-/** Takes counters for `count` numbers from the stream of a device. */
+/**
+ * Takes counters for `count` numbers from the stream of a device.
+ *
+ * @throws FracstrideError ERR_ARGUMENT while a graph of the device is recorded
+ */
 export function drawCounters(device: Device, count: number): { seed: number; offset: number } {
+  refuseRecording(device, 'drawing random numbers', 'every replay would draw the same ones');
   const offset = counters.get(device) ?? 0;
   counters.set(device, offset + Math.ceil(count / 4));
   return { seed, offset };
