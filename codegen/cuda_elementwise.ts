@@ -12,9 +12,10 @@ const ACCESS_BYTES = 16;
 const COPY_TILE = 1024;
 
 const width = z.int().min(1).max(8);
+const resident = z.int().min(1).max(8);
 const operand = z.string().regex(/^(out|x\d)$/);
 const list = z.string().regex(/^[\w ,.()[\]]*$/);
-const strided = { operands: z.array(operand), dims: z.literal(POINTWISE_DIMS), outer: z.array(z.int()) };
+const strided = { resident, operands: z.array(operand), dims: z.literal(POINTWISE_DIMS), outer: z.array(z.int()) };
 
 /** Elements of a type in one access. */
 const elementsAtOnce = (type: StorageType) => ACCESS_BYTES / STORAGE_BYTES[type];
@@ -71,7 +72,7 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
         arguments: [...names, ...numbers].map((name) => `T ${name}`).join(', '),
         packed_values: [...names.map((name) => `load(${name}_pack.at[v])`), ...numbers].join(', '),
         single_values: [...names.map((name) => `load(${name}[at.${name}])`), ...numbers].join(', '),
-        ...stridedValues(names),
+        ...stridedValues(names, type === 'f64' || inputs === 3 ? 4 : 5),
       };
     },
     launcher: (operation, type) => byShape(operation, THREADS * elementsAtOnce(type)),
@@ -89,7 +90,7 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
     },
     values: (_, type) => ({
       width: elementsAtOnce(type),
-      ...stridedValues(['x0']),
+      ...stridedValues(['x0'], 6),
       tile: COPY_TILE,
       tile_bits: Math.log2(COPY_TILE),
       // Rows have one element more than their tile, so that columns lie in different banks; two elements are the shortest.
@@ -123,7 +124,11 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
   },
 ];
 
-/** Operands and dimensions of a strided launch, and those that can be outside of the innermost one, innermost first. */
-function stridedValues(inputs: readonly string[]): Record<string, unknown> {
-  return { operands: ['out', ...inputs], dims: POINTWISE_DIMS, outer: indices(POINTWISE_DIMS - 1).reverse() };
+/**
+ * Operands and dimensions of a strided launch; those that can be outside of the innermost one, innermost first; and the
+ * blocks a multiprocessor shall hold, since only what many threads have asked for at once keeps its memory busy.
+ */
+function stridedValues(inputs: readonly string[], residentBlocks: number): Record<string, unknown> {
+  const outer = indices(POINTWISE_DIMS - 1).reverse();
+  return { operands: ['out', ...inputs], dims: POINTWISE_DIMS, outer, resident: residentBlocks };
 }
