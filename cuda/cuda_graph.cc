@@ -54,7 +54,7 @@ void Captures::begin() {
       call.stream_destroy == nullptr) {
     throw Error("ERR_ARGUMENT", "graph: the NVIDIA driver must be one for CUDA 11.4 or newer, got " +
                                     std::to_string(driver().version / 1000) + "." +
-                                    std::to_string(driver().version % 1000 / 10));
+                                    std::to_string(driver().version % 1000 / 10) + " without an entry for graphs");
   }
   if (here()) throw Error("ERR_ARGUMENT", "graph: capturing must not be under way, got a capture inside a capture");
   queue_.enter_surely("graph");

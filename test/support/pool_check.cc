@@ -22,6 +22,7 @@ class HostDevice : public fracstride::Device {
   uint64_t available() override { return 0; }
   void copy_in(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void copy_out(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
+  void copy_out_async(void*, const void*, size_t, fracstride::Ended, void*) override {}
   void set_bytes(void* to, uint8_t value, size_t bytes) override { std::memset(to, value, bytes); }
   std::vector<std::string> kernel_names() override { return {}; }
   std::unique_ptr<fracstride::Kernel> load(const std::string&, const std::string&, fracstride::Image) override {
@@ -29,6 +30,11 @@ class HostDevice : public fracstride::Device {
   }
   void launch(const fracstride::Kernel&, const fracstride::LaunchShape&, void**) override {}
   void sync() override {}
+  void begin_capture() override {}
+  bool capturing() const noexcept override { return false; }
+  std::unique_ptr<fracstride::Graph> end_capture() override { return nullptr; }
+  void abort_capture() noexcept override {}
+  void replay(fracstride::Graph&) override {}
   const char* label() const override { return "host"; }
 
   int blocks = 0;
