@@ -32,12 +32,15 @@ namespace fracstride {
 namespace {
 
 constexpr size_t kStaging = 4096;
+constexpr size_t kGrid = 7;  // grid, block, bytes of shared memory
+constexpr size_t kStagingBytes = kStaging * sizeof(double) + kGrid * sizeof(uint32_t);
 constexpr double kSafe = 9007199254740991.0;
 
 struct Loaded {
   double device;
   Place* place;
   std::unique_ptr<Kernel> kernel;
+  std::vector<Parameter> parameters;
 };
 
 struct Recorded {
@@ -77,7 +80,8 @@ struct Environment {
   Place* capturing = nullptr;
   uint64_t arena = 0;
   Napi::Reference<Napi::ArrayBuffer> staging;
-  int64_t external_bytes = 0;
+  int64_t external_bytes = 0;   // as V8 has been told
+  int64_t unsaid_bytes = 0;     // what has come or gone since
   std::vector<Loaded> kernels;  // a kernel's handle is its index here plus one
   std::unordered_map<std::string, uint32_t> by_name;
 };
@@ -101,8 +105,9 @@ struct Call {
   }
 
   double number(size_t i, const char* what) const {
-    if (!info[i].IsNumber()) refuse(what, "a number", type_name(i));
-    return info[i].As<Napi::Number>().DoubleValue();
+    double value = 0;
+    if (napi_get_value_double(env(), info[i], &value) != napi_ok) refuse(what, "a number", type_name(i));
+    return value;
   }
 
   double integer(size_t i, const char* what, double low, double high) const {
@@ -162,10 +167,16 @@ Napi::Array js(Napi::Env env, const std::vector<std::string>& values) {
   return list;
 }
 
+// V8 wants to know what its objects hold outside of its heap; it is told when that has changed by this much.
+constexpr int64_t kWorthSaying = 1 << 20;
+
 void account(Call& call, int64_t change) {
-  if (change == 0) return;
-  Napi::MemoryManagement::AdjustExternalMemory(call.env(), change);
-  call.self.external_bytes += change;
+  Environment& self = call.self;
+  self.unsaid_bytes += change;
+  if (self.unsaid_bytes < kWorthSaying && self.unsaid_bytes > -kWorthSaying) return;
+  Napi::MemoryManagement::AdjustExternalMemory(call.env(), self.unsaid_bytes);
+  self.external_bytes += self.unsaid_bytes;
+  self.unsaid_bytes = 0;
 }
 
 Napi::Value cpu_info_verb(Call& call) {
@@ -418,8 +429,7 @@ Napi::Value load(Call& call) {
   Place& at = place(number, call.where);
   const std::string name = call.text(1, "name", 512);
   const std::string kinds = call.text(2, "kinds", kMostParameters);
-  if (kinds.find_first_not_of("pilfd") != std::string::npos)
-    call.refuse("kinds", "letters of p i l f d", '"' + kinds + '"');
+  std::vector<Parameter> parameters = read_kinds(kinds);
   const bool compiled_in = call.info[3].IsNull() || call.info[3].IsUndefined();
   const Image image = compiled_in ? Image{} : call.bytes(3, "image");
   const std::string key = show(number) + ' ' + kinds + ' ' + name;
@@ -428,10 +438,23 @@ Napi::Value load(Call& call) {
     const auto known = self.by_name.find(key);
     if (known != self.by_name.end()) return Napi::Number::New(call.env(), known->second);
   }
-  self.kernels.push_back({number, &at, at.device.load(name, kinds, image)});
+  self.kernels.push_back({number, &at, at.device.load(name, kinds, image), std::move(parameters)});
   const uint32_t handle = uint32_t(self.kernels.size());
   if (compiled_in) self.by_name[key] = handle;
   return Napi::Number::New(call.env(), handle);
+}
+
+LaunchShape read_shape(Call& call, const uint32_t* grid) {
+  static const char* const names[] = {"grid x", "grid y", "grid z", "block x", "block y", "block z"};
+  constexpr uint32_t most = 2147483647;
+  LaunchShape shape;
+  for (size_t i = 0; i < 6; ++i) {
+    if (grid[i] < 1 || grid[i] > most) call.refuse(names[i], "an integer from 1 to 2147483647", show(grid[i]));
+    (i < 3 ? shape.grid[i] : shape.block[i - 3]) = grid[i];
+  }
+  shape.shared_bytes = grid[6];
+  if (grid[6] > most) call.refuse("shared bytes", "an integer from 0 to 2147483647", show(grid[6]));
+  return shape;
 }
 
 Napi::Value launch(Call& call) {
@@ -443,18 +466,18 @@ Napi::Value launch(Call& call) {
     call.refuse("kernel", "a handle that load returned for this device", show(handle));
   }
   Loaded& loaded = self.kernels[size_t(handle) - 1];
-  LaunchShape shape;
-  static const char* const names[] = {"grid x", "grid y", "grid z", "block x", "block y", "block z"};
-  for (size_t i = 0; i < 6; ++i)
-    (i < 3 ? shape.grid[i] : shape.block[i - 3]) = uint32_t(call.integer(2 + i, names[i], 1, 2147483647.0));
-  shape.shared_bytes = uint32_t(call.integer(8, "shared bytes", 0, 2147483647.0));
-
+  if (self.capturing != nullptr && self.capturing != loaded.place) {
+    call.refuse("kernels of a graph", "of the device that records it", "one of another");
+  }
   // Detached, the staging area has no bytes.
-  Napi::ArrayBuffer staging = self.staging.Value();
-  const double* const slots = static_cast<const double*>(staging.Data());
+  void* area = nullptr;
+  size_t bytes = 0;
+  napi_get_arraybuffer_info(call.env(), self.staging.Value(), &area, &bytes);
+  if (bytes != kStagingBytes) call.refuse("the staging area", "as the addon made it", show_bytes(double(bytes)));
+  const double* const slots = static_cast<const double*>(area);
   Arguments arguments;
-  read_arguments(*loaded.kernel, *loaded.place, self.owner, slots,
-                 slots == nullptr ? 0 : staging.ByteLength() / sizeof(double), arguments);
+  read_arguments(*loaded.kernel, loaded.parameters, *loaded.place, self.owner, slots, kStaging, arguments);
+  const LaunchShape shape = read_shape(call, reinterpret_cast<const uint32_t*>(slots + kStaging));
   loaded.place->device.launch(*loaded.kernel, shape, arguments.params);
   return call.env().Undefined();
 }
@@ -618,7 +641,6 @@ const Verb kVerbs[] = {
 
 Napi::Value dispatch(const Napi::CallbackInfo& info) {
   const Verb& verb = *static_cast<const Verb*>(info.Data());
-  const std::string where = std::string(verb.name) + ": ";
   Environment* self = info.Env().GetInstanceData<Environment>();
   if (self == nullptr) return info.Env().Undefined();
   Call call{info, *self, verb.name};
@@ -629,11 +651,13 @@ Napi::Value dispatch(const Napi::CallbackInfo& info) {
   } catch (const Error& error) {
     throw with_code(info.Env(), error.code(), error.what());
   } catch (const std::invalid_argument& error) {
-    throw with_code(info.Env(), "ERR_ARGUMENT", where + error.what());
+    throw with_code(info.Env(), "ERR_ARGUMENT", verb.name + std::string(": ") + error.what());
   } catch (const std::bad_alloc&) {
-    throw with_code(info.Env(), "ERR_OUT_OF_MEMORY", where + "memory for the call must be left, got none");
+    throw with_code(info.Env(), "ERR_OUT_OF_MEMORY",
+                    std::string(verb.name) + ": memory for the call must be left, got none");
   } catch (const std::exception& error) {
-    throw with_code(info.Env(), "ERR_BINDING", where + "the call must end normally, got " + error.what());
+    throw with_code(info.Env(), "ERR_BINDING",
+                    std::string(verb.name) + ": the call must end normally, got " + error.what());
   }
 }
 
@@ -654,9 +678,12 @@ Napi::Object start(Napi::Env env, Napi::Object exports) {
   self->owner = ++owners;
   self->env = env;
   env.SetInstanceData<Environment, end_environment>(self);
-  Napi::ArrayBuffer staging = Napi::ArrayBuffer::New(env, kStaging * sizeof(double));
+  Napi::ArrayBuffer staging = Napi::ArrayBuffer::New(env, kStagingBytes);
   self->staging = Napi::Persistent(staging);
   exports.Set("args", Napi::Float64Array::New(env, kStaging, staging, 0));
+  Napi::Uint32Array grid = Napi::Uint32Array::New(env, kGrid, staging, kStaging * sizeof(double));
+  for (uint32_t i = 0; i < kGrid; ++i) grid[i] = i < 6 ? 1 : 0;
+  exports.Set("grid", grid);
   for (const Verb& verb : kVerbs)
     exports.Set(verb.name, Napi::Function::New(env, dispatch, verb.name, const_cast<Verb*>(&verb)));
   return exports;

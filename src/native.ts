@@ -93,26 +93,19 @@ export interface Native {
 
   /**
    * A kernel by name: compiled in, or from `image` (cubin, fatbin or PTX; CUDA only). `kinds` has one letter an
-   * argument: p i l f d, as codegen/passes.ts defines them. Returns a handle > 0.
+   * argument: p i l f d P L, as codegen/passes.ts defines them. Returns a handle > 0.
    */
   load(device: number, name: string, kinds: string, image: Uint8Array | null): number;
-  /** The argument staging area: `launch` reads its arguments from here. A pointer takes three slots, a scalar one. */
-  readonly args: Float64Array;
   /**
-   * Launches with `args[0 …]`: a pointer is (buffer handle, byte offset, bytes used) and is refused unless the buffer
-   * is live and holds them; handle 0 is the null pointer. Everything else is one number.
+   * The argument staging area: `launch` reads its arguments from here. A pointer takes three slots: buffer handle, byte
+   * offset, bytes used; handle 0 is the null pointer. Anything else is one number. A table is the number of its entries,
+   * then the entries.
    */
-  launch(
-    device: number,
-    kernel: number,
-    gridX: number,
-    gridY: number,
-    gridZ: number,
-    blockX: number,
-    blockY: number,
-    blockZ: number,
-    sharedBytes: number,
-  ): void;
+  readonly args: Float64Array;
+  /** Grid x y z, block x y z and bytes of shared memory of the next launch; a CPU has no use for them. */
+  readonly grid: Uint32Array;
+  /** Launches with what `args` and `grid` hold. A pointer is refused unless its buffer is live and holds its bytes. */
+  launch(device: number, kernel: number): void;
   sync(device: number): void;
 
   /**

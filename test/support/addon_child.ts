@@ -3,8 +3,8 @@
  * with random buffers and sizes. Prints one line of JSON; what it must not do is die.
  */
 
-import { OPERATIONS, operationArguments, operationKernel } from '../../codegen/operations.js';
 import { ERROR_CODES } from '../../codegen/errors.js';
+import { OPERATIONS, operationArguments, operationKernel } from '../../codegen/operations.js';
 import { type Arg, argumentTable } from '../../codegen/passes.js';
 import { native } from '../../src/native.js';
 import { isas } from './kernels.js';
@@ -90,7 +90,7 @@ function launchKernel(): void {
       addon.args[slot++] = arg.kind === 'd' ? pick([0, 1, -2.5, 1e300, Number.NaN]) : size;
     }
   }
-  if (attempt(`kernel ${kernel}`, () => addon.launch(0, kernel, 1, 1, 1, 1, 1, 1, 0))) report.launched++;
+  if (attempt(`kernel ${kernel}`, () => addon.launch(0, kernel))) report.launched++;
 }
 
 addon.setMemoryLimit(0, LIMIT);

@@ -20,7 +20,8 @@ function run(): Record<string, unknown> {
   const image = new TextEncoder().encode('fill_bytes');
   const kernel = addon.load(1, 'fill_bytes', 'pi', image);
   addon.args.set([handle, 0, 4, 0xab]);
-  addon.launch(1, kernel, 2, 1, 1, 2, 1, 1, 100 * 1024);
+  addon.grid.set([2, 1, 1, 2, 1, 1, 100 * 1024]);
+  addon.launch(1, kernel);
   addon.sync(1);
   const bytes = new Uint8Array(8);
   addon.copyOut(1, handle, 0, bytes);

@@ -150,7 +150,7 @@ export function launch(which: Which, values: Readonly<Record<string, Memory | nu
       slot += 3;
     }
   }
-  addon.launch(0, kernel, 1, 1, 1, 1, 1, 1, 0);
+  addon.launch(0, kernel);
 }
 
 /** `launch` over fresh memory: inputs by values, outputs by type and count; returns the outputs and frees everything. */

@@ -217,7 +217,7 @@ function start(kernel: string, memories: readonly (Memory | null)[], scalars: Re
   args.slice(memories.length).forEach((arg, i) => {
     addon.args[3 * memories.length + i] = scalars[arg.name]!;
   });
-  addon.launch(0, handle, 1, 1, 1, 1, 1, 1, 0);
+  addon.launch(0, handle);
 }
 
 function scalarsOf(g: Geometry, activation: (typeof ACTIVATIONS)[number]): Record<string, number> {
