@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { blocksFor, type CudaFamily, type Launcher, scalarIndex } from './cuda_family.js';
 import { type Operation, STORAGE_BYTES, STORAGE_TYPES, type StorageType } from './operations.js';
 import { POINTWISE, POINTWISE_DIMS, type PointwiseName } from './pointwise.js';
+import type { Target } from './target.js';
 
 const THREADS = 256;
 /** Bytes that a thread reads or writes at once: the widest access there is. */
@@ -60,7 +61,7 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
       packed_values: list,
       single_values: list,
     },
-    values: (operation, type) => {
+    values: (operation, type, target) => {
       const { inputs, scalars, expr } = POINTWISE[operation.name as PointwiseName];
       const names = indices(inputs).map((i) => `x${i}`);
       const numbers = scalars.map((_, i) => `s${i}`);
@@ -72,7 +73,7 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
         arguments: [...names, ...numbers].map((name) => `T ${name}`).join(', '),
         packed_values: [...names.map((name) => `load(${name}_pack.at[v])`), ...numbers].join(', '),
         single_values: [...names.map((name) => `load(${name}[at.${name}])`), ...numbers].join(', '),
-        ...stridedValues(names, type === 'f64' || inputs === 3 ? 4 : 5),
+        ...stridedValues(names, target, type === 'f64' || inputs === 3 ? 4 : 5),
       };
     },
     launcher: (operation, type) => byShape(operation, THREADS * elementsAtOnce(type)),
@@ -88,9 +89,9 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
       tile_bits: z.literal(Math.log2(COPY_TILE)),
       staged: z.int(),
     },
-    values: (_, type) => ({
+    values: (_, type, target) => ({
       width: elementsAtOnce(type),
-      ...stridedValues(['x0'], 6),
+      ...stridedValues(['x0'], target, 6),
       tile: COPY_TILE,
       tile_bits: Math.log2(COPY_TILE),
       // Rows have one element more than their tile, so that columns lie in different banks; two elements are the shortest.
@@ -126,9 +127,11 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
 
 /**
  * Operands and dimensions of a strided launch; those that can be outside of the innermost one, innermost first; and the
- * blocks a multiprocessor shall hold, since only what many threads have asked for at once keeps its memory busy.
+ * blocks a multiprocessor shall hold, since only what many threads have asked for at once keeps its memory busy (one of
+ * sm_75 holds 1024 threads).
  */
-function stridedValues(inputs: readonly string[], residentBlocks: number): Record<string, unknown> {
+function stridedValues(inputs: readonly string[], target: Target, wanted: number): Record<string, unknown> {
+  const most = target.kind === 'cuda' && target.arch === 75 ? 1024 / THREADS : wanted;
   const outer = indices(POINTWISE_DIMS - 1).reverse();
-  return { operands: ['out', ...inputs], dims: POINTWISE_DIMS, outer, resident: residentBlocks };
+  return { operands: ['out', ...inputs], dims: POINTWISE_DIMS, outer, resident: Math.min(wanted, most) };
 }

@@ -2,6 +2,7 @@
 
 import type { z } from 'zod';
 import type { Operation, StorageType } from './operations.js';
+import type { Target } from './target.js';
 import type { LaunchGeometry } from './variant.js';
 
 /** The launch for an operation's scalar arguments, in the order of its table. */
@@ -15,7 +16,7 @@ export interface CudaFamily {
   readonly threads: number;
   /** What the template takes beyond what all take (cuda_operations.ts), and its values. */
   readonly schema: z.ZodRawShape;
-  readonly values: (operation: Operation, type: StorageType) => Record<string, unknown>;
+  readonly values: (operation: Operation, type: StorageType, target: Target) => Record<string, unknown>;
   readonly launcher: (operation: Operation, type: StorageType) => Launcher;
 }
 

@@ -66,7 +66,7 @@ export function cudaOperationText({ operation: name, type, target }: OperationSp
   const row = rowOf(operation, type);
   const schema = z.strictObject({ ...common, ...row.schema });
   const checked = schema.safeParse({
-    ...row.values(operation, type),
+    ...row.values(operation, type, target),
     name: operationKernel(name, type, targetName(target)),
     specification: JSON.stringify({ operation: name, type }),
     operation: name,
