@@ -11,7 +11,10 @@ const [how, count] = [process.argv[2], Number(process.argv[3])];
 const x = ones([8, 64, 64, 64], CPU);
 const w = ones([64, 64, 4, 4], CPU);
 let y = ones([1], CPU);
-for (let i = 0; i < count; i++) y = convTranspose2d(x, w, null, { stride: 2, padding: 1 });
+for (let i = 0; i < count; i++) {
+  y.dispose();
+  y = convTranspose2d(x, w, null, { stride: 2, padding: 1 });
+}
 const read = y.sum().data();
 if (how === 'exit') process.exit(7);
 read.then(([sum]) => console.log(sum));

@@ -31,6 +31,10 @@ if (what === 'loop') parentPort!.postMessage(await loop());
 else {
   const x = ones([4, 64, 64, 64], CPU);
   const w = ones([64, 64, 4, 4], CPU);
-  for (let i = 0; i < 6; i++) convTranspose2d(x, w, null, { stride: 2, padding: 1 }).data();
+  for (let i = 0; i < 6; i++) {
+    const y = convTranspose2d(x, w, null, { stride: 2, padding: 1 });
+    y.data();
+    y.dispose();
+  }
   parentPort!.postMessage('started');
 }
