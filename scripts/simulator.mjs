@@ -12,7 +12,7 @@ import { digest, files, missing, root } from './inputs.mjs';
 import { withLock } from './lock.mjs';
 
 const COMPILER = process.env.CXX ?? 'g++';
-const COMMON = ['-std=c++17', '-O3', '-fPIC', '-fvisibility=hidden', '-pthread', '-Wall', '-Wextra', '-I.'];
+const COMMON = ['-std=c++20', '-O3', '-fPIC', '-fvisibility=hidden', '-pthread', '-Wall', '-Wextra', '-I.'];
 // What a kernel computes must not depend on what the compiler of the simulator likes to contract.
 const EXACT = ['-ffp-contract=off', '-fno-strict-aliasing'];
 const SANITIZE = ['-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'];
