@@ -5,6 +5,8 @@ import { blocksFor, type CudaFamily } from './cuda_family.js';
 import { type Operation, STORAGE_BYTES, type StorageType } from './operations.js';
 
 const THREADS = 256;
+/** Blocks that a multiprocessor shall hold at least: 80 registers a thread, without which some compilers spill. */
+const RESIDENT = 3;
 /** Runs that a thread takes of a chunk. */
 const RUNS = 4;
 
@@ -22,6 +24,7 @@ export const OPTIMIZERS: readonly CudaFamily[] = [
     threads: THREADS,
     schema: {
       run: z.int().min(1).max(4),
+      resident: z.literal(RESIDENT),
       chunk: z.int().min(THREADS),
       roles: z.int().min(1).max(8),
       capacity: z.int().min(1).max(256),
@@ -29,7 +32,7 @@ export const OPTIMIZERS: readonly CudaFamily[] = [
     values: (operation, type) => {
       const capacity = capacityOf(operation, 'L');
       const roles = capacityOf(operation, 'P') / capacity;
-      return { run: runOf(type), chunk: chunkOf(type), roles, capacity };
+      return { run: runOf(type), resident: RESIDENT, chunk: chunkOf(type), roles, capacity };
     },
     // The scalars begin with how many tensors there are, and the elements of each.
     launcher: (_, type) => {

@@ -9,6 +9,8 @@ import { type Operation, STORAGE_BYTES, type StorageType } from './operations.js
 import type { LaunchGeometry } from './variant.js';
 
 const THREADS = 256;
+/** Blocks that a multiprocessor shall hold at least: 80 registers a thread, without which some compilers spill. */
+const RESIDENT = 3;
 /** A lane has this many runs of its own before a reduction gets another. */
 const LANE_TERMS = 4;
 /** Neighbouring columns (runs of outputs) that a block takes at most when it has many rows. */
@@ -116,9 +118,10 @@ export const REDUCTIONS: readonly CudaFamily[] = [
     template: 'reduce.cu.njk',
     computes: (operation) => operation.family === 'reduce',
     threads: THREADS,
-    schema: { run, merge: z.enum(['Sum', 'Max']), ...sumsSchema },
+    schema: { run, resident: z.literal(RESIDENT), merge: z.enum(['Sum', 'Max']), ...sumsSchema },
     values: (operation, type) => ({
       run: runOf(type),
+      resident: RESIDENT,
       merge: operation.name === 'max' ? 'Max' : 'Sum',
       ...sumsValues(operation, type),
     }),
@@ -128,16 +131,16 @@ export const REDUCTIONS: readonly CudaFamily[] = [
     template: 'norm_sums.cu.njk',
     computes: (operation) => operation.family === 'norm' && isSum(operation),
     threads: THREADS,
-    schema: { run, ...sumsSchema },
-    values: (operation, type) => ({ run: runOf(type), ...sumsValues(operation, type) }),
+    schema: { run, resident: z.literal(RESIDENT), ...sumsSchema },
+    values: (operation, type) => ({ run: runOf(type), resident: RESIDENT, ...sumsValues(operation, type) }),
     launcher: normSums,
   },
   {
     template: 'norm.cu.njk',
     computes: (operation) => operation.family === 'norm' && !isSum(operation),
     threads: THREADS,
-    schema: { run },
-    values: (_, type) => ({ run: runOf(type) }),
+    schema: { run, resident: z.literal(RESIDENT) },
+    values: (_, type) => ({ run: runOf(type), resident: RESIDENT }),
     launcher: normElements,
   },
 ];
