@@ -34,6 +34,8 @@ describe('addon: kernels by name', () => {
     const names = new Set(addon.kernelNames(0));
     for (const isa of isas()) {
       for (const operation of OPERATIONS.values()) {
+        // steps over groups of tensors are those of CUDA devices
+        if (operation.group !== undefined) continue;
         for (const type of operation.types) expect(names).to.include(operationKernel(operation.name, type, isa));
       }
     }
