@@ -1,7 +1,7 @@
 // A stand-in for the CUDA driver library with devices whose memory is the host's: streams run on threads of their own,
 // so that what is asynchronous on a GPU is so here, and what goes wrong there can be made to go wrong (fake_set).
 //
-// Kernels: fill_bytes(pointer, int) fills, slow(int) sleeps milliseconds, fault() reads where nothing is.
+// Kernels: fill_bytes(pointer, int) fills, gate() waits until fake_set("gate", 1), fault() reads where nothing is.
 // FAKE_DEVICES and FAKE_INIT are read from the environment. -DWITHOUT_PROC_ADDRESS leaves out cuGetProcAddress_v2, as
 // drivers before CUDA 12 do; -DOLD_PROC_ADDRESS gives those of 11.3 to 11.8; -DWITHOUT_GRAPHS has no optional entries.
 #include <atomic>
@@ -250,7 +250,7 @@ Result cuModuleUnload(Module) {
   return kSuccess;
 }
 Result cuModuleGetFunction(Function* function, Module, const char* name) {
-  static const char* const names[] = {"fill_bytes", "slow", "fault"};
+  static const char* const names[] = {"fill_bytes", "gate", "fault"};
   for (uintptr_t i = 0; i < 3; ++i) {
     if (std::strcmp(name, names[i]) == 0) return *function = token<Function>(i + 1), kSuccess;
   }
@@ -268,8 +268,10 @@ Result cuLaunchKernel(Function function, unsigned gx, unsigned, unsigned, unsign
     const int value = *static_cast<int32_t*>(params[1]);
     queue(stream)->add([=] { return std::memset(out, value, size_t(gx) * bx), kSuccess; });
   } else if (function == token<Function>(2)) {
-    const int milliseconds = *static_cast<int32_t*>(params[0]);
-    queue(stream)->add([=] { return std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)), kSuccess; });
+    queue(stream)->add([] {
+      while (setting("gate", 0) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      return kSuccess;
+    });
   } else {
     queue(stream)->add([] { return kIllegalAddress; });
   }
