@@ -69,12 +69,7 @@ function automatic(): Device {
 /** One sentence that says why no CUDA device can be used, or null. */
 export function cudaUnavailableReason(): string | null {
   const info = native().cudaInfo();
-  if (!info.available) return info.reason ?? 'the driver reports no device';
-  // A tensor needs element-wise kernels as much as convolutions: a build without them cannot run anything there.
-  const complete = native()
-    .kernelNames(1)
-    .some((name) => name.startsWith('add_f32__'));
-  return complete ? null : 'this build holds no element-wise kernels for CUDA devices';
+  return info.available ? null : (info.reason ?? 'the driver reports no device');
 }
 
 export function cudaDeviceInfo(i: number): CudaDeviceInfo | undefined {
