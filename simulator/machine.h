@@ -153,7 +153,7 @@ const char* kind_name(Kind kind);
 struct Counters {
   uint64_t thread[kKinds] = {};
   uint64_t warp[kKinds] = {};
-  uint64_t multiply_adds = 0;  // of threads: fma and mad count 1, packed ones 2, an mma its M*N*K a warp
+  uint64_t multiply_adds = 0;  // floating point, of threads: fma counts 1, a packed one 2, an mma its M*N*K a warp
   // Requests are instructions of a warp with at least one thread that accesses; 32-byte sectors and shared-memory
   // wavefronts are what they cost (the fewest wavefronts are 1 for 4 bytes a thread, 2 for 8, 4 for 16).
   uint64_t global_load_requests = 0, global_load_sectors = 0;
