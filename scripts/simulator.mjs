@@ -31,28 +31,43 @@ async function update(folder, sanitize) {
   const started = Date.now();
   const flags = [...COMMON, ...EXACT, ...machineFlags(), ...(sanitize ? SANITIZE : [])];
   const sources = files('simulator', '.cc').filter((file) => dirname(file) === 'simulator');
-  const headers = digest(files('simulator', '.h'), [COMPILER, ...flags, process.version]);
+  const words = [COMPILER, ...flags, process.version];
   const stamps = readStamps(folder);
-  const objects = sources.map((source) => ({
-    source,
-    object: `${folder}/objects/${basename(source, '.cc')}.o`,
-    stamp: digest([source], [headers]),
-  }));
+  const objects = sources.map((source) => {
+    const object = `${folder}/objects/${basename(source, '.cc')}.o`;
+    return { source, object, stamp: digest(readBy(source, object), words) };
+  });
   const stale = objects.filter(({ object, stamp }) => stamps[object] !== stamp || missing([object]).length > 0);
-  const libraries = librariesOf(folder, objects);
-  const unlinked = libraries.filter(({ path, stamp }) => stamps[path] !== stamp || missing([path]).length > 0);
-  if (stale.length === 0 && unlinked.length === 0) return true;
+  const unlinked = () => {
+    const libraries = librariesOf(folder, objects);
+    return libraries.filter(({ path, stamp }) => stamps[path] !== stamp || missing([path]).length > 0);
+  };
+  if (stale.length === 0 && unlinked().length === 0) return true;
   say(`${folder}: compiling ${stale.length} of ${sources.length} files`);
   const compiled = await eachOf(stale, async (each) => {
     const include = ADDON.includes(basename(each.source)) ? addonFlags() : [];
-    const done = await run(COMPILER, [...flags, ...include, '-c', each.source, '-o', each.object]);
+    const done = await run(COMPILER, [...flags, ...include, '-MMD', '-c', each.source, '-o', each.object]);
+    // What it read is known only now.
+    each.stamp = done ? digest(readBy(each.source, each.object), words) : '';
     if (done) stamps[each.object] = each.stamp;
     return done;
   });
-  const ok = compiled && (await link(unlinked, stamps, sanitize));
+  const ok = compiled && (await link(unlinked(), stamps, sanitize));
   fs.writeFileSync(join(root, folder, 'stamps.json'), JSON.stringify(stamps, null, 2));
   say(`${folder}: ${ok ? 'done' : 'failed'} in ${((Date.now() - started) / 1000).toFixed(1)} s`);
   return ok;
+}
+
+/** The files of this clone that a source read when it was last compiled. */
+function readBy(source, object) {
+  const notes = join(root, object.replace(/\.o$/, '.d'));
+  if (!fs.existsSync(notes)) return [source];
+  const names = fs
+    .readFileSync(notes, 'utf8')
+    .replace(/^[^:]*:|\\\n/g, ' ')
+    .split(/\s+/);
+  const own = names.filter((name) => name.startsWith('simulator/') && fs.existsSync(join(root, name)));
+  return [source, ...own.filter((name) => name !== source).sort()];
 }
 
 function librariesOf(folder, objects) {
@@ -81,15 +96,17 @@ function librariesOf(folder, objects) {
 
 /** Beside the old file and then in its place: a process that runs keeps the one it has loaded. */
 async function link(libraries, stamps, sanitize) {
+  let ok = true;
   for (const { path, args, stamp } of libraries) {
     const made = `${path}.${process.pid}`;
     // A library for a process that is not instrumented itself: the sanitizer's own library is preloaded into it.
     const extra = sanitize ? SANITIZE : [];
-    if (!(await run(COMPILER, ['-shared', '-pthread', ...extra, ...args, '-o', made]))) return false;
-    fs.renameSync(join(root, made), join(root, path));
-    stamps[path] = stamp;
+    const done = await run(COMPILER, ['-shared', '-pthread', ...extra, ...args, '-o', made]);
+    if (done) fs.renameSync(join(root, made), join(root, path));
+    if (done) stamps[path] = stamp;
+    ok = ok && done;
   }
-  return true;
+  return ok;
 }
 
 /** Vectors of 256 bits and fused multiply-add where this machine has them. */
