@@ -14,9 +14,18 @@ const COPY_TILE = 1024;
 
 const width = z.int().min(1).max(8);
 const resident = z.int().min(1).max(8);
-const operand = z.string().regex(/^(out|x\d)$/);
-const list = z.string().regex(/^[\w ,.()[\]]*$/);
-const strided = { resident, operands: z.array(operand), dims: z.literal(POINTWISE_DIMS), outer: z.array(z.int()) };
+/** Names and calls of our own, and initialisers of them. */
+const list = z.string().regex(/^[\w ,.()[\]{}\n]*$/);
+const word = z.string().regex(/^[a-z]\w*$/);
+const strided = {
+  width,
+  resident,
+  operands: z.int().min(2).max(4),
+  dims: z.literal(POINTWISE_DIMS),
+  pointers: list,
+  shape: list,
+  strides: list,
+};
 
 /** Elements of a type in one access. */
 const elementsAtOnce = (type: StorageType) => ACCESS_BYTES / STORAGE_BYTES[type];
@@ -52,28 +61,27 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
     computes: (operation) => operation.family === 'pointwise' && !isCopy(operation),
     threads: THREADS,
     schema: {
-      width,
-      expr: z.string().regex(/^[\w\s()+\-*/<>=!?:,]+$/),
       ...strided,
-      inputs: z.array(operand),
-      scalars: z.array(z.string().regex(/^[a-z]+$/)),
+      expr: z.string().regex(/^[\w\s()+\-*/<>=!?:,]+$/),
+      has_functions: z.boolean(),
+      scalars: z.array(z.strictObject({ name: word, argument: word })),
       arguments: list,
       packed_values: list,
       single_values: list,
     },
     values: (operation, type, target) => {
       const { inputs, scalars, expr } = POINTWISE[operation.name as PointwiseName];
-      const names = indices(inputs).map((i) => `x${i}`);
-      const numbers = scalars.map((_, i) => `s${i}`);
+      const named = scalars.map((argument, i) => ({ name: `s${i}`, argument }));
+      const numbers = named.map(({ name }) => name);
+      const each = (text: (t: number) => string) => [...indices(inputs).map((i) => text(i + 1)), ...numbers].join(', ');
       return {
-        width: elementsAtOnce(type),
+        ...stridedValues(inputs, type, target, type === 'f64' || inputs === 3 ? 4 : 5),
         expr,
-        inputs: names,
-        scalars: [...scalars],
-        arguments: [...names, ...numbers].map((name) => `T ${name}`).join(', '),
-        packed_values: [...names.map((name) => `load(${name}_pack.at[v])`), ...numbers].join(', '),
-        single_values: [...names.map((name) => `load(${name}[at.${name}])`), ...numbers].join(', '),
-        ...stridedValues(names, target, type === 'f64' || inputs === 3 ? 4 : 5),
+        has_functions: expr.includes('fs_'),
+        scalars: named,
+        arguments: [...indices(inputs).map((i) => `T x${i}`), ...numbers.map((name) => `T ${name}`)].join(', '),
+        packed_values: each((t) => `load(x[${t}].at[v])`),
+        single_values: each((t) => `load(operands[${t}][place.at[${t}]])`),
       };
     },
     launcher: (operation, type) => byShape(operation, THREADS * elementsAtOnce(type)),
@@ -82,21 +90,8 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
     template: 'copy.cu.njk',
     computes: isCopy,
     threads: THREADS,
-    schema: {
-      width,
-      ...strided,
-      tile: z.literal(COPY_TILE),
-      tile_bits: z.literal(Math.log2(COPY_TILE)),
-      staged: z.int(),
-    },
-    values: (_, type, target) => ({
-      width: elementsAtOnce(type),
-      ...stridedValues(['x0'], target, 6),
-      tile: COPY_TILE,
-      tile_bits: Math.log2(COPY_TILE),
-      // Rows have one element more than their tile, so that columns lie in different banks; two elements are the shortest.
-      staged: COPY_TILE + COPY_TILE / 2,
-    }),
+    schema: { ...strided, tile_bits: z.literal(Math.log2(COPY_TILE)) },
+    values: (_, type, target) => ({ ...stridedValues(1, type, target, 6), tile_bits: Math.log2(COPY_TILE) }),
     launcher: (operation) => byShape(operation, COPY_TILE),
   },
   {
@@ -111,27 +106,40 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
     template: 'fill.cu.njk',
     computes: (operation) => operation.family === 'fill',
     threads: THREADS,
-    schema: { width },
-    values: (_, type) => ({ width: elementsAtOnce(type) }),
+    schema: { width, formula: z.string(), settings: list },
+    values: ({ name }, type) => ({
+      width: elementsAtOnce(type),
+      ...(name === 'fill'
+        ? { formula: 'value', settings: 'value' }
+        : { formula: 'start + i · step', settings: 'start, step' }),
+    }),
     launcher: (operation, type) => byCount(operation, THREADS * elementsAtOnce(type)),
   },
   {
     template: 'random.cu.njk',
     computes: (operation) => operation.family === 'random',
     threads: THREADS,
-    schema: {},
-    values: () => ({}),
+    schema: { fused: z.enum(['fmaf', 'fma']) },
+    values: (_, type) => ({ fused: type === 'f64' ? 'fma' : 'fmaf' }),
     launcher: (operation) => byCount(operation, THREADS * 4),
   },
 ];
 
 /**
- * Operands and dimensions of a strided launch; those that can be outside of the innermost one, innermost first; and the
- * blocks a multiprocessor shall hold, since only what many threads have asked for at once keeps its memory busy (one of
- * sm_75 holds 1024 threads).
+ * The operands of a strided launch as initialisers, out first, and the blocks a multiprocessor shall hold, since only
+ * what many threads have asked for at once keeps its memory busy (one of sm_75 holds 1024 threads).
  */
-function stridedValues(inputs: readonly string[], target: Target, wanted: number): Record<string, unknown> {
+function stridedValues(inputs: number, type: StorageType, target: Target, wanted: number): Record<string, unknown> {
   const most = target.kind === 'cuda' && target.arch === 75 ? 1024 / THREADS : wanted;
-  const outer = indices(POINTWISE_DIMS - 1).reverse();
-  return { operands: ['out', ...inputs], dims: POINTWISE_DIMS, outer, resident: Math.min(wanted, most) };
+  const names = ['out', ...indices(inputs).map((i) => `x${i}`)];
+  const dims = (prefix: string) => indices(POINTWISE_DIMS).map((d) => `${prefix}${d}`);
+  return {
+    width: elementsAtOnce(type),
+    resident: Math.min(wanted, most),
+    operands: names.length,
+    dims: POINTWISE_DIMS,
+    pointers: names.join(', '),
+    shape: dims('shape').join(', '),
+    strides: names.map((name) => `\n      {${dims(`${name}_stride`).join(', ')}}`).join(','),
+  };
 }

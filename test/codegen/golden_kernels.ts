@@ -8,14 +8,20 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { argv } from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { renderKernel } from '../../codegen/render.js';
-import { parseKernelName } from '../../codegen/spec.js';
+import { specOfName, textOf } from '../../codegen/kernel.js';
 
 export const GOLDEN_KERNELS: readonly string[] = [
   'ct2d_fwd_f32_nchw_k4s2p1_bias_relu__phase_t4x8_b32x4__ptx',
   'ct2d_dgrad_f16_nhwc_k3s2p1__phase_t4x4_b16x8__ptx',
   'ct2d_wgrad_f32_nchw_k4s2p1__phase_t4x2_b32x4__ptx',
   'ct2d_fwd_bf16_nhwc__gather__ptx',
+  'add_scaled_f32__pointwise__ptx',
+  'sigmoid_f64__pointwise__ptx',
+  'copy_f16__pointwise__ptx',
+  'cast_f64_bf16__cast__ptx',
+  'arange_i32__fill__ptx',
+  'uniform_f32__random__ptx',
+  'normal_f64__random__ptx',
 ];
 
 const FOLDER = fileURLToPath(new URL('../../../test/goldens/kernels/', import.meta.url));
@@ -29,7 +35,7 @@ export function goldenText(name: string): string {
 function writeGoldens(): void {
   for (const name of GOLDEN_KERNELS) {
     mkdirSync(dirname(fileOf(name)), { recursive: true });
-    writeFileSync(fileOf(name), renderKernel(parseKernelName(name)));
+    writeFileSync(fileOf(name), textOf(specOfName(name)));
   }
 }
 
