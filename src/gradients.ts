@@ -2,7 +2,7 @@
 
 import { type Leaf, type Node, propagate } from './autograd.js';
 import { checkArray, checkBoolean, checkTensor, fail, options } from './checks.js';
-import { section } from './context.js';
+import { mode, section } from './context.js';
 import { FracstrideError, show } from './errors.js';
 import { fillWith } from './fill.js';
 import type { BackwardOptions } from './method_types.js';
@@ -116,7 +116,11 @@ function dispose(value: Tensor): void {
 function evaluate(node: Node<Tensor>, gradient: Tensor, needed: readonly boolean[]): (Tensor | null)[] {
   return tidy(() => {
     const results = node.backward!(gradient, node.unpack(), needed);
-    return results.map((value, i) => (value === null || !needed[i] ? null : alias(value)));
+    const inside = mode().scope;
+    return results.map((value, i) => {
+      if (value === null || !needed[i]) return null;
+      return Tensor.isOwned(value, inside) && results.indexOf(value) === i ? value : alias(value);
+    });
   });
 }
 

@@ -5,8 +5,9 @@ import type { Layout } from '../codegen/problem.js';
 export type { Layout };
 
 export function elementCount(shape: readonly number[]): number {
+  // By index, as everywhere here: shapes are frozen, and V8 makes an object a step to iterate over a frozen array.
   let count = 1;
-  for (const size of shape) count *= size;
+  for (let i = 0; i < shape.length; i++) count *= shape[i]!;
   return count;
 }
 
@@ -38,6 +39,17 @@ export function stridesFor(shape: readonly number[], layout: Layout): number[] {
   return layout === 'nhwc' ? channelsLastStrides(shape) : contiguousStrides(shape);
 }
 
+/** Whether strides are exactly `stridesFor(shape, layout)`. */
+export function liesAs(shape: readonly number[], strides: readonly number[], layout: Layout): boolean {
+  if (layout === 'nhwc') return sameNumbers(strides, channelsLastStrides(shape));
+  let step = 1;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    if (strides[i] !== step) return false;
+    step *= Math.max(1, shape[i]!);
+  }
+  return true;
+}
+
 /** Whether strides equal the given dense ones wherever they matter. */
 export function isDense(shape: readonly number[], strides: readonly number[], dense: readonly number[]): boolean {
   if (shape.includes(0)) return true;
@@ -51,8 +63,8 @@ export function isDense(shape: readonly number[], strides: readonly number[], de
  */
 export function layoutOf(shape: readonly number[], strides: readonly number[]): Layout {
   if (shape.length !== 4) return 'nchw';
+  if (liesAs(shape, strides, 'nchw')) return 'nchw';
   const rows = contiguousStrides(shape);
-  if (sameNumbers(rows, strides)) return 'nchw';
   const last = channelsLastStrides(shape);
   if (isDense(shape, strides, rows)) return sameNumbers(last, strides) ? 'nhwc' : 'nchw';
   if (isDense(shape, strides, last)) return 'nhwc';

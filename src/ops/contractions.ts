@@ -17,7 +17,7 @@ import type { FloatDtype } from '../dtype.js';
 import { fillWith } from '../fill.js';
 import { NULL, type Pointer, runProblem } from '../kernels.js';
 import { fillOrDispose, pointer } from '../pointwise.js';
-import { sameNumbers, stridesFor } from '../shape.js';
+import { liesAs, stridesFor } from '../shape.js';
 import { allocateTensor, record, Tensor, tidy } from '../tensor.js';
 import { ACTIVATION_GRADIENTS } from './elementwise.js';
 import { expand as repeat } from './sum.js';
@@ -74,7 +74,7 @@ export function wgrad(form: Form, small: Tensor, large: Tensor): Tensor {
 export function channelSum(x: Tensor): Tensor {
   return tidy(() => {
     const shape = x.shape as readonly [number, number, number, number];
-    const [n, c, h, w] = shape;
+    const { 0: n, 1: c, 2: h, 3: w } = shape;
     const form = { geometry: channels({ n, c, h, w }), layout: x.layout };
     const large = dense(x, form.layout);
     const out = fresh(large, [c], 'nchw');
@@ -138,7 +138,7 @@ function compute(out: Tensor, problem: Problem, inputs: readonly (Tensor | null)
 /** x itself where it lies as the kernels read it, else a copy or a view that does. */
 function dense(x: Tensor, layout: Layout): Tensor {
   const { shape, strides } = Tensor.window(x);
-  return sameNumbers(strides, stridesFor(shape, layout)) ? x : contiguous(x, layout);
+  return liesAs(shape, strides, layout) ? x : contiguous(x, layout);
 }
 
 function fresh(like: Tensor, shape: readonly number[], layout: Layout): Tensor {

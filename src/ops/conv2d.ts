@@ -71,10 +71,10 @@ function runAny(operands: Operands, a: Arguments, sides: Sides): Tensor {
 }
 
 function run({ x, weight, bias }: Operands, a: Arguments, { before, size }: Sides): Tensor {
-  const [n, cl, hl, wl] = x.shape as readonly [number, number, number, number];
-  const [cs, , r, s] = weight.shape as readonly [number, number, number, number];
+  const { 0: n, 1: cl, 2: hl, 3: wl } = x.shape as readonly [number, number, number, number];
+  const { 0: cs, 2: r, 3: s } = weight.shape as readonly [number, number, number, number];
   const { stride, dilation, groups } = a;
-  const [hs, ws] = size;
+  const { 0: hs, 1: ws } = size;
   checkSize(WHERE, [n, cs, hs, ws], x.dtype);
   const geometry = { n, cs, hs, ws, cl, hl, wl, r, s, stride, padding: before, dilation, groups };
   if (cl === 0) return noChannels(x, [n, 0, hs, ws], { w: weight, b: bias });

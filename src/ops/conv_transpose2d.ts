@@ -77,10 +77,10 @@ function runAny(operands: Operands, a: Arguments, size: Pair): Tensor {
 }
 
 function run({ x, weight, bias }: Operands, a: Arguments, size: Pair): Tensor {
-  const [n, cs, hs, ws] = x.shape as readonly [number, number, number, number];
-  const [, per, r, s] = weight.shape as readonly [number, number, number, number];
+  const { 0: n, 1: cs, 2: hs, 3: ws } = x.shape as readonly [number, number, number, number];
+  const { 1: per, 2: r, 3: s } = weight.shape as readonly [number, number, number, number];
   const { stride, padding, dilation, groups } = a;
-  const [hl, wl] = size;
+  const { 0: hl, 1: wl } = size;
   const cl = per * groups;
   checkSize(WHERE, [n, cl, hl, wl], x.dtype);
   const geometry = { n, cs, hs, ws, cl, hl, wl, r, s, stride, padding, dilation, groups };
