@@ -141,6 +141,7 @@ export function release(device: Device, handle: number): void {
 }
 
 export function copyIn(device: Device, handle: number, source: ArrayBufferView): void {
+  refuseRecording(device, 'making a tensor from data', 'make it before, and write into it with copy_');
   if (source.byteLength > 0) translate(() => native().copyIn(device.index, handle, 0, source));
 }
 
@@ -209,6 +210,7 @@ export function freeGraph(device: Device, graph: number): void {
 }
 
 export function synchronize(device: Device): void {
+  refuseRecording(device, 'waiting for the device', 'nothing runs until the graph is replayed');
   translate(() => native().sync(device.index));
 }
 
