@@ -8,7 +8,7 @@ namespace simulator::driver {
 namespace {
 
 std::string quoted(const std::string& text) {
-  std::string json = "\"";
+  std::string json(1, '"');
   for (const char c : text) {
     if (c == '"' || c == '\\') json += '\\';
     if (c == '\n') {
@@ -19,14 +19,16 @@ std::string quoted(const std::string& text) {
       json += c;
     }
   }
-  return json + "\"";
+  json += '"';
+  return json;
 }
 
 // {"name":value,…} of what is added.
 class Object {
  public:
   Object& add(const std::string& name, const std::string& json) {
-    text_ += (text_.size() > 1 ? "," : "") + quoted(name) + ":" + json;
+    if (text_.size() > 1) text_ += ',';
+    text_.append(quoted(name)).append(1, ':').append(json);
     return *this;
   }
   Object& add(const std::string& name, uint64_t value) { return add(name, std::to_string(value)); }
@@ -115,16 +117,20 @@ void lose(State& s) {
   s.changed.notify_all();
 }
 
-// Null when there is no such verb; "!" and a sentence when the argument is wrong.
+std::string refusal(const std::string& wrong) {
+  return wrong.empty() ? std::string("null") : std::string("!").append(wrong);
+}
+
+// JSON; or "!" and a sentence when the verb or its argument is wrong.
 std::string answer(State& s, const std::string& verb, const std::string& argument) {
   if (verb == "configure") {
     const std::string wrong = configure(s.config, argument);
-    return wrong.empty() ? "null" : "!" + wrong;
+    return refusal(wrong);
   }
   if (verb == "fault") {
     const std::string wrong = inject(s.faults, s.config, argument);
     if (wrong.empty() && s.faults.lost != 0) lose(s);
-    return wrong.empty() ? "null" : "!" + wrong;
+    return refusal(wrong);
   }
   if (verb == "counters") {
     const std::string json = counters_json(s);
