@@ -4,7 +4,7 @@
  * than the driver) is passed over for the next one, and remembered, so that no more of its kind are compiled.
  */
 
-import { entryOf, type PlannedKernel, planKernel, requestOf } from '../codegen/build.js';
+import { entryOf, planKernel, requestOf } from '../codegen/build.js';
 import { FracstrideError } from '../codegen/errors.js';
 import { argumentsOf, type KernelSpec, nameOf, specOfName, textOf } from '../codegen/kernel.js';
 import { kindText } from '../codegen/passes.js';
@@ -57,12 +57,12 @@ export function loadKernel(device: Device, spec: KernelSpec): LoadedKernel {
   for (const offer of offers(search)) {
     try {
       const loaded = { name: offer.name, handle: load(device, offer, kinds) };
-      debug(3, `${device.name} took ${offer.name} as ${offer.format}, ${offer.by}`);
+      debug(3, `${device.name} took ${offer.name}, ${offer.format} of ${offer.by}`);
       return loaded;
     } catch (error) {
       if (!isRefusal(error)) throw error;
       refused(device).add(`${offer.format} ${offer.by}`);
-      search.tried.push(`the ${offer.format} ${offer.by} was refused (${error.message})`);
+      search.tried.push(`${offer.format} of ${offer.by} was refused (${error.message.replace(/^.*?, got /, '')})`);
     }
   }
   throw nothing(search);
@@ -79,7 +79,7 @@ function* offers(search: Search): Generator<Offer> {
   for (const each of [spec, ...portable(spec)]) {
     const name = nameOf(each);
     const place = { name, format: formatOf(each.target), image: null };
-    if (builtIn.has(name)) yield { ...place, by: 'built into the addon' };
+    if (builtIn.has(name)) yield { ...place, by: 'the addon' };
     yield* stored(search, each);
   }
   if (tried.length === 0) tried.push(`none is built in or in ${defaultStoreDirectory()}`);
@@ -102,8 +102,8 @@ function* stored({ device }: Search, spec: KernelSpec): Generator<Offer> {
   const name = nameOf(spec);
   const source = () => textOf(spec);
   for (const format of preferred(device, IMAGE_FORMATS)) {
-    for (const kernel of store.matching({ name, source, format })) {
-      const image = store.imageOf(kernel);
+    for (const kernel of usable([], () => store.matching({ name, source, format }))) {
+      const image = usable(null, () => store.imageOf(kernel));
       if (image !== null) yield { name, format, image, by: kernel.meta.compiler };
     }
   }
@@ -118,7 +118,7 @@ function* compiled(search: Search): Generator<Offer> {
     if (formats.length === 0) tried.push(`${compiler.id} makes nothing for ${device.name}`);
     for (const format of preferred(device, formats)) {
       if (refused(device).has(`${format} ${compiler.id}`)) {
-        tried.push(`the ${format} of ${compiler.id} was refused before`);
+        tried.push(`${format} of ${compiler.id} was refused before`);
         continue;
       }
       const image = attempt(search, () => compile(spec, format, compiler));
@@ -132,24 +132,25 @@ function compile(spec: KernelSpec, format: ImageFormat, compiler: Compiler): Uin
   const store = cache();
   return store.exclusively(nameOf(spec), () => {
     const planned = planKernel(spec, { store, compiler }, [format])[0]!;
-    const there = planned.stored === null ? null : store.imageOf(planned.stored);
+    const there = planned.stored === null ? null : usable(null, () => store.imageOf(planned.stored!));
     if (there !== null) return there;
     const started = performance.now();
     const image = compiler.compileSync(requestOf(planned));
     const seconds = ((performance.now() - started) / 1000).toFixed(2);
     debug(1, `compiled ${planned.name} to ${format} with ${compiler.id} in ${seconds} s`);
-    keep(store, planned, entryOf(planned, image, compiler));
+    usable(null, () => store.put(entryOf(planned, image, compiler)));
     return image.bytes;
   });
 }
 
-/** A cache that cannot be written is no reason not to run what was just compiled; one that is not trusted is. */
-function keep(store: KernelStore, { name }: PlannedKernel, entry: ReturnType<typeof entryOf>): void {
+/** A cache that the system does not let us use is no reason not to run; one that is not trusted is. */
+function usable<T>(otherwise: T, work: () => T): T {
   try {
-    store.put(entry);
+    return work();
   } catch (error) {
-    if (!(error instanceof FracstrideError) || error.cause === undefined) throw error;
-    debug(1, `${name} is not kept: ${error.message}`);
+    if (!(error instanceof FracstrideError) || error.code !== 'ERR_CACHE' || error.cause === undefined) throw error;
+    debug(1, error.message);
+    return otherwise;
   }
 }
 
@@ -208,7 +209,10 @@ function nothing({ device, name, tried }: Search): FracstrideError {
     const sentence = `kernels: ${name} must be ${rule}, got no image that ${device.name} takes: ${why}; ${command} makes it`;
     return new FracstrideError('ERR_KERNEL_NOT_PREBUILT', sentence);
   }
-  const advice = `install NVRTC or nvcc, or run ${command} where there is one and bring its cache along`;
+  const advice =
+    refused(device).size > 0
+      ? 'the driver may be older than what made them'
+      : `install NVRTC or nvcc, or run ${command} where there is one and bring its cache along`;
   const sentence = `kernels: ${name} must have an image that ${device.name} takes, got none: ${why}; ${advice}`;
   return new FracstrideError('ERR_KERNEL_COMPILE', sentence);
 }

@@ -47,7 +47,7 @@ describe('build', () => {
     const report = await build(nvcc(fakeNvcc(join(root, 'bin')).environment));
     const cubin = report.kernels.find((each) => each.name.endsWith('__sm90'))!.kernel!;
     const text = Buffer.from(store().read(cubin, 'source')).toString();
-    expect(Buffer.from(store().read(cubin, 'image')).toString()).to.equal(`fake image\n${text}`);
+    expect(Buffer.from(store().read(cubin, 'image')).toString()).to.equal(`fake cubin\n${text}`);
     expect(text).to.include(cubin.name);
     expect(cubin.meta.image.file).to.equal('kernel.cubin');
     expect(cubin.meta.resources).to.deep.equal({

@@ -281,7 +281,7 @@ describe('fracstride', () => {
       const told = JSON.parse((await tell('inspect', KERNEL, '--json')).out);
       expect(told).to.include({ name: KERNEL, compiler: 'nvcc 99.0.1' });
       expect(told.arguments[0]).to.include({ kind: 'p' });
-      expect((await tell('inspect', KERNEL.replace('sm90', 'ptx'), '--ptx')).out).to.match(/^fake image/);
+      expect((await tell('inspect', KERNEL.replace('sm90', 'ptx'), '--ptx')).out).to.match(/^fake ptx/);
       expect(await tell('inspect', KERNEL, '--ptx')).to.include({ code: 2, out: '' });
       expect(JSON.parse((await tell('list', '--json')).out).built[0].kernels).to.deep.equal([
         { kernel: 'ct2d_fwd_f32_nchw__gather', targets: ['ptx', 'sm90'] },

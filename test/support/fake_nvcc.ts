@@ -48,6 +48,7 @@ while [ $# -gt 0 ]; do
   case "$1" in
     -o) output="$2"; shift ;;
     *.cu) input="$1" ;;
+    -cubin|-ptx) format="\${1#-}" ;;
   esac
   shift
 done
@@ -56,7 +57,7 @@ sleep ${a.seconds}
 case "$name" in
   ${a.refuses === '' ? '"no name"' : a.refuses}) echo "$input(7): error: the fake refuses" >&2; exit 2 ;;
 esac
-{ echo "fake image"; cat "$input"; } > "$output"
+{ echo "fake $format"; cat "$input"; } > "$output"
 echo "ptxas info    : Compiling entry function '$name' for 'sm_90'" >&2
 echo "    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads" >&2
 echo "ptxas info    : Used 40 registers, used 1 barriers, 1024 bytes smem, 400 bytes cmem[0], 8 bytes cmem[2]" >&2
