@@ -48,7 +48,10 @@ using Enum = int;
   RESULT(ERROR_NO_BINARY_FOR_GPU, 209, "no kernel image is available for execution on the device")                 \
   RESULT(ERROR_ECC_UNCORRECTABLE, 214, "uncorrectable ECC error encountered")                                      \
   RESULT(ERROR_INVALID_PTX, 218, "a PTX JIT compilation failed")                                                   \
+  RESULT(ERROR_NVLINK_UNCORRECTABLE, 220, "uncorrectable NVLink error detected during the execution")              \
+  RESULT(ERROR_JIT_COMPILER_NOT_FOUND, 221, "PTX JIT compiler library not found")                                  \
   RESULT(ERROR_UNSUPPORTED_PTX_VERSION, 222, "the provided PTX was compiled with an unsupported toolchain.")       \
+  RESULT(ERROR_JIT_COMPILATION_DISABLED, 223, "PTX JIT compilation was disabled")                                  \
   RESULT(ERROR_INVALID_SOURCE, 300, "device kernel image is invalid")                                              \
   RESULT(ERROR_INVALID_HANDLE, 400, "invalid resource handle")                                                     \
   RESULT(ERROR_ILLEGAL_STATE, 401, "the operation cannot be performed in the present state")                       \
@@ -61,6 +64,7 @@ using Enum = int;
   RESULT(ERROR_ASSERT, 710, "device-side assert triggered")                                                        \
   RESULT(ERROR_HOST_MEMORY_ALREADY_REGISTERED, 712, "part or all of the requested memory range is already mapped") \
   RESULT(ERROR_HOST_MEMORY_NOT_REGISTERED, 713, "pointer does not correspond to a registered memory region")       \
+  RESULT(ERROR_HARDWARE_STACK_ERROR, 714, "hardware stack error")                                                  \
   RESULT(ERROR_ILLEGAL_INSTRUCTION, 715, "an illegal instruction was encountered")                                 \
   RESULT(ERROR_MISALIGNED_ADDRESS, 716, "misaligned address")                                                      \
   RESULT(ERROR_INVALID_ADDRESS_SPACE, 717, "operation not supported on global/shared address space")               \

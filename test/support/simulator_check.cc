@@ -170,6 +170,30 @@ struct Bench {
   }
 };
 
+// Holds a stream until it is opened, so that what is asked for behind it has certainly not run.
+class Gate {
+ public:
+  void hold(StreamHandle stream) {
+    open_ = false;
+    OK(cuda.cuLaunchHostFunc(
+        stream,
+        [](void* data) {
+          while (!static_cast<Gate*>(data)->open_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        },
+        this));
+  }
+  void open() { open_ = true; }
+  void open_later() {
+    std::thread([this] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      open_ = true;
+    }).detach();
+  }
+
+ private:
+  std::atomic<bool> open_{false};
+};
+
 void before_init() {
   int count = 0;
   ContextHandle context = nullptr;
@@ -344,10 +368,12 @@ void memory() {
   IS(after, left);
   // Freed in the order of the stream; memory that is on its way back counts as free for who asks for it.
   OK(cuda.cuMemAllocAsync(&two, size_t(40) << 20, b.stream));
-  ask("configure", "slow_launch=100ms");
+  Gate gate;
+  gate.hold(b.stream);
   OK(b.run_fill(two, 3, 1024));
   OK(cuda.cuMemFreeAsync(two, b.stream));
   IS(cuda.cuMemFreeAsync(two, b.stream), 1);
+  gate.open_later();
   OK(cuda.cuMemAllocAsync(&three, size_t(40) << 20, b.stream));
   OK(cuda.cuMemFreeAsync(three, b.stream));
   OK(cuda.cuStreamSynchronize(b.stream));
@@ -404,47 +430,60 @@ void memory() {
 
 void asynchronous() {
   Bench b;
+  Gate gate;
   const Pointer out = b.alloc(4096);
   unsigned* pinned = nullptr;
   OK(cuda.cuMemHostAlloc(reinterpret_cast<void**>(&pinned), 4096, 0));
-  ask("configure", "slow_launch=200ms");
-  double start = now();
+  OK(cuda.cuMemsetD8Async(out, 0, 4096, b.stream));
+  gate.hold(b.stream);
   OK(b.run_fill(out, 5, 1024));
-  HOLDS(now() - start < 150);
+  OK(cuda.cuMemcpyDtoHAsync(pinned + 16, out, 4, b.stream));
   IS(cuda.cuStreamQuery(b.stream), 600);
+  HOLDS(pinned[16] != 5);
+  gate.open();
   OK(cuda.cuStreamSynchronize(b.stream));
-  HOLDS(now() - start >= 195);
   OK(cuda.cuStreamQuery(b.stream));
+  IS(pinned[16], 5);
   // Pageable memory is read when the call is made, pinned memory when the stream gets there.
   unsigned pageable = 11;
   pinned[0] = 21;
-  OK(b.run_fill(out, 5, 1024));
-  start = now();
+  gate.hold(b.stream);
   OK(cuda.cuMemcpyHtoDAsync(out, &pageable, 4, b.stream));
   OK(cuda.cuMemcpyHtoDAsync(out + 4, pinned, 4, b.stream));
-  HOLDS(now() - start < 150);
   pageable = 12;
   pinned[0] = 22;
+  gate.open();
   IS(b.read(out), 11);
   IS(b.read(out, 1), 22);
   // What goes to pageable memory is there when the call returns; what goes to pinned memory is not.
+  gate.hold(b.stream);
   OK(b.run_fill(out, 6, 1024));
   OK(cuda.cuMemcpyDtoHAsync(pinned + 8, out, 4, b.stream));
   HOLDS(pinned[8] != 6);
+  gate.open_later();
   OK(cuda.cuMemcpyDtoHAsync(&pageable, out, 4, b.stream));
   IS(pageable, 6);
   IS(pinned[8], 6);
-  ask("configure", "slow_launch=0 slow_copy=100ms");
-  start = now();
+  ask("configure", "slow_copy=100ms");
+  double start = now();
   OK(cuda.cuMemcpyDtoHAsync(pinned, out, 4, b.stream));
-  HOLDS(now() - start < 80);
   OK(cuda.cuStreamSynchronize(b.stream));
-  HOLDS(now() - start >= 95);
+  HOLDS(now() - start >= 99);
+  ask("configure", "slow_copy=0 slow_launch=100ms");
+  start = now();
+  OK(b.run_fill(out, 6, 1024));
+  OK(cuda.cuStreamSynchronize(b.stream));
+  HOLDS(now() - start >= 99);
+  // Asked to, each call waits for what it asked for.
+  ask("configure", "sync=1");
+  OK(b.run_fill(out, 7, 1024));
+  OK(cuda.cuStreamQuery(b.stream));
   OK(cuda.cuMemFreeHost(pinned));
 }
 
 void events() {
   Bench b;
+  Gate gate;
   const Pointer out = b.alloc(4096);
   StreamHandle other = nullptr;
   OK(cuda.cuStreamCreate(&other, 1));
@@ -457,8 +496,9 @@ void events() {
   OK(cuda.cuEventSynchronize(before));
   float milliseconds = 0;
   IS(cuda.cuEventElapsedTime(&milliseconds, before, after), 400);
-  ask("configure", "slow_launch=150ms");
+  ask("configure", "slow_launch=100ms");
   OK(cuda.cuEventRecord(before, b.stream));
+  gate.hold(b.stream);
   OK(b.run_fill(out, 1, 1024));
   OK(cuda.cuEventRecord(after, b.stream));
   IS(cuda.cuEventQuery(after), 600);
@@ -470,12 +510,20 @@ void events() {
   OK(cuda.cuStreamWaitEvent(other, after, 0));
   OK(cuda.cuMemcpyDtoHAsync(pinned, out, 4, other));
   IS(cuda.cuStreamQuery(other), 600);
+  gate.open();
   OK(cuda.cuStreamSynchronize(other));
   IS(pinned[0], 1);
   OK(cuda.cuEventSynchronize(after));
   OK(cuda.cuEventQuery(after));
   OK(cuda.cuEventElapsedTime(&milliseconds, before, after));
-  HOLDS(milliseconds >= 145 && milliseconds < 5000);
+  HOLDS(milliseconds >= 99);
+  // An event that is recorded again means the later work.
+  gate.hold(b.stream);
+  OK(cuda.cuEventRecord(after, b.stream));
+  IS(cuda.cuEventQuery(after), 600);
+  gate.open_later();
+  OK(cuda.cuEventSynchronize(after));
+  OK(cuda.cuEventQuery(after));
   OK(cuda.cuEventRecord(plain, b.stream));
   OK(cuda.cuStreamSynchronize(b.stream));
   IS(cuda.cuEventElapsedTime(&milliseconds, before, plain), 400);
@@ -484,20 +532,23 @@ void events() {
 
 void legacy() {
   Bench b;
+  Gate gate;
   const Pointer out = b.alloc(4096);
   StreamHandle blocking = nullptr;
   OK(cuda.cuStreamCreate(&blocking, 0));
-  ask("configure", "slow_launch=100ms");
+  gate.hold(blocking);
   OK(b.run_fill(out, 1, 8, blocking));
-  OK(b.run_fill(out, 2, 8, nullptr));   // after the blocking stream's work
-  OK(b.run_fill(out, 3, 8, blocking));  // after the legacy stream's
+  OK(b.run_fill(out, 2, 8, nullptr));  // after the blocking stream's work
+  OK(b.run_count(out, blocking));      // after the legacy stream's
+  IS(cuda.cuStreamQuery(nullptr), 600);
+  // A stream that does not block waits for neither.
+  OK(b.run_fill(out + 64, 9, 8));
+  IS(b.read(out + 64), 9);
+  gate.open_later();
+  OK(cuda.cuStreamSynchronize(nullptr));
   unsigned value = 0;
   OK(cuda.cuMemcpyDtoH(&value, out, 4));
   IS(value, 3);
-  OK(b.run_fill(out, 4, 8, nullptr));
-  OK(b.run_count(out, b.stream));  // a non-blocking stream waits for neither
-  OK(cuda.cuStreamSynchronize(nullptr));
-  OK(cuda.cuStreamSynchronize(b.stream));
 }
 
 struct Heard {
