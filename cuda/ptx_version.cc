@@ -2,6 +2,7 @@
 
 #include "ptx_version.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <cstring>

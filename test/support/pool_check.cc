@@ -1,5 +1,5 @@
 // Writes outside of a buffer on purpose, which nothing that JavaScript can reach does, and looks whether the guards
-// tell.
+// tell; and lets two graphs share blocks.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -43,6 +43,44 @@ class HostDevice : public fracstride::Device {
 
 }  // namespace
 
+// Blocks of buffers of owner 1 that two graphs use, while owner 2 allocates.
+void share_blocks() {
+  HostDevice device;
+  device.most = 100;
+  fracstride::Pool pool(device, 3);
+  const auto address = [&](uint64_t owner, uint64_t handle) {
+    return pool.at(owner, double(handle), 0, 1, "check", 0);
+  };
+  const auto kept = [&] { std::printf(" %d", int(pool.counts().graphs)); };
+  const uint64_t input = pool.allocate(1, 100);
+  const uint64_t first = pool.begin_capture(1);
+  void* const place = address(1, input);
+  pool.end_capture(1);
+  const uint64_t second = pool.begin_capture(1);
+  address(1, input);
+  const uint64_t inside = pool.allocate(1, 100);
+  void* const scratch = address(1, inside);
+  const uint64_t other = pool.allocate(2, 100);  // of another owner, so no graph's
+  pool.release(1, input);
+  pool.release(1, inside);
+  pool.release(2, other);
+  kept();
+  std::printf(" %d", int(address(1, pool.allocate(1, 100)) == scratch));
+  pool.end_capture(1);
+  pool.free_arena(first);
+  kept();
+  pool.free_arena(second);
+  kept();
+  std::printf(" %d", int(address(2, pool.allocate(2, 100)) == place));
+  pool.begin_capture(1);
+  pool.allocate(1, 5000);
+  pool.release_all(1);  // an environment that ends while it captures
+  pool.release_all(2);
+  kept();
+  pool.empty_cache();
+  std::printf(" %d %d\n", int(pool.counts().live), device.blocks);
+}
+
 int main() {
   HostDevice device;
   {
@@ -70,5 +108,6 @@ int main() {
     pool.release_all(2);
     std::printf(" %d\n", int(pool.counts().live));
   }
+  share_blocks();
   return device.blocks;
 }
