@@ -230,7 +230,7 @@ Result cuMemFree_v2(Pointer pointer) {
     found->second.leaving = true;
     // Nothing that was asked for may still use it.
     const Result waited = wait_for_all(s, lock, context);
-    if (waited != kSUCCESS || !context.active) return waited;
+    if (waited != kSUCCESS) return waited;
     context.blocks.erase(pointer);
     context.memory->free(pointer);
     return kSUCCESS;

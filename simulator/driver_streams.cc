@@ -56,6 +56,11 @@ void serve(std::shared_ptr<Stream> stream) {
   s.changed.notify_all();
 }
 
+// It may have been torn down while somebody waited.
+Result state_of(const Context& context) {
+  return context.active ? context.failed : kERROR_CONTEXT_IS_DESTROYED;
+}
+
 void invalidate(Stream& stream) {
   stream.capture->invalid = true;
 }
@@ -161,14 +166,14 @@ Result enqueue(State& s, Lock& lock, const std::shared_ptr<Stream>& stream, Work
 
 Result wait_for(State& s, Lock& lock, const Point& point) {
   s.changed.wait(lock, [&] { return reached(point); });
-  return point.stream->context->failed;
+  return state_of(*point.stream->context);
 }
 
 Result wait_for_all(State& s, Lock& lock, Context& context) {
   std::vector<Point> points;
   each_stream(context, [&](const std::shared_ptr<Stream>& stream) { points.push_back({stream, stream->asked}); });
   for (const Point& point : points) wait_for(s, lock, point);
-  return context.failed;
+  return state_of(context);
 }
 
 // Nothing of the context runs or exists afterwards; what was queued is dropped.

@@ -31,6 +31,7 @@ const SCENARIOS = [
   ['capture_refusals', 'breaks a capture off at what cannot be recorded', ''],
   ['sticky', 'keeps a failed context failed until it is reset', ''],
   ['faults', 'fails when it is told to', ''],
+  ['reset', 'tears a context down while it is used', ''],
   ['images', 'takes the PTX and the fatbins that a driver of its version takes', ''],
   ['two_devices', 'keeps two devices apart', 'devices=2'],
   ['two_threads', 'serves two threads, and forgets nothing that was freed', ''],

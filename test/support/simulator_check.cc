@@ -807,6 +807,33 @@ void faults() {
   HOLDS(ask("dance")[0] == '!');
 }
 
+// A reset while another thread waits for memory, and one while a kernel runs that would never end.
+void reset() {
+  Bench b;
+  Gate gate;
+  Result elsewhere = -1;
+  std::atomic<bool> asked{false};
+  gate.hold(b.stream);
+  std::thread waiting([&] {
+    OK(cuda.cuCtxSetCurrent(b.context));
+    Pointer pointer = 0;
+    asked = true;
+    elsewhere = cuda.cuMemAlloc(&pointer, size_t(1) << 60);
+  });
+  while (!asked) std::this_thread::yield();
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  gate.open_later();
+  OK(cuda.cuDevicePrimaryCtxReset(0));
+  waiting.join();
+  HOLDS(elsewhere == 709 || elsewhere == 2);
+  b.open();
+  OK(cuda.cuLaunchKernel(b.endless, 1, 1, 1, 32, 1, 1, 0, b.stream, nullptr, nullptr));
+  const Pointer out = b.alloc(64);
+  OK(b.run_fill(out, 1, 16));
+  OK(cuda.cuDevicePrimaryCtxReset(0));
+  HOLDS(ask("memory").find("\"contexts\":0,\"streams\":0,\"events\":0,\"modules\":0") != std::string::npos);
+}
+
 struct Part {
   unsigned short kind;
   unsigned arch;
@@ -1041,6 +1068,7 @@ const std::map<std::string, void (*)()> kScenarios = {
     {"sticky", sticky},
     {"faults", faults},
     {"images", images},
+    {"reset", reset},
     {"two_devices", two_devices},
     {"two_threads", two_threads},
     {"old_driver", old_driver},
