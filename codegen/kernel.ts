@@ -3,7 +3,8 @@
  * and loads kernels works with these and does not ask which of the two it has.
  */
 
-import { cudaOperations, cudaOperationText } from './cuda_operations.js';
+import type { Launcher } from './cuda_family.js';
+import { cudaOperations, cudaOperationText, operationLauncher } from './cuda_operations.js';
 import { FracstrideError, show } from './errors.js';
 import { OPERATIONS, type OperationSpec, operationArguments, operationKernel, STORAGE_TYPES } from './operations.js';
 import type { Arg } from './passes.js';
@@ -49,6 +50,11 @@ export function textOf(spec: KernelSpec): string {
 /** The argument list that a kernel is launched with. */
 export function argumentsOf(spec: KernelSpec): readonly Arg[] {
   return isOperation(spec) ? operationArguments(spec.operation) : specArguments(spec);
+}
+
+/** An operation's launches by its scalar arguments; null for a CPU, where there is nothing to choose. */
+export function launcherOf({ operation, type, target }: OperationSpec): Launcher | null {
+  return target.kind === 'cpu' ? null : operationLauncher(operation, type);
 }
 
 /** Every kernel of a CUDA target that is not a convolution. */

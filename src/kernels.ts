@@ -3,8 +3,8 @@
  * then on its value leads straight to a handle, a launch geometry and packed scalars. Knows buffers, no tensors.
  */
 
-import { operationLauncher } from '../codegen/cuda_operations.js';
-import { operationArguments, type StorageType } from '../codegen/operations.js';
+import { argumentsOf, launcherOf } from '../codegen/kernel.js';
+import type { StorageType } from '../codegen/operations.js';
 import { type Arg, scalarArguments } from '../codegen/passes.js';
 import { ACTIVATIONS, makeProblem, type Problem, ProblemMap } from '../codegen/problem.js';
 import { type Candidate, candidates, choose, launchGeometry, type Spec, specArguments } from '../codegen/spec.js';
@@ -177,10 +177,9 @@ function find(
   { name: operation, type: word }: { readonly name: string; readonly type: string },
 ): Operation {
   const type = word as StorageType;
-  const target = targetOf(device);
-  const { name, handle } = loadKernel(device, { operation, type, target });
-  const launcher = target.kind === 'cpu' ? null : operationLauncher(operation, type);
-  const found = { name, handle, launcher, table: operationArguments(operation)[0]?.kind === 'P' };
+  const spec = { operation, type, target: targetOf(device) };
+  const { name, handle } = loadKernel(device, spec);
+  const found = { name, handle, launcher: launcherOf(spec), table: argumentsOf(spec)[0]?.kind === 'P' };
   const types = operations.get(operation) ?? new Map<string, Operation>();
   operations.set(operation, types.set(type, found));
   observer?.({ operation, type }, device, name);
