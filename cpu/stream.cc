@@ -20,7 +20,6 @@
 #include "../cuda/error.h"
 
 #if defined(__unix__) || defined(__APPLE__)
-#include <dlfcn.h>
 #include <pthread.h>
 #endif
 
@@ -86,16 +85,6 @@ struct Work {
   alignas(64) uint64_t values[kMostParameters];
 };
 
-// Keeps this library mapped: its threads run for as long as the process does.
-void stay_loaded() {
-#if (defined(__unix__) || defined(__APPLE__)) && defined(RTLD_NODELETE)
-  Dl_info info;
-  if (dladdr(reinterpret_cast<void*>(&stay_loaded), &info) != 0 && info.dli_fname != nullptr) {
-    dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
-  }
-#endif
-}
-
 }  // namespace
 
 struct Stream::Parts {
@@ -140,7 +129,6 @@ struct Stream::Parts {
   // Where no thread can be had, work runs at once.
   void start() {
     try {
-      stay_loaded();
       std::thread([this] { serve(); }).detach();
       started = true;
     } catch (const std::system_error&) {

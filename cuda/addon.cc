@@ -20,6 +20,10 @@
 #include <unordered_set>
 #include <vector>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <dlfcn.h>
+#endif
+
 #include "../cpu/device_cpu.h"
 #include "arguments.h"
 #include "device_cuda.h"
@@ -672,7 +676,18 @@ void end_environment(Napi::Env env, Environment* data) {
   if (self->external_bytes != 0) Napi::MemoryManagement::AdjustExternalMemory(env, -self->external_bytes);
 }
 
+// Keeps this library mapped: a worker that ends closes it, and threads of the devices run for as long as the process.
+void stay_loaded() {
+#if (defined(__unix__) || defined(__APPLE__)) && defined(RTLD_NODELETE)
+  Dl_info info;
+  if (dladdr(reinterpret_cast<void*>(&stay_loaded), &info) != 0 && info.dli_fname != nullptr) {
+    dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+  }
+#endif
+}
+
 Napi::Object start(Napi::Env env, Napi::Object exports) {
+  stay_loaded();
   static std::atomic<uint64_t> owners{0};
   auto* self = new Environment;
   self->owner = ++owners;
