@@ -494,14 +494,17 @@ class Parser {
     }
   }
 
+  // Words stand one space apart, other marks close; a space follows the opcode and each comma.
   std::string written(size_t from, size_t to) const {
     std::string text;
+    size_t opcode = from;
+    if (mark_at(from, '@')) opcode += mark_at(from + 1, '!') ? 3 : 2;
     for (size_t i = from; i < to; i++) {
       const Token& t = tokens_[i];
       char number[32];
       switch (t.form) {
         case Token::kWord:
-          text += (i > from && tokens_[i - 1].form == Token::kWord ? " " : "") + t.text;
+          text += t.text;
           break;
         case Token::kMark:
           text += t.mark;
@@ -510,18 +513,18 @@ class Parser {
           text += std::to_string(static_cast<int64_t>(t.value));
           break;
         case Token::kFloat:
-          snprintf(number, sizeof number, "0f%08X", static_cast<unsigned>(t.value)), text += number;
+          snprintf(number, sizeof number, "0f%08X", static_cast<unsigned>(t.value));
+          text += number;
           break;
         case Token::kDouble:
-          snprintf(number, sizeof number, "0d%016llX", static_cast<unsigned long long>(t.value)), text += number;
+          snprintf(number, sizeof number, "0d%016llX", static_cast<unsigned long long>(t.value));
+          text += number;
           break;
         default:
           break;
       }
-      const bool opcode = t.form == Token::kWord &&
-                          (i == from || tokens_[i - 1].form == Token::kWord ||
-                           (i >= 2 && i < from + 4 && tokens_[from].form == Token::kMark && tokens_[from].mark == '@'));
-      if ((opcode && i + 1 < to && !mark_at(i + 1, ',')) || (t.form == Token::kMark && t.mark == ',')) text += ' ';
+      const bool two_words = t.form == Token::kWord && tokens_[i + 1].form == Token::kWord;
+      if (i + 1 < to && (i == opcode || i + 1 == opcode || two_words || mark_at(i, ','))) text += ' ';
     }
     return text;
   }
