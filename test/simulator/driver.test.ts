@@ -35,6 +35,7 @@ const SCENARIOS = [
   ['images', 'takes the PTX and the fatbins that a driver of its version takes', ''],
   ['two_devices', 'keeps two devices apart', 'devices=2'],
   ['two_threads', 'serves two threads, and forgets nothing that was freed', ''],
+  ['counters', 'counts launches and what they do to memory', ''],
   ['old_driver', 'lacks the entries that an old driver lacks', 'driver=11000 without=cuEventQuery'],
   ['entries', 'finds entries by name and version', ''],
 ] as const;

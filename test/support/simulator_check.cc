@@ -980,6 +980,27 @@ void two_threads() {
   HOLDS(ask("counters") == "{}");
 }
 
+// 16 blocks of 64 threads, of which 1000 store 4 bytes each: 32 warps, the last with 8 threads that do.
+void counters() {
+  Bench b;
+  const Pointer out = b.alloc(4096);
+  OK(b.run_fill(out, 1, 1000));
+  OK(cuda.cuCtxSynchronize());
+  const std::string plain = ask("counters", "reset");
+  HOLDS(plain.find("\"fill\":{\"launches\":1,\"blocks\":16,\"threads\":1024,") != std::string::npos);
+  HOLDS(plain.find("\"globalStores\":{\"requests\":0,\"sectors\":0}") != std::string::npos);
+  ask("configure", "count=1");
+  OK(b.run_fill(out, 1, 1000));
+  void* params[] = {const_cast<Pointer*>(&out)};
+  OK(cuda.cuLaunchKernel(b.bounded, 1, 1, 1, 32, 1, 1, 0, b.stream, params, nullptr));
+  OK(cuda.cuCtxSynchronize());
+  const std::string counted = ask("counters");
+  HOLDS(counted.find("\"globalStores\":{\"requests\":32,\"sectors\":125}") != std::string::npos);
+  // All lanes store to, and load from, one word of shared memory.
+  HOLDS(counted.find("\"sharedStores\":{\"requests\":1,\"wavefronts\":1,\"leastWavefronts\":1}") != std::string::npos);
+  if (failures != 0) std::printf("%s\n%s\n", plain.c_str(), counted.c_str());
+}
+
 // With driver=11000 without=cuEventQuery: names that are not there, by either way of looking.
 void old_driver() {
   int version = 0;
@@ -1069,6 +1090,7 @@ const std::map<std::string, void (*)()> kScenarios = {
     {"faults", faults},
     {"images", images},
     {"reset", reset},
+    {"counters", counters},
     {"two_devices", two_devices},
     {"two_threads", two_threads},
     {"old_driver", old_driver},
