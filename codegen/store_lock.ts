@@ -39,9 +39,9 @@ export function isStale(file: string): boolean {
 
 function acquire(file: string, words: string): boolean {
   const end = Date.now() + PATIENCE;
+  if (!isFolder(dirname(file))) return false;
   do {
     try {
-      fs.mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
       fs.writeFileSync(file, words, { flag: 'wx', mode: 0o600 });
       return true;
     } catch (error) {
@@ -51,6 +51,16 @@ function acquire(file: string, words: string): boolean {
     else sleep(INTERVAL);
   } while (Date.now() < end);
   return false;
+}
+
+/** Made where it is not there. */
+function isFolder(path: string): boolean {
+  try {
+    fs.mkdirSync(path, { recursive: true, mode: 0o700 });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Process id and, where the system tells it, the time it started: ids are used again. Empty when it is gone. */
