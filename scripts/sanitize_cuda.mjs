@@ -16,16 +16,8 @@ const BUILDS = {
   threads: ['-fsanitize=thread'],
 };
 const CHECKS = [
-  'order',
-  'ordinary',
-  'frees',
-  'memory',
-  'failure',
-  'suspect',
-  'refusals',
-  'sharing',
-  'capture',
-  'threads',
+  ...['order', 'ordinary', 'staging', 'frees', 'memory', 'failure', 'suspect', 'suspect_read', 'suspect_async'],
+  ...['suspect_graph', 'refusals', 'sharing', 'capture', 'threads'],
 ];
 
 fs.mkdirSync(folder, { recursive: true });

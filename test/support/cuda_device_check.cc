@@ -200,14 +200,60 @@ void check_failure() {
   say("live", (long long)pool.counts().live);
 }
 
-// One launch since the last wait: the kernel is certain.
-void check_one_suspect() {
+// One launch since the last wait, of whatever kind: the kernel is certain.
+void check_suspect(const char* wait) {
   Device1 at;
-  at.close();
-  at.open();
-  at.device.sync();
+  void* memory = at.device.alloc(64);
+  int read = 0;
+  at.fill_with(memory, 1, 64);
+  if (wait == std::string("sync")) at.device.sync();
+  if (wait == std::string("copy_out")) at.device.copy_out(&read, memory, 4);
+  if (wait == std::string("copy_out_async")) {
+    Waited waited;
+    at.device.copy_out_async(&read, memory, 4, Waited::ended, &waited);
+    waited.wait();
+  }
   at.fail();
   say(refusal([&] { at.device.sync(); }));
+}
+
+void check_graph_suspect() {
+  Device1 at;
+  void* memory = at.device.alloc(64);
+  at.device.begin_capture();
+  at.fill_with(memory, 1, 64);
+  at.fail();
+  std::unique_ptr<Graph> graph = at.device.end_capture();
+  at.device.sync();
+  at.device.replay(*graph);
+  say(refusal([&] { at.device.sync(); }));
+}
+
+// Blocks are not used again before the stream is past them, and there are only so many.
+void check_staging() {
+  Device1 at;
+  constexpr int kCopies = 300;
+  int* memory = static_cast<int*>(at.device.alloc(kCopies * sizeof(int)));
+  std::vector<int> read(kCopies);
+  const auto wrong = [&](int count) {
+    at.device.copy_out(read.data(), memory, kCopies * sizeof(int));
+    int sum = 0;
+    for (int i = 0; i < count; ++i) sum += read[size_t(i)] != i;
+    return sum;
+  };
+  at.close();
+  for (int i = 0; i < 100; ++i) at.device.copy_in(memory + i, &i, sizeof i);
+  at.open();
+  say("wrong", wrong(100));
+  at.close();
+  std::thread opener([&] {
+    while (get("pinned") < (2 << 20)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    at.open();
+  });
+  for (int i = 0; i < kCopies; ++i) at.device.copy_in(memory + i, &i, sizeof i);
+  opener.join();
+  say("wrong", wrong(kCopies));
+  say("page-locked", get("pinned"));
 }
 
 void check_refusals() {
@@ -380,11 +426,21 @@ void check_threads() {
 
 int main(int, char** arguments) {
   library = dlopen(std::getenv("FRACSTRIDE_LIBCUDA"), RTLD_NOW);
-  const std::map<std::string, void (*)()> checks = {
-      {"order", [] { check_order(); }}, {"ordinary", check_ordinary_memory}, {"frees", check_frees},
-      {"memory", check_memory},         {"failure", check_failure},          {"suspect", check_one_suspect},
-      {"refusals", check_refusals},     {"sharing", check_sharing},          {"capture", check_capture},
-      {"no_graphs", check_no_graphs},   {"threads", check_threads}};
+  const std::map<std::string, void (*)()> checks = {{"order", [] { check_order(); }},
+                                                    {"ordinary", check_ordinary_memory},
+                                                    {"frees", check_frees},
+                                                    {"memory", check_memory},
+                                                    {"failure", check_failure},
+                                                    {"suspect", [] { check_suspect("sync"); }},
+                                                    {"suspect_read", [] { check_suspect("copy_out"); }},
+                                                    {"suspect_async", [] { check_suspect("copy_out_async"); }},
+                                                    {"suspect_graph", check_graph_suspect},
+                                                    {"staging", check_staging},
+                                                    {"refusals", check_refusals},
+                                                    {"sharing", check_sharing},
+                                                    {"capture", check_capture},
+                                                    {"no_graphs", check_no_graphs},
+                                                    {"threads", check_threads}};
   checks.at(arguments[1])();
   std::fflush(stdout);
   std::_Exit(0);  // the completion thread never ends

@@ -147,12 +147,30 @@ const CHECKS: [string, string, string[]][] = [
       'live 0',
     ],
   ],
-  [
-    'names the kernel when only one can have failed',
-    'suspect',
+  ...(
+    [
+      ['suspect', 'sync'],
+      ['suspect_read', 'a reading that waits'],
+      ['suspect_async', 'a reading that does not'],
+    ] as const
+  ).map(([name, wait]): [string, string, string[]] => [
+    `names the kernel when it is the only one since ${wait}`,
+    name,
     [
       `ERR_CUDA sync: work on cuda:0 must succeed, got ${LOST} while fault ran; cuda:0 cannot be used by this process any longer`,
     ],
+  ]),
+  [
+    'names the kernels of a graph that failed',
+    'suspect_graph',
+    [
+      `ERR_CUDA sync: work on cuda:0 must succeed, got ${LOST} while a graph of 2 launches (fill_bytes, fault) ran; cuda:0 cannot be used by this process any longer`,
+    ],
+  ],
+  [
+    'uses a page-locked block again only when the stream is past it, and waits when all are on their way',
+    'staging',
+    ['wrong 0', 'wrong 0', 'page-locked 2097152'],
   ],
   [
     'goes on after a launch, a copy or an image that the driver refuses',
