@@ -15,7 +15,13 @@ const COMPILER = process.env.CXX ?? 'g++';
 const COMMON = ['-std=c++20', '-O3', '-fPIC', '-fvisibility=hidden', '-pthread', '-Wall', '-Wextra', '-I.'];
 // What a kernel computes must not depend on what the compiler of the simulator likes to contract.
 const EXACT = ['-ffp-contract=off', '-fno-strict-aliasing'];
-const SANITIZE = ['-g', '-fno-omit-frame-pointer', '-fsanitize=address,undefined', '-fno-sanitize-recover=undefined'];
+const SANITIZE = [
+  '-g',
+  '-O1',
+  '-fno-omit-frame-pointer',
+  '-fsanitize=address,undefined',
+  '-fno-sanitize-recover=undefined',
+];
 const ADDON = ['control.cc'];
 const NULL_DRIVER = ['null.cc', 'null_default.cc'];
 
