@@ -10,7 +10,10 @@ import {
   cat,
   type Dtype,
   grad,
+  io,
+  manualSeed,
   nn,
+  noGrad,
   optim,
   reciprocal,
   scope,
@@ -257,6 +260,7 @@ const OPTIMIZERS: Record<string, Case> = Object.fromEntries(
 const MADE: Record<string, Case> = {
   arange: (place) => [arange(-3, 40, 0.25, { device: place.device, dtype: place.dtype })],
   'initialisation and random numbers': ({ device, dtype: type }) => {
+    manualSeed(7);
     using layer = new nn.ConvTranspose2d(3, 4, 3, { device, dtype: type });
     return [nn.init.uniform_(layer.weight as Tensor, -1, 1), nn.init.normal_(layer.bias as Tensor)].map((v) =>
       v.detach().clone(),
@@ -264,7 +268,49 @@ const MADE: Record<string, Case> = {
   },
 };
 
+function smallNet(): nn.Sequential {
+  return new nn.Sequential(
+    new nn.ConvTranspose2d(3, 4, 4, { stride: 2, padding: 1, dtype }),
+    new nn.BatchNorm2d(4, { dtype }),
+    new nn.LeakyReLU(0.1),
+    new nn.Conv2d(4, 2, 3, { dtype }),
+  );
+}
+
+/** Parameters and buffers of a network, as copies. */
+const stateOf = (net: nn.Module): Tensor[] => Object.values(net.stateDict()).map((value) => value.detach().clone());
+
+const MOVED: Record<string, Case> = {
+  'a network, moved, trains on, and goes on from its states': (place) => {
+    const { device } = place;
+    using net = smallNet();
+    noGrad(() => {
+      for (const p of net.parameters()) p.copy_(place.values(p.shape, -0.5, 0.5));
+    });
+    net.to({ device });
+    const x = place.values(IMAGE);
+    const train = (model: nn.Module & { forward(x: Tensor): Tensor }, by: optim.AdamW): void => {
+      by.zeroGrad();
+      F.mseLoss(model.forward(x), place.values([2, 2, 10, 8], 0, 1)).backward();
+      by.step();
+    };
+    using optimizer = new optim.AdamW(net.parameters(), { lr: 0.01, eps: 1e-3 });
+    train(net, optimizer);
+    // by way of files' bytes and of a state that was on the host
+    const bytes = io.safetensors.serialize(net.stateDict());
+    using second = smallNet();
+    second.to({ device });
+    second.loadStateDict(io.safetensors.deserialize(bytes, { device: 'cpu' }));
+    using resumed = new optim.AdamW(second.parameters());
+    resumed.loadStateDict(optimizer.stateDict());
+    train(second, resumed);
+    second.to({ device: 'cpu' });
+    return stateOf(second);
+  },
+};
+
 const CASES = {
+  ...MOVED,
   ...ELEMENTWISE,
   ...SHAPES,
   ...CASTS,
