@@ -90,7 +90,7 @@ SIM_RESULTS(SIM_NAME)
 #undef SIM_NAME
 
 // Device attributes: name, number, value on the simulated device (those of an H100 where they do not depend on the
-// configured architecture; the ones marked 0 here and named in devices.cc do).
+// configured architecture; those that do are given by driver.cc).
 #define SIM_DEVICE_ATTRIBUTES(ATTRIBUTE)                 \
   ATTRIBUTE(MAX_THREADS_PER_BLOCK, 1, 1024)              \
   ATTRIBUTE(MAX_BLOCK_DIM_X, 2, 1024)                    \

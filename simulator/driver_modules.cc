@@ -151,7 +151,8 @@ Result cuModuleLoadDataEx(ModuleHandle* out, const void* image, unsigned count, 
     Loaded loaded = load_image(image, *context.memory, s.config.arch, newest_ptx(s.config.driver));
     if (loaded.module == nullptr) {
       write(log.error, log.error_bytes, loaded.log);
-      s.last_fault = "loading an image: " + loaded.log;
+      // A driver of another version or device takes the others; this one nothing here can run.
+      if (loaded.result == kERROR_INVALID_PTX) record_fault(s, {loaded.result, "loading PTX: " + loaded.log});
       return loaded.result;
     }
     auto module = std::make_shared<LoadedModule>();

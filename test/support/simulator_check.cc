@@ -887,6 +887,12 @@ void images() {
   IS(load(at("9.0", "sm_80a", kFill)), 209);
   IS(load(at("9.0", "sm_90", ".visible .entry wrong() { frobnicate.u32; ret; }")), 218);
   HOLDS(std::strstr(log, "frobnicate") != nullptr);
+  HOLDS(ask("lastFault").find("frobnicate") != std::string::npos);
+  ask("forgetFault");
+  IS(load("\x7f"
+          "ELF"),
+     209);
+  HOLDS(ask("lastFault") == "null");
   const std::string fill = std::string(kHead) + kFill, count = at("8.0", "sm_80", kCount);
   OK(load(fatbin({{1, 75, 0, fill}})));
   OK(cuda.cuModuleGetFunction(&function, module, "fill"));
