@@ -28,6 +28,10 @@ struct Add {
 [[noreturn]] inline void failed(const std::string& why) {
   throw std::runtime_error(why);
 }
+// The folder of PTX images, and what a case throws whose image is not there.
+std::string& folder();
+struct LeftOut {};
+
 std::string hex(uint64_t bits);
 
 template <class T>
