@@ -219,7 +219,7 @@ export function memoryOf(device: Device): MemoryInfo {
 }
 
 export function emptyCacheOf(device: Device): void {
-  native().emptyCache(device.index);
+  translate(() => native().emptyCache(device.index));
 }
 
 export function setMemoryLimitOf(device: Device, bytes: number): void {

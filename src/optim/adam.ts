@@ -10,6 +10,7 @@ import { fail } from '../checks.js';
 import { readData } from '../host.js';
 import { fillInPlace } from '../nn/in_place.js';
 import type { Parameter } from '../nn/parameter.js';
+import { fillOrDispose } from '../pointwise.js';
 import { allocateTensor, keep, Tensor } from '../tensor.js';
 import { decayPair, flag, type HyperTable, notNegative } from './hyper.js';
 import { Optimizer, type ParamGroup, type ParamsOrGroups, type ValueAndGradient } from './optimizer.js';
@@ -130,13 +131,13 @@ function stateNames(amsgrad: boolean): string[] {
 /** A number of steps on the value's device: a float32, as in PyTorch. It belongs to no scope. */
 function stepOn(value: Parameter, done: number): Tensor {
   const made = keep(allocateTensor({ shape: [], dtype: 'float32', device: Tensor.window(value).storage.device }));
-  fillInPlace(made, done);
+  fillOrDispose(made, () => fillInPlace(made, done));
   return made;
 }
 
 function zerosLike(value: Parameter): Tensor {
   const made = stateLike(value);
-  fillInPlace(made, 0);
+  fillOrDispose(made, () => fillInPlace(made, 0));
   return made;
 }
 

@@ -5,6 +5,7 @@ import { readData } from '../host.js';
 import { checkEntries } from '../nn/arguments.js';
 import { copyInto } from '../nn/in_place.js';
 import type { Parameter } from '../nn/parameter.js';
+import { fillOrDispose } from '../pointwise.js';
 import { isPacked } from '../shape.js';
 import { allocateTensor, keep, Tensor } from '../tensor.js';
 import type { HyperValue } from './hyper.js';
@@ -50,7 +51,7 @@ function copyItem(where: string, name: string, item: unknown, value: Parameter):
     fail('ERR_SHAPE', where, `state ${name}`, `of shape [${value.shape.join(', ')}]`, from.shape);
   }
   const copy = stateLike(value);
-  copyInto(copy, from);
+  fillOrDispose(copy, () => copyInto(copy, from));
   return copy;
 }
 
