@@ -1,7 +1,9 @@
 // Compiles a preset for every checked architecture, through the same pipeline and store as a build, and prints
 // registers by kernel and architecture, static shared memory and spills. Exits 1 on a spill, on a kernel that
 // needs more registers than its __launch_bounds__ leave it, and on one that does not compile.
-// usage: npm run resources [-- --presets full] [-- --target sm_80,sm_90]
+// Convolutions are checked for every architecture; the other operations, which are far from their limits, for the
+// oldest and the newest, unless --every asks for all.
+// usage: npm run resources [-- --presets full] [-- --target sm_80,sm_90] [-- --every]
 
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -13,7 +15,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const fromDist = (name) => import(pathToFileURL(join(root, 'dist/codegen', name)).href);
 const [
   { planBuild, runBuild },
-  { CHECKED_ARCHITECTURES, PRESETS, specsFor },
+  { CHECKED_ARCHITECTURES, isKernelName, PRESETS, specsFor },
   { openStore },
   { nvcc },
   { parseTargets },
@@ -32,15 +34,28 @@ process.exitCode = await main().catch((error) => {
 
 async function main() {
   const { values } = parseArgs({
-    options: { presets: { type: 'string', default: 'default' }, target: { type: 'string' } },
+    options: {
+      presets: { type: 'string', default: 'default' },
+      target: { type: 'string' },
+      every: { type: 'boolean', default: false },
+    },
   });
   if (!Object.hasOwn(PRESETS, values.presets))
     throw new Error(`--presets must be one of ${Object.keys(PRESETS).join(', ')}`);
-  const targets = values.target
-    ? parseTargets(values.target)
-    : CHECKED_ARCHITECTURES.map((arch) => ({ kind: 'cuda', arch }));
+  const all = CHECKED_ARCHITECTURES.map((arch) => ({ kind: 'cuda', arch }));
+  const targets = values.target ? parseTargets(values.target) : all;
+  const few = values.target || values.every ? targets : [all[0], all.at(-1)];
+  const items = PRESETS[values.presets];
+  const isOperation = (item) => isKernelName(item) && !item.startsWith('ct2d_');
+  const specs = [
+    ...specsFor(
+      items.filter((item) => !isOperation(item)),
+      targets,
+    ),
+    ...specsFor(items.filter(isOperation), few),
+  ];
   const place = { store: openStore(join(root, 'build/kernels'), { owner: statSync(root).uid }), compiler: nvcc() };
-  const plan = planBuild(specsFor(PRESETS[values.presets], targets), place);
+  const plan = planBuild(specs, place);
   const report = await runBuild(plan, place, { jobs: availableParallelism(), progress: progressLine });
   const rows = report.kernels.map((built, i) => rowOf(built, plan[i]));
   console.log(tableOf(rows));

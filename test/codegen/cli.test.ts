@@ -32,7 +32,9 @@ async function tell(...words: string[]): Promise<Told> {
   return { code, out, err };
 }
 
-describe('fracstride', () => {
+describe('fracstride', function () {
+  // Other processes take their time on a busy machine.
+  this.timeout(120_000);
   let root: string;
   let fake: FakeNvcc;
   const saved = { ...process.env };

@@ -25,7 +25,9 @@ function child(script: string): ChildProcess {
   return spawn(process.execPath, ['--input-type=module', '-e', text], { stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
-describe('store', () => {
+describe('store', function () {
+  // Other processes take their time on a busy machine.
+  this.timeout(60_000);
   let root: string;
   beforeEach(() => {
     root = fs.mkdtempSync(join(tmpdir(), 'fracstride-store-'));
@@ -125,19 +127,135 @@ describe('store', () => {
     }
   });
 
-  if (process.geteuid !== undefined) {
-    it('does not trust the directory of another user', () => {
-      const superuser = process.geteuid!() === 0;
-      if (superuser) process.seteuid!(65534);
+  describe("is one user's own", () => {
+    const refusal = (work: () => unknown, path: string, got: RegExp) =>
+      expect(work)
+        .to.throw(FracstrideError, got)
+        .that.includes({ code: 'ERR_CACHE' })
+        .with.property('message')
+        .that.includes(`${path} must be owned by this user and writable by nobody else`);
+
+    it('keeps files to the user whatever the umask', () => {
+      const before = process.umask(0);
       try {
-        expect(() => openStore('/'))
-          .to.throw(FracstrideError, /user 0/)
-          .with.property('code', 'ERR_CACHE');
+        const { directory: entry } = openStore(directory()).put(kernel('private__k__ptx'));
+        for (const name of fs.readdirSync(entry)) expect(fs.statSync(join(entry, name)).mode & 0o777).to.equal(0o600);
       } finally {
-        if (superuser) process.seteuid!(0);
+        process.umask(before);
       }
     });
-  }
+
+    it('refuses what others could have written, and verify moves it aside', () => {
+      const made = kernel('open__k__sm90');
+      const { directory: entry } = openStore(directory()).put(made);
+      for (const [path, mode] of [
+        [join(entry, 'kernel.cubin'), 0o602],
+        [join(entry, 'kernel.cu'), 0o620],
+        [join(entry, 'meta.json'), 0o666],
+        [entry, 0o777],
+      ] as const) {
+        const before = fs.statSync(path).mode;
+        fs.chmodSync(path, mode);
+        refusal(() => openStore(directory()).find(made), path, /the mode 0\d{3}$/);
+        fs.chmodSync(path, before);
+      }
+      expect(openStore(directory()).find(made)).to.not.equal(null);
+      fs.chmodSync(directory(), 0o775);
+      refusal(() => openStore(directory()), directory(), /the mode 0775$/);
+      fs.chmodSync(directory(), 0o700);
+      fs.chmodSync(entry, 0o777);
+      const { good, broken } = openStore(directory()).verify();
+      expect([good.length, broken.length]).to.deep.equal([0, 1]);
+      expect(openStore(directory()).find(made)).to.equal(null);
+    });
+
+    it('refuses a link in place of a file', () => {
+      const made = kernel('link__k__sm90');
+      const { directory: entry } = openStore(directory()).put(made);
+      fs.renameSync(join(entry, 'kernel.cubin'), join(root, 'elsewhere'));
+      fs.symlinkSync(join(root, 'elsewhere'), join(entry, 'kernel.cubin'));
+      refusal(() => openStore(directory()).find(made), join(entry, 'kernel.cubin'), /a link to somewhere else$/);
+    });
+
+    if (process.geteuid?.() === 0) {
+      it('refuses what another user owns, also as the superuser', () => {
+        const made = kernel('foreign__k__sm90');
+        const { directory: entry } = openStore(directory()).put(made);
+        fs.chownSync(join(entry, 'kernel.cubin'), 65534, 65534);
+        refusal(() => openStore(directory()).find(made), join(entry, 'kernel.cubin'), /an owner who is user 65534$/);
+        expect(openStore(directory(), { owner: 65534 }).find(made)).to.not.equal(null);
+        fs.chownSync(directory(), 65534, 65534);
+        refusal(() => openStore(directory()), directory(), /an owner who is user 65534$/);
+      });
+
+      it('refuses the directory of the superuser as anybody else', () => {
+        process.seteuid!(65534);
+        try {
+          refusal(() => openStore('/'), '/', /an owner who is user 0$/);
+        } finally {
+          process.seteuid!(0);
+        }
+      });
+    }
+  });
+
+  describe('is bounded', () => {
+    const names = () =>
+      openStore(directory())
+        .list()
+        .map(({ name }) => name);
+    const aged = (entry: string, days: number) => {
+      const then = new Date(Date.now() - days * 24 * 3600 * 1000);
+      fs.utimesSync(join(entry, 'meta.json'), then, then);
+    };
+
+    it('what was not used for longest goes first, and a use counts', () => {
+      const image = Buffer.alloc(100_000);
+      const made = ['a', 'b', 'c', 'd'].map((letter) => kernel(`${letter}__k__sm90`, image));
+      const first = openStore(directory());
+      const stored = made.map((each) => first.put(each));
+      for (const [i, each] of stored.entries()) aged(each.directory, 10 - i);
+      expect(first.find(made[0]!)).to.not.equal(null);
+      openStore(directory(), { limit: 300_000 }).put(kernel('e__k__sm90', image));
+      // The least recent goes until there is room to spare, a and the new one stay.
+      expect(names()).to.deep.equal(['a__k__sm90', 'd__k__sm90', 'e__k__sm90']);
+      expect(leftovers()).to.deep.equal([]);
+    });
+
+    it('prune takes a limit of its own', () => {
+      const store = openStore(directory());
+      for (const [i, letter] of ['a', 'b', 'c'].entries())
+        aged(store.put(kernel(`${letter}__k__sm90`, Buffer.alloc(100_000))).directory, 10 - i);
+      expect(store.prune(250_000).map((entry) => entry[0])).to.deep.equal(['a']);
+      expect(store.prune(0)).to.have.length(2);
+    });
+
+    it('notes a use at most once a day', () => {
+      const store = openStore(directory());
+      const { directory: entry } = store.put(kernel('a__k__sm90'));
+      aged(entry, 0.5);
+      const before = fs.statSync(join(entry, 'meta.json')).mtimeMs;
+      store.find(kernel('a__k__sm90'));
+      expect(fs.statSync(join(entry, 'meta.json')).mtimeMs).to.equal(before);
+      aged(entry, 2);
+      store.find(kernel('a__k__sm90'));
+      expect(fs.statSync(join(entry, 'meta.json')).mtimeMs).to.be.greaterThan(before);
+    });
+  });
+
+  it('finds a text whatever compiled it, the last used first', () => {
+    const store = openStore(directory());
+    const one = { ...kernel('a__k__sm90'), compiler: 'one 1', key: '1'.repeat(32) };
+    const two = { ...one, compiler: 'two 1', key: '2'.repeat(32) };
+    const ptx = { ...one, format: 'ptx' as const, key: '3'.repeat(32) };
+    const other = { ...one, source: 'other', key: '4'.repeat(32) };
+    for (const each of [one, two, ptx, other]) store.put(each);
+    const old = new Date(Date.now() - 3600 * 1000);
+    fs.utimesSync(join(store.find(two)!.directory, 'meta.json'), old, old);
+    const found = store.matching({ name: one.name, format: 'cubin', source: () => one.source });
+    expect(found.map(({ meta }) => meta.compiler)).to.deep.equal(['one 1', 'two 1']);
+    expect(store.matching({ name: 'b__k__sm90', format: 'cubin', source: () => 'never asked' })).to.deep.equal([]);
+  });
 
   it('lets many processes put the same kernels at once', async () => {
     const script = `
