@@ -49,14 +49,16 @@ void run_single(Warp& w, const Op& op) {
   });
 }
 
-// rcp.approx.ftz.f64 and rsqrt.approx.ftz.f64 give the upper 32 bits of the result; code refines it.
+// rcp.approx.ftz.f64 and rsqrt.approx.ftz.f64 give the upper 32 bits of the result; code refines it. Without .ftz the
+// result is a whole one.
 template <class F>
 void run_double(Warp& w, const Op& op) {
   const uint64_t* a = cells<double>(w, op.a);
   uint64_t* d = cells<double>(w, op.d);
+  const bool ftz = (op.small & kFtz) != 0;
   lanes(w.mask, [&](int i) {
-    const double r = flushed(F::of(flushed(from_cell<double>(a[i]))));
-    d[i] = to_cell<double>(r) & 0xffffffff00000000u;
+    const double x = from_cell<double>(a[i]);
+    d[i] = ftz ? to_cell<double>(flushed(F::of(flushed(x)))) & 0xffffffff00000000u : to_cell<double>(F::of(x));
   });
 }
 
@@ -85,7 +87,7 @@ void lower_approximate(Build& b) {
       b.simple(run_single<F>, kFloat, type, type).small = small;
       return;
     case Type::kF64:
-      b.simple(run_double<F>, kDouble, type, type);
+      b.simple(run_double<F>, kDouble, type, type).small = small;
       return;
     case Type::kF16:
       b.simple(run_half<F, false>, kHalf, type, type);
