@@ -1,8 +1,9 @@
 // Builds the CUDA simulator (simulator/README.md) → build/simulator: libcuda.so.1, libcuda_null.so and the control addon.
-// usage: node scripts/simulator.mjs [--sanitize]; CXX names the compiler. With --sanitize into build/simulator-sanitize,
-// with the address and undefined-behaviour sanitizers. A file is compiled when what it reads has changed.
+// usage: node scripts/simulator.mjs [--sanitize] [--check]; CXX names the compiler. With --sanitize into
+// build/simulator-sanitize, with the address and undefined-behaviour sanitizers; with --check the driver's scenarios run
+// on what was built. A file is compiled when what it reads has changed.
 
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -167,6 +168,17 @@ function say(text) {
   process.stderr.write(`[simulator] ${text}\n`);
 }
 
+/** Drives the library through CUDA's entries, compiled as the library is (test/support/simulator_check.cc). */
+async function check({ sanitize }) {
+  const folder = sanitize ? 'build/simulator-sanitize' : 'build/simulator';
+  const program = `${folder}/simulator_check`;
+  const flags = ['-std=c++17', '-I.', '-pthread', ...(sanitize ? SANITIZE : [])];
+  if (!(await run(COMPILER, [...flags, 'test/support/simulator_check.cc', '-o', program, '-ldl']))) return false;
+  return spawnSync(join(root, program), [join(folder, 'libcuda.so.1')], { cwd: root, stdio: 'inherit' }).status === 0;
+}
+
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  process.exitCode = (await buildSimulator({ sanitize: process.argv.includes('--sanitize') })) ? 0 : 1;
+  const [sanitize, checked] = ['--sanitize', '--check'].map((word) => process.argv.includes(word));
+  const done = (await buildSimulator({ sanitize })) && (!checked || (await check({ sanitize })));
+  process.exitCode = done ? 0 : 1;
 }
