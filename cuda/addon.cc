@@ -432,7 +432,7 @@ Napi::Value load(Call& call) {
   const double number = call.number(0, "device");
   Place& at = place(number, call.where);
   const std::string name = call.text(1, "name", 512);
-  const std::string kinds = call.text(2, "kinds", kMostParameters);
+  const std::string kinds = call.text(2, "kinds", 8 * kMostParameters);
   std::vector<Parameter> parameters = read_kinds(kinds);
   const bool compiled_in = call.info[3].IsNull() || call.info[3].IsUndefined();
   const Image image = compiled_in ? Image{} : call.bytes(3, "image");
