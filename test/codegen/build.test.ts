@@ -19,7 +19,9 @@ const ITEMS = ['ct2d_fwd_f32_nchw__gather', 'ct2d_dgrad_f32_nhwc__gather', 'ct2d
 const SPECS = specsFor(ITEMS, [{ kind: 'cuda', arch: 90 }, { kind: 'ptx' }]);
 const NAMES = SPECS.map(nameOf).sort();
 
-describe('build', () => {
+describe('build', function () {
+  // Compilers take their time on a busy machine.
+  this.timeout(60_000);
   let root: string;
   beforeEach(() => {
     root = fs.mkdtempSync(join(tmpdir(), 'fracstride-build-'));
@@ -158,6 +160,13 @@ ptxas info    : Used 64 registers, used 1 barriers, 1024 bytes smem, 372 bytes c
             names.some((name) => name.startsWith(`ct2d_${pass}_${dtype}_${layout}__`)),
             `${pass} ${dtype} ${layout}`,
           ).to.equal(true);
+    for (const operation of [
+      'add_f32__pointwise',
+      'sum_f32__reduce',
+      'adam_group_f32__optimizer',
+      'cast_f32_f16__cast',
+    ])
+      expect(names).to.include(`${operation}__ptx`);
     expect(specsFor(PRESETS.full!, [{ kind: 'ptx' }]).length).to.be.greaterThan(200);
   });
 

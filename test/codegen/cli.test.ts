@@ -125,6 +125,12 @@ describe('fracstride', function () {
       ['render', `ct2d_fwd_f32_nchw__${'x'.repeat(100_000)}__sm90`],
       ['inspect', '../../etc/passwd'],
       ['inspect', 'ct2d_fwd_f32_nchw__gather'],
+      ['render', 'add_f32__reduce__sm90'],
+      ['render', 'add_i8__pointwise__sm90'],
+      ['build', '--format', 'elf'],
+      ['build', '--compiler', 'gcc'],
+      ['record'],
+      ['cache', 'prune', '--limit', '-1'],
     ];
     for (const words of cases) {
       it(JSON.stringify(words).slice(0, 90), async () => {
@@ -155,6 +161,15 @@ describe('fracstride', function () {
         const { out } = await tell('render', 'ct2d_wgrad_bf16_nhwc__gather', '--target', flag!);
         expect(out).to.include(`ct2d_wgrad_bf16_nhwc__gather__${zone}`);
       }
+    });
+
+    it('has the other operations too, and list shows them', async () => {
+      const { code, out } = await tell('render', 'add_f32__pointwise__sm90');
+      expect(code).to.equal(0);
+      expect(out).to.include('add_f32__pointwise__sm90(');
+      expect((await tell('render', 'add_f32__pointwise', '--target', 'sm_90')).out).to.equal(out);
+      expect((await tell('list')).out).to.match(/^add \(pointwise\) +f32 f64 f16 bf16$/m);
+      expect(JSON.parse((await tell('list', '--json')).out).operations).to.include('add_f32__pointwise');
     });
 
     it('has the CPU kernels too', async () => {
@@ -203,6 +218,20 @@ describe('fracstride', function () {
       const report = JSON.parse(out);
       expect(report).to.include({ built: 7, failed: 0, directory: cache() });
       expect(fake.compiled()).to.deep.equal(report.kernels.map((each: { name: string }) => each.name).sort());
+    });
+
+    it('takes a list with a line an item, and makes the formats that are asked for', async () => {
+      const list = join(root, 'list.txt');
+      fs.writeFileSync(list, `# what a run needed\n${PROBLEM}\nadd_f32__pointwise # an operation\n\n`);
+      const { code, out } = await tell('build', list, '--target', 'sm_90,ptx', '--format', 'cubin,ptx', '--json');
+      expect(code).to.equal(0);
+      // PTX is all there is for the target ptx.
+      expect(JSON.parse(out)).to.include({ built: 6, failed: 0 });
+      const kept = openStore(cache())
+        .list()
+        .filter(({ name }) => name === 'add_f32__pointwise__sm90');
+      expect(kept.map(({ meta }) => meta.image.file).sort()).to.deep.equal(['kernel.cubin', 'kernel.ptx']);
+      expect((await tell('inspect', 'add_f32__pointwise__sm90', '--ptx')).out).to.match(/^fake ptx/);
     });
 
     it('refuses a list that is none', async () => {
@@ -311,7 +340,7 @@ describe('fracstride', function () {
       expect((await tell('cache', 'prune')).out).to.equal('1 leftovers removed\n');
       await tell('build', KERNEL);
       expect((await tell('cache', 'clear')).out).to.equal('1 kernels removed\n');
-      expect(JSON.parse((await tell('cache', 'ls', '--json')).out)).to.deep.equal({ kernels: [] });
+      expect(JSON.parse((await tell('cache', 'ls', '--json')).out)).to.deep.include({ kernels: [], bytes: 0 });
     });
 
     it('a cache that cannot be used is exit code 1', async () => {
