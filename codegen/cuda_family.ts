@@ -20,8 +20,11 @@ export interface CudaFamily {
   readonly launcher: (operation: Operation, type: StorageType) => Launcher;
 }
 
-/** Blocks of one launch at most; kernels stride over what is left. */
-const MOST_BLOCKS = 1 << 16;
+/**
+ * Blocks of one launch at most; kernels stride over what is left. A few times as many as the largest GPUs run at once, so
+ * that what a thread does once, where its operands lie, is shared by many elements of large tensors.
+ */
+const MOST_BLOCKS = 1 << 12;
 
 /** Enough blocks of `threads` for `count` things when each block takes `each` at a time; never none. */
 export function blocksFor(count: number, each: number, threads: number): LaunchGeometry {

@@ -2,6 +2,7 @@
 
 import { expect } from 'chai';
 import type { CaptureReport } from '../support/capture_cli.js';
+import type { Traffic } from '../support/operation_traffic_cli.js';
 import { simulatedReport } from '../support/simulated.js';
 import type { TensorApiReport } from '../support/tensor_api_cli.js';
 
@@ -38,6 +39,20 @@ describe('the tensor API on cuda', function () {
       expect(digest).equal(digests.float32);
     });
   }
+
+  it('move what their tensors hold and little more, changes of layout without bank conflicts', async () => {
+    const rows = await simulatedReport<Traffic[]>({ program: 'operation_traffic_cli', simulator: 'count=1' });
+    for (const row of rows) {
+      expect(row.stores, `${row.title}: sectors stored`).to.equal(row.leastStores);
+      // A row's bias is read again for each of its packs.
+      const most = row.title.startsWith('bias') ? 2 : 1;
+      expect(row.loads / row.leastLoads, `${row.title}: sectors loaded`).to.be.within(1, most);
+      const conflicts = row.title.includes('three channels') ? 2 : 1;
+      expect(row.wavefronts, `${row.title}: wavefronts`).to.be.most(conflicts * row.leastWavefronts);
+      expect(row.instructions, `${row.title}: instructions an element`).to.be.most(150);
+    }
+    expect(rows.filter(({ wavefronts }) => wavefronts > 0).length).to.equal(3);
+  });
 });
 
 describe('optimiser steps and batch norm in a graph', function () {

@@ -43,7 +43,7 @@ static __device__ __forceinline__ Rows rows_of(
   Rows rows = {1, {}, 1, 0, false};
 #pragma unroll
   for (int d = 0; d < DIMS; ++d) {
-    if (d >= ndim) continue;
+    if (d >= ndim) break;
     if (d > 0) rows.count *= rows.size;
     rows.size = shape[d];
     for (int t = 0; t < OPERANDS; ++t) rows.step[t] = strides[t][d];
@@ -53,8 +53,10 @@ static __device__ __forceinline__ Rows rows_of(
   for (int t = 0; t < OPERANDS; ++t) {
     if (t > 0 && rows.step[t] == 0) continue;
     together = together && rows.step[t] == 1 && packed<stored, WIDTH>(operands[t]);
-    for (int d = 0; d < DIMS - 1; ++d)
-      if (d < ndim - 1) together = together && strides[t][d] % WIDTH == 0;
+    for (int d = 0; d < DIMS - 1; ++d) {
+      if (d >= ndim - 1) break;
+      together = together && strides[t][d] % WIDTH == 0;
+    }
   }
   rows.packs = together ? rows.size / WIDTH : 0;
   rows.narrow = rows.count * rows.size < 0x7fffffff;
@@ -73,6 +75,7 @@ static __device__ __forceinline__ Place place_of(
   const wide column = start + (index - row * items) * each;
 #pragma unroll
   for (int t = 0; t < OPERANDS; ++t) place.at[t] = column * rows.step[t];
+  if (ndim <= 1) return place;
 #pragma unroll
   for (int d = DIMS - 2; d >= 0; --d) {
     if (d >= ndim - 1) continue;
@@ -115,7 +118,7 @@ static __device__ __forceinline__ int bits_for(wide size) {
   return bits;
 }
 
-extern "C" __global__ void __launch_bounds__(256, 6) copy_f16__pointwise__ptx(
+extern "C" __global__ void __launch_bounds__(256, 4) copy_f16__pointwise__ptx(
     stored* out, const stored* x0, int ndim, long long shape0, long long shape1, long long shape2,
     long long shape3, long long shape4, long long shape5, long long out_stride0, long long out_stride1,
     long long out_stride2, long long out_stride3, long long out_stride4, long long out_stride5,

@@ -78,7 +78,7 @@ static __device__ __forceinline__ Rows rows_of(
   Rows rows = {1, {}, 1, 0, false};
 #pragma unroll
   for (int d = 0; d < DIMS; ++d) {
-    if (d >= ndim) continue;
+    if (d >= ndim) break;
     if (d > 0) rows.count *= rows.size;
     rows.size = shape[d];
     for (int t = 0; t < OPERANDS; ++t) rows.step[t] = strides[t][d];
@@ -88,8 +88,10 @@ static __device__ __forceinline__ Rows rows_of(
   for (int t = 0; t < OPERANDS; ++t) {
     if (t > 0 && rows.step[t] == 0) continue;
     together = together && rows.step[t] == 1 && packed<stored, WIDTH>(operands[t]);
-    for (int d = 0; d < DIMS - 1; ++d)
-      if (d < ndim - 1) together = together && strides[t][d] % WIDTH == 0;
+    for (int d = 0; d < DIMS - 1; ++d) {
+      if (d >= ndim - 1) break;
+      together = together && strides[t][d] % WIDTH == 0;
+    }
   }
   rows.packs = together ? rows.size / WIDTH : 0;
   rows.narrow = rows.count * rows.size < 0x7fffffff;
@@ -108,6 +110,7 @@ static __device__ __forceinline__ Place place_of(
   const wide column = start + (index - row * items) * each;
 #pragma unroll
   for (int t = 0; t < OPERANDS; ++t) place.at[t] = column * rows.step[t];
+  if (ndim <= 1) return place;
 #pragma unroll
   for (int d = DIMS - 2; d >= 0; --d) {
     if (d >= ndim - 1) continue;
