@@ -91,7 +91,7 @@ export const ELEMENTWISE: readonly CudaFamily[] = [
     computes: isCopy,
     threads: THREADS,
     schema: { ...strided, tile_bits: z.literal(Math.log2(COPY_TILE)) },
-    values: (_, type, target) => ({ ...stridedValues(1, type, target, 4), tile_bits: Math.log2(COPY_TILE) }),
+    values: (_, type, target) => ({ ...stridedValues(1, type, target, 3), tile_bits: Math.log2(COPY_TILE) }),
     launcher: (operation) => byShape(operation, COPY_TILE),
   },
   {

@@ -118,7 +118,7 @@ static __device__ __forceinline__ int bits_for(wide size) {
   return bits;
 }
 
-extern "C" __global__ void __launch_bounds__(256, 4) copy_f16__pointwise__ptx(
+extern "C" __global__ void __launch_bounds__(256, 3) copy_f16__pointwise__ptx(
     stored* out, const stored* x0, int ndim, long long shape0, long long shape1, long long shape2,
     long long shape3, long long shape4, long long shape5, long long out_stride0, long long out_stride1,
     long long out_stride2, long long out_stride3, long long out_stride4, long long out_stride5,
