@@ -93,7 +93,7 @@ bool reach(Warp& w, const Op& op, Space space, unsigned bytes, bool write, Place
       address[i] = static_cast<int64_t>(static_cast<uint32_t>(a[i] + static_cast<uint32_t>(add)));
   } else {
     const uint64_t* a = cells<uint64_t>(w, op.a);
-    for (int i = 0; i < 32; i++) address[i] = static_cast<int64_t>(a[i]) + add;
+    for (int i = 0; i < 32; i++) address[i] = static_cast<int64_t>(a[i] + static_cast<uint64_t>(add));
   }
   const uint32_t mask = w.mask;
   if (mask != kAll) {
@@ -105,7 +105,8 @@ bool reach(Warp& w, const Op& op, Space space, unsigned bytes, bool write, Place
     low = std::min(low, address[i]);
     high = std::max(high, address[i]);
     bits |= address[i];
-    stray |= (address[i] - address[0]) ^ (static_cast<int64_t>(bytes) * i);
+    stray |= static_cast<int64_t>((static_cast<uint64_t>(address[i]) - static_cast<uint64_t>(address[0])) ^
+                                  (uint64_t{bytes} * static_cast<uint64_t>(i)));
   }
   Block& block = *w.block;
   Range range;

@@ -47,7 +47,8 @@ Add sums("CUDA text: sums and scans, in every order of warps", [] {
 template <class T>
 void near(const std::string& what, T got, T expected, T bound) {
   if (!(std::fabs(got - expected) <= bound * (std::fabs(expected) + std::numeric_limits<T>::min())))
-    failed(what + " must be " + std::to_string(expected) + ", got it wrong by " + std::to_string(1e15 * std::fabs((got - expected) / expected)) + "e-15");
+    failed(what + " must be " + std::to_string(expected) + ", got it wrong by " +
+           std::to_string(1e15 * std::fabs((got - expected) / expected)) + "e-15");
 }
 
 Add singles("CUDA text: functions of float are within a few units of the host's", [] {
@@ -59,11 +60,24 @@ Add singles("CUDA text: functions of float are within a few units of the host's"
   const auto got = rig.read<float>(out, 12 * x.size());
   for (size_t i = 0; i < x.size(); i++) {
     const double v = x[i], m = std::fabs(v);
-    const double expected[12] = {std::exp(v), std::log(static_cast<double>(std::fabs(x[i]) + 0.5f)), std::tanh(v), std::sqrt(m), std::sin(v), std::cos(v), std::pow(static_cast<double>(x[i] < 0 ? -x[i] + 0.1f : x[i] + 0.1f), static_cast<double>(1.7f)), std::erf(v), 1 / (1 + std::exp(-v)), std::log1p(m), std::floor(v) + std::fmod(v, 3.0), v / 3};
+    const double expected[12] = {
+        std::exp(v),
+        std::log(static_cast<double>(std::fabs(x[i]) + 0.5f)),
+        std::tanh(v),
+        std::sqrt(m),
+        std::sin(v),
+        std::cos(v),
+        std::pow(static_cast<double>(x[i] < 0 ? -x[i] + 0.1f : x[i] + 0.1f), static_cast<double>(1.7f)),
+        std::erf(v),
+        1 / (1 + std::exp(-v)),
+        std::log1p(m),
+        std::floor(v) + std::fmod(v, 3.0),
+        v / 3};
     for (size_t k = 0; k < 12; k++) {
       // Near a zero of the function the argument's own rounding counts.
       if ((k == 1 || k == 4 || k == 5 || k == 10) && std::fabs(expected[k]) < 0.05) continue;
-      near<double>("function " + std::to_string(k) + " of " + std::to_string(v), got[12 * i + k], expected[k], k == 6 ? 2e-6 : 6e-7);
+      near<double>("function " + std::to_string(k) + " of " + std::to_string(v), got[12 * i + k], expected[k],
+                   k == 6 ? 2e-6 : 6e-7);
     }
   }
 });
@@ -79,7 +93,9 @@ Add doubles("CUDA text: functions of double, and their slow paths", [] {
   const auto got = rig.read<double>(out, 10 * x.size());
   for (size_t i = 0; i < x.size(); i++) {
     const double v = x[i], m = std::fabs(v);
-    const double expected[10] = {std::exp(v), std::log(m + 0.5), std::tanh(v), std::sqrt(m), std::sin(v * 1e6), std::cos(v), std::pow(m + 0.1, 1.7), std::erf(v), 1 / (v + 100), 1 / std::sqrt(m + 1)};
+    const double expected[10] = {std::exp(v),       std::log(m + 0.5),   std::tanh(v),           std::sqrt(m),
+                                 std::sin(v * 1e6), std::cos(v),         std::pow(m + 0.1, 1.7), std::erf(v),
+                                 1 / (v + 100),     1 / std::sqrt(m + 1)};
     for (size_t k = 0; k < 10; k++) {
       if (std::isinf(expected[k]) && got[10 * i + k] == expected[k]) continue;
       near<double>("function " + std::to_string(k) + " of " + std::to_string(v), got[10 * i + k], expected[k], 1e-14);
@@ -95,13 +111,20 @@ struct Table {
 
 int chosen(int which, int x) {
   switch (which) {
-    case 0: return x + 1;
-    case 1: return x * x;
-    case 2: return -x;
-    case 3: return x ^ 0x55;
-    case 4: return x / 7;
-    case 5: return x % 11;
-    default: return 1234;
+    case 0:
+      return x + 1;
+    case 1:
+      return x * x;
+    case 2:
+      return -x;
+    case 3:
+      return x ^ 0x55;
+    case 4:
+      return x / 7;
+    case 5:
+      return x % 11;
+    default:
+      return 1234;
   }
 }
 
@@ -144,7 +167,8 @@ Add language("CUDA text: structs by value, constants, switches, local arrays, ca
     uint32_t reversed = 0;
     for (int i = 0; i < 32; i++) reversed |= (static_cast<uint32_t>(t) >> i & 1) << (31 - i);
     // popcount, clz and ffs are int; __brev is unsigned, and so makes the sum of the four unsigned.
-    const uint32_t rest = static_cast<uint32_t>(std::countl_zero(static_cast<uint32_t>(t))) + (t == 0 ? 0 : 1 + static_cast<uint32_t>(std::countr_zero(static_cast<uint32_t>(t))));
+    const uint32_t rest = static_cast<uint32_t>(std::countl_zero(static_cast<uint32_t>(t))) +
+                          (t == 0 ? 0 : 1 + static_cast<uint32_t>(std::countr_zero(static_cast<uint32_t>(t))));
     sum += std::popcount(static_cast<uint64_t>(t) * 0x123456789abcULL);
     sum += static_cast<long long>(static_cast<uint64_t>(rest) + reversed);
     same<long long>("thread " + std::to_string(t), got[t], sum);
