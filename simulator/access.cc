@@ -38,7 +38,6 @@ uint8_t* reach_one(Warp& w, const Op& op, Space space, uint64_t address, unsigne
   switch (space) {
     case Space::kShared:
       name = "shared memory", size = block.shared_bytes, base = block.shared.data();
-      // A pointer that was not converted is a generic address, and on a GPU no shared one.
       break;
     case Space::kLocal:
       name = "local memory", size = w.code->local_bytes, base = w.local + size * static_cast<unsigned>(lane);

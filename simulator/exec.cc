@@ -221,11 +221,10 @@ void run_block(Block& block) {
       uint64_t state = mixed(block.launch->order.seed ^ mixed(block.linear * 0x10001 + round));
       for (uint32_t i = count; i > 1; i--) std::swap(order[i - 1], order[(state = mixed(state)) % i]);
     }
-    bool progress = false, alive = false;
+    bool alive = false;
     for (const uint32_t i : order) {
       Warp& w = block.warps[i];
       if (ready(w)) {
-        progress = true;
         run_warp(w);
         if (block.result != kOk) return;
       }
@@ -240,7 +239,6 @@ void run_block(Block& block) {
     const bool still = std::any_of(block.warps.begin(), block.warps.end(), ready);
     if (still) continue;
     if (release(block)) continue;
-    (void)progress;
     return deadlock(block);
   }
 }
