@@ -29,7 +29,8 @@ Add sums("CUDA text: sums and scans, in every order of warps", [] {
     Rig rig(image("sums"));
     std::vector<int> data(10007);
     int total = 0;
-    for (size_t i = 0; i < data.size(); i++) total += data[i] = static_cast<int>(i * 2654435761u >> 20) - 2000;
+    for (size_t i = 0; i < data.size(); i++)
+      total += data[i] = static_cast<int>(static_cast<uint32_t>(i) * 2654435761u >> 20) - 2000;
     const uint64_t in = rig.array(data), out = rig.array(std::vector<int>(1024, 0));
     Launch launch = shape(7, 256);
     launch.order = order;
