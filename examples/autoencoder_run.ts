@@ -24,9 +24,9 @@ export async function runAutoencoder(options: Options, output: Output = process.
 
   const steps = stepsOf(options, training.length);
   const finish = startRun(options, steps);
-  const { model, history } = trainAutoencoder(split, { ...options, output, steps });
+  const { model, history } = await trainAutoencoder(split, { ...options, output, steps });
   const run = finish(model);
-  const result = evaluate(model, heldOut, options.device);
+  const result = await evaluate(model, heldOut, options.device);
   const figure = drawFigure(heldOut, result);
   await writeFiles(options.out, {
     'autoencoder.png': figure.png,
@@ -50,7 +50,7 @@ async function lookAgain(file: string, heldOut: readonly Picture[], options: Opt
   const model = new Autoencoder();
   model.loadStateDict(await io.safetensors.load(file));
   model.to({ device: options.device });
-  const result = evaluate(model, heldOut, options.device);
+  const result = await evaluate(model, heldOut, options.device);
   await writeFiles(options.out, { 'autoencoder_again.png': drawFigure(heldOut, result).png });
   console.log(verdict(result));
 }

@@ -44,7 +44,10 @@ const DRAWN = 0;
 const NOISE_LEVEL = 0.5;
 const SNAPSHOTS = 6;
 
-export function trainGan(pictures: readonly Picture[], options: TrainingOptions & { readonly samples: number }): Gan {
+export async function trainGan(
+  pictures: readonly Picture[],
+  options: TrainingOptions & { readonly samples: number },
+): Promise<Gan> {
   manualSeed(options.seed);
   const artist = generator().to({ device: options.device });
   const critic = discriminator().to({ device: options.device });
@@ -60,7 +63,7 @@ export function trainGan(pictures: readonly Picture[], options: TrainingOptions 
     for (const group of artistOptimizer.paramGroups) group.lr = learningRate(step, options.steps, ARTIST_RATE);
     for (const group of criticOptimizer.paramGroups) group.lr = learningRate(step, options.steps, CRITIC_RATE);
     const fog = NOISE_LEVEL * (1 - step / options.steps);
-    const losses = scope(() => {
+    const losses = await scope(async () => {
       const real = toTensor(source.next().value, options.device).mul(2).sub(1);
       const drawn = artist.forward(randn([options.batch, NOISE, 1, 1], { device: options.device }));
 
@@ -73,12 +76,12 @@ export function trainGan(pictures: readonly Picture[], options: TrainingOptions 
       artistOptimizer.zeroGrad();
       artistLoss.backward();
       artistOptimizer.step();
-      return { discriminator: criticLoss.item(), generator: artistLoss.item() };
+      return { discriminator: (await criticLoss.data())[0]!, generator: (await artistLoss.data())[0]! };
     });
     history.generator.push([step, losses.generator]);
     history.discriminator.push([step, losses.discriminator]);
     if (step === options.steps || step % Math.ceil(options.steps / SNAPSHOTS) === 0) {
-      snapshots.push({ step, pictures: draw(artist, noise) });
+      snapshots.push({ step, pictures: await draw(artist, noise) });
     }
     progress.update(step, losses);
   }
@@ -96,9 +99,9 @@ function blur(pictures: Tensor, level: number): Tensor {
 }
 
 /** Pictures from noise, 0 … 1. */
-function draw(artist: nn.Sequential, noise: Tensor): Float32Array[] {
+async function draw(artist: nn.Sequential, noise: Tensor): Promise<Float32Array[]> {
   artist.eval();
-  const values = noGrad(() => scope(() => artist.forward(noise).dataSync() as Float32Array));
+  const values = (await noGrad(() => scope(() => artist.forward(noise).data()))) as Float32Array;
   artist.train();
   return Array.from({ length: noise.shape[0]! }, (_, n) =>
     values.slice(n * VALUES, (n + 1) * VALUES).map((value) => (value + 1) / 2),

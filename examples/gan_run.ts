@@ -20,7 +20,7 @@ export async function runGan(options: Options, output: Output = process.stdout):
   console.log(`${pictures.length} pictures to learn from`);
   const steps = stepsOf(options, pictures.length);
   const finish = startRun(options, steps);
-  const gan = trainGan(pictures, { ...options, output, steps, samples: SAMPLES });
+  const gan = await trainGan(pictures, { ...options, output, steps, samples: SAMPLES });
   const run = finish(gan.generator, gan.discriminator);
   const figures = [drawLast(gan.snapshots.at(-1)!), drawCourse(gan.snapshots)];
   await writeFiles(options.out, {

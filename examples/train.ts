@@ -36,7 +36,10 @@ export interface Evaluation {
 export const PEAK_RATE = 4e-3;
 const EVALUATIONS = 12;
 
-export function trainAutoencoder(split: Split, options: TrainingOptions): { model: Autoencoder; history: History } {
+export async function trainAutoencoder(
+  split: Split,
+  options: TrainingOptions,
+): Promise<{ model: Autoencoder; history: History }> {
   manualSeed(options.seed);
   const model = new Autoencoder().to({ device: options.device });
   const criterion = new nn.MSELoss();
@@ -47,18 +50,19 @@ export function trainAutoencoder(split: Split, options: TrainingOptions): { mode
 
   for (let step = 1; step <= options.steps; step++) {
     for (const group of optimizer.paramGroups) group.lr = learningRate(step, options.steps, PEAK_RATE);
-    // scope() gives back everything that a step allocates; parameters and optimiser state stay.
-    const loss = scope(() => {
+    // scope() gives back everything that a step allocates; parameters and optimiser state stay. Everything in it is
+    // launched at once; the device works through it while this process waits for the error and does other things.
+    const loss = await scope(async () => {
       const pictures = toTensor(source.next().value, options.device);
       const error = criterion.forward(model.forward(pictures), pictures);
       optimizer.zeroGrad();
       error.backward();
       optimizer.step();
-      return error.item();
+      return (await error.data())[0]!;
     });
     history.training.push([step, loss]);
     if (step === options.steps || step % Math.ceil(options.steps / EVALUATIONS) === 0) {
-      history.heldOut.push([step, evaluate(model, split.heldOut, options.device).loss]);
+      history.heldOut.push([step, (await evaluate(model, split.heldOut, options.device)).loss]);
     }
     progress.update(step, { loss, ...lastHeldOut(history) });
   }
@@ -66,13 +70,13 @@ export function trainAutoencoder(split: Split, options: TrainingOptions): { mode
 }
 
 /** Draws pictures again, in evaluation mode (batch normalisation uses its running averages), and measures the error. */
-export function evaluate(model: Autoencoder, pictures: readonly Picture[], device: string): Evaluation {
+export async function evaluate(model: Autoencoder, pictures: readonly Picture[], device: string): Promise<Evaluation> {
   model.eval();
   const reconstructions: Float32Array[] = [];
   for (let i = 0; i < pictures.length; i += 32) {
-    const values = noGrad(() =>
-      scope(() => model.forward(toTensor(pictures.slice(i, i + 32), device)).dataSync() as Float32Array),
-    );
+    const values = (await noGrad(() =>
+      scope(() => model.forward(toTensor(pictures.slice(i, i + 32), device)).data()),
+    )) as Float32Array;
     for (let n = 0; n < values.length; n += VALUES) reconstructions.push(values.slice(n, n + VALUES));
   }
   model.train();

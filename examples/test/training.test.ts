@@ -21,30 +21,30 @@ describe('examples: training', () => {
     split = splitPictures(await loadPictures(160));
   });
 
-  it('of the autoencoder lowers the error of held-out pictures', () => {
-    const { model, history } = trainAutoencoder(split, SHORT);
+  it('of the autoencoder lowers the error of held-out pictures', async () => {
+    const { model, history } = await trainAutoencoder(split, SHORT);
     using _ = model;
     expect(history.training).to.have.length(30);
     const [, last] = history.heldOut.at(-1)!;
     const [, first] = history.training[0]!;
     expect(last).to.be.lessThan(first * 0.6);
-    expect(evaluate(model, split.heldOut, 'cpu').loss).to.equal(last);
+    expect((await evaluate(model, split.heldOut, 'cpu')).loss).to.equal(last);
   });
 
-  it('gives the same weights for the same seed, others for another', () => {
-    const weights = (seed: number) => {
-      const { model } = trainAutoencoder(split, { ...SHORT, steps: 4, seed });
+  it('gives the same weights for the same seed, others for another', async () => {
+    const weights = async (seed: number) => {
+      const { model } = await trainAutoencoder(split, { ...SHORT, steps: 4, seed });
       using _ = model;
       return Buffer.from(io.safetensors.serialize(model.stateDict())).toString('base64');
     };
-    const first = weights(1);
-    expect(weights(1)).to.equal(first);
-    expect(weights(2)).to.not.equal(first);
+    const first = await weights(1);
+    expect(await weights(1)).to.equal(first);
+    expect(await weights(2)).to.not.equal(first);
   });
 
-  it('keeps nothing but the weights', () => {
+  it('keeps nothing but the weights', async () => {
     const before = memory().cpu.live;
-    const { model } = trainAutoencoder(split, { ...SHORT, steps: 8 });
+    const { model } = await trainAutoencoder(split, { ...SHORT, steps: 8 });
     const state = Object.values(model.stateDict());
     const bytes = state.reduce((sum, value) => sum + value.dataSync().byteLength, 0);
     for (const parameter of model.parameters()) parameter.grad = null;
@@ -53,7 +53,7 @@ describe('examples: training', () => {
     expect(memory().cpu.live).to.equal(before);
   });
 
-  it('holds the same memory after every one of 200 steps', () => {
+  it('holds the same memory after every one of 200 steps', async () => {
     const live: number[] = [];
     const output = {
       write: () => true,
@@ -63,13 +63,13 @@ describe('examples: training', () => {
         return true;
       },
     };
-    using _ = trainAutoencoder(split, { ...SHORT, output, steps: 200, batch: 2 }).model;
+    using _ = (await trainAutoencoder(split, { ...SHORT, output, steps: 200, batch: 2 })).model;
     expect(live.length).to.be.at.least(200);
     expect(new Set(live.slice(5)).size).to.equal(1);
   });
 
-  it('of the DCGAN moves both networks and draws pictures from 0 to 1', () => {
-    const gan = trainGan(split.training, { ...SHORT, steps: 6, samples: 3 });
+  it('of the DCGAN moves both networks and draws pictures from 0 to 1', async () => {
+    const gan = await trainGan(split.training, { ...SHORT, steps: 6, samples: 3 });
     using _generator = gan.generator;
     using _discriminator = gan.discriminator;
     const losses = [...gan.history.generator, ...gan.history.discriminator].map(([, loss]) => loss);

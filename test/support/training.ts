@@ -15,21 +15,21 @@ export interface Training {
   dispose(): void;
 }
 
-export function startTraining(seed: number): Training {
+export function startTraining(seed: number, device = 'cpu'): Training {
   manualSeed(seed);
   const model = new nn.Sequential(
-    new nn.Conv2d(3, 8, 4, { stride: 2, padding: 1, device: 'cpu' }),
-    new nn.BatchNorm2d(8, { device: 'cpu' }),
+    new nn.Conv2d(3, 8, 4, { stride: 2, padding: 1, device }),
+    new nn.BatchNorm2d(8, { device }),
     new nn.LeakyReLU(0.2),
-    new nn.Conv2d(8, 20, 3, { stride: 2, padding: 1, device: 'cpu' }),
+    new nn.Conv2d(8, 20, 3, { stride: 2, padding: 1, device }),
     new nn.ReLU(),
-    new nn.ConvTranspose2d(20, 8, 4, { stride: 2, padding: 1, device: 'cpu' }),
-    new nn.BatchNorm2d(8, { device: 'cpu' }),
+    new nn.ConvTranspose2d(20, 8, 4, { stride: 2, padding: 1, device }),
+    new nn.BatchNorm2d(8, { device }),
     new nn.Tanh(),
-    new nn.ConvTranspose2d(8, 3, 4, { stride: 2, padding: 1, device: 'cpu' }),
+    new nn.ConvTranspose2d(8, 3, 4, { stride: 2, padding: 1, device }),
     new nn.Sigmoid(),
   );
-  const pictures = rand([6, 3, 20, 20], { device: 'cpu' });
+  const pictures = rand([6, 3, 20, 20], { device });
   const optimiser = new optim.Adam(model.parameters(), { lr: 2e-3, betas: [0.5, 0.999] });
   const tensors = () => [...Object.values(model.stateDict()), ...stateTensors(optimiser), pictures];
   return {
@@ -70,7 +70,7 @@ export function trainedDigest(a: { seed: number; steps: number; threads: number 
   }
 }
 
-export const liveBytes = (): number => memory().cpu!.live;
+export const liveBytes = (device = 'cpu'): number => memory()[device]!.live;
 
 function stateTensors(optimiser: optim.Adam): Tensor[] {
   const entries = Object.values(optimiser.stateDict().state) as Record<string, unknown>[];

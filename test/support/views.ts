@@ -17,11 +17,16 @@ export interface Laid {
  * A leaf that requires its gradient and holds `values`, laid out as asked. Whatever lies around a narrowed window is NaN.
  * 'nhwc' applies to four dimensions and is 'plain' for others.
  */
-export function lay(a: { values: Float64Array; shape: readonly number[]; view: View; dtype: Dtype }): Laid {
-  const { view, dtype } = a;
+export function lay(a: {
+  values: Float64Array;
+  shape: readonly number[];
+  view: View;
+  dtype: Dtype;
+  device: string;
+}): Laid {
+  const { view, dtype, device } = a;
   const shape = [...a.shape];
-  const make = (values: Float64Array, size: readonly number[]) =>
-    tensor(values, { shape: [...size], dtype, device: 'cpu' });
+  const make = (values: Float64Array, size: readonly number[]) => tensor(values, { shape: [...size], dtype, device });
   const leaf = (t: Tensor, values = a.values): Laid => {
     const own = t.detach();
     own.requiresGrad = true;
@@ -33,8 +38,8 @@ export function lay(a: { values: Float64Array; shape: readonly number[]; view: V
     const stored = gather(shape, reversed, a.values);
     return leaf(make(stored, [...shape].reverse()).permute(reversed));
   }
-  if (view === 'offset') return leaf(window(a.values, { shape, dims: [0], dtype }));
-  if (view === 'narrowed') return leaf(window(a.values, { shape, dims: shape.map((_, i) => i), dtype }));
+  if (view === 'offset') return leaf(window(a.values, { shape, dims: [0], dtype, device }));
+  if (view === 'narrowed') return leaf(window(a.values, { shape, dims: shape.map((_, i) => i), dtype, device }));
   if (view === 'expanded') {
     const dim = Math.max(0, shape.length - 2);
     const base = shape.map((size, i) => (i === dim ? Math.min(1, size) : size));
@@ -63,7 +68,10 @@ function gather(shape: readonly number[], order: readonly number[], values: Floa
 }
 
 /** The values in the middle of a larger tensor of NaN: one entry before and two after in each of `dims`. */
-function window(values: Float64Array, a: { shape: readonly number[]; dims: readonly number[]; dtype: Dtype }): Tensor {
+function window(
+  values: Float64Array,
+  a: { shape: readonly number[]; dims: readonly number[]; dtype: Dtype; device: string },
+): Tensor {
   const outer = a.shape.map((size, i) => (a.dims.includes(i) ? size + 3 : size));
   const data = new Float64Array(product(outer)).fill(Number.NaN);
   for (let flat = 0; flat < values.length; flat++) {
@@ -77,7 +85,7 @@ function window(values: Float64Array, a: { shape: readonly number[]; dims: reado
     }
     data[to] = values[flat]!;
   }
-  const whole = tensor(data, { shape: outer, dtype: a.dtype, device: 'cpu' });
+  const whole = tensor(data, { shape: outer, dtype: a.dtype, device: a.device });
   return a.dims.reduce((t, dim) => t.narrow(dim, 1, a.shape[dim]!), whole);
 }
 

@@ -1,14 +1,14 @@
 /** Training is reproducible bit for bit, whatever the number of threads, and holds no memory from step to step. */
 
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { backends, rand, scope } from 'fracstride';
 import { publicAdapter } from '../support/adapter.js';
 import { goldenCases } from '../support/cases.js';
 import { isaLevels, withIsa } from '../support/devices.js';
-import { type Adapter, type Gradients, type Result, runGoldens } from '../support/golden_check.js';
+import { digesting } from '../support/digest.js';
+import { runGoldens } from '../support/golden_check.js';
 import { liveBytes, startTraining, trainedDigest } from '../support/training.js';
 
 describe('training', function () {
@@ -96,27 +96,7 @@ describe('training', function () {
 
 /** SHA-256 over outputs and gradients of the large golden cases, each in its own element type. */
 async function goldenDigest(layout: 'nchw' | 'nhwc', threads: number): Promise<string> {
-  const hash = createHash('sha256');
-  const note = (r: Result | null) => r && hash.update(Float64Array.from(r.data));
-  const { convTranspose2d, conv2d, convTranspose2dBackward, conv2dBackward, ...rest } = publicAdapter({
-    device: 'cpu',
-    layout,
-  });
-  const noted =
-    <A, R>(fn: (a: A) => R | Promise<R>, parts: (r: R) => (Result | null)[]) =>
-    async (a: A): Promise<R> => {
-      const result = await fn(a);
-      for (const part of parts(result)) note(part);
-      return result;
-    };
-  const gradients = (g: Gradients) => [g.gradInput, g.gradWeight, g.gradBias];
-  const adapter: Adapter = {
-    ...rest,
-    convTranspose2d: noted(convTranspose2d, (y) => [y]),
-    conv2d: noted(conv2d, (y) => [y]),
-    convTranspose2dBackward: noted(convTranspose2dBackward, gradients),
-    conv2dBackward: noted(conv2dBackward, gradients),
-  };
+  const { adapter, digest } = digesting(publicAdapter({ device: 'cpu', layout }));
   const before = backends.cpu.threads;
   backends.cpu.threads = threads;
   try {
@@ -125,5 +105,5 @@ async function goldenDigest(layout: 'nchw' | 'nhwc', threads: number): Promise<s
   } finally {
     backends.cpu.threads = before;
   }
-  return hash.digest('hex');
+  return digest();
 }

@@ -1,0 +1,36 @@
+/** Random problems on the simulator, with guard words around every buffer; TEST_SEED repeats a run. */
+
+import { expect } from 'chai';
+import { testRuns, testSeed } from '../support/devices.js';
+import type { RandomSummary } from '../support/random_cli.js';
+import { simulatedReport } from '../support/simulated.js';
+
+describe('random problems on cuda', function () {
+  this.timeout(600_000);
+  const seed = testSeed();
+
+  function run(variant: string, runs: number, simulator = ''): Promise<RandomSummary> {
+    const args = ['--variants', variant, '--runs', String(runs), '--seed', String(seed)];
+    return simulatedReport({ program: 'random_cli', args, simulator });
+  }
+
+  function expectGood(summary: RandomSummary, runs: number): void {
+    expect(summary.failures, `seed ${seed}`).to.deep.equal([]);
+    expect(summary.problems).to.equal(runs);
+    for (const report of Object.values(summary.variants)) expect(report.wrong).to.deep.equal([]);
+  }
+
+  it('500 agree with the oracle by the gather kernels', async () => {
+    console.log(`      seed ${seed}`);
+    expectGood(await run('gather', testRuns(500)), testRuns(500));
+  });
+
+  it('so do some by the phase kernels (all 500 by npm run test:cuda), warps in any order', async () => {
+    const runs = Math.ceil(testRuns(500) / 25);
+    const orders = ['forward', 'reverse', 'mixed:7'];
+    const first = await run('phase', runs, orders[0]);
+    expectGood(first, runs);
+    const others = await Promise.all(orders.slice(1).map((order) => run('phase', runs, `order=${order}`)));
+    for (const other of others) expect(other.digest).to.equal(first.digest);
+  });
+});

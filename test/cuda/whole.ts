@@ -1,0 +1,76 @@
+/**
+ * `npm run test:cuda`: all golden cases with every variant, in both layouts and every element type, and 500 random problems
+ * with every variant, on the simulator in several warp orders. The specialised kernels are compiled as they are needed
+ * (once: they are kept in build/test_kernels), two at a time; the first run takes long.
+ */
+
+import { availableParallelism } from 'node:os';
+import { expect } from 'chai';
+import { DTYPES } from '../../codegen/target.js';
+import type { GoldenSummary } from '../support/golden_cli.js';
+import type { RandomSummary } from '../support/random_cli.js';
+import { simulatedReport } from '../support/simulated.js';
+
+const LAYOUTS = ['nchw', 'nhwc'] as const;
+const CASES = 456;
+const RUNS = 500;
+const SEED = Number(process.env.TEST_SEED ?? 20261122);
+
+/** Runs a few at a time; results in the order of the items. */
+async function each<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  const waiting = items.entries();
+  const worker = async () => {
+    for (const [i, item] of waiting) results[i] = await work(item);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  return results;
+}
+
+describe('on cuda, the whole', function () {
+  this.timeout(4 * 3600_000);
+
+  for (const variant of ['gather', 'phase']) {
+    it(`golden cases with the ${variant} kernels`, async () => {
+      const settings = LAYOUTS.flatMap((layout) => DTYPES.map((dtype) => ({ layout, dtype })));
+      const summaries = await each(settings, ({ layout, dtype }) =>
+        simulatedReport<GoldenSummary>({
+          program: 'golden_cli',
+          args: ['--device', 'cuda:0', '--json', '--variant', variant, '--layout', layout, '--dtype', dtype],
+        }),
+      );
+      const ran: Record<string, number> = {};
+      for (const { passed, failed, variants } of summaries) {
+        expect([passed, failed]).to.deep.equal([CASES, 0]);
+        expect(variants!.wrong).to.deep.equal([]);
+        for (const [name, count] of Object.entries(variants!.ran)) ran[name] = (ran[name] ?? 0) + count;
+      }
+      console.log(`      ${summaries.length * CASES} cases; contractions: ${JSON.stringify(ran)}`);
+    });
+
+    it(`${RUNS} random problems with the ${variant} kernels, warps in three orders`, async () => {
+      const shards = ['0/2', '1/2'];
+      const inOrder = async (order: string) =>
+        each(shards, (shard) =>
+          simulatedReport<RandomSummary>({
+            program: 'random_cli',
+            args: ['--variants', variant, '--runs', String(RUNS), '--seed', String(SEED), '--shard', shard],
+            simulator: `order=${order}`,
+          }),
+        );
+      const first = await inOrder('forward');
+      expect(first.flatMap((summary) => summary.failures)).to.deep.equal([]);
+      expect(first.reduce((sum, summary) => sum + summary.problems, 0)).to.equal(RUNS);
+      for (const { variants } of first) expect(variants[variant]!.wrong).to.deep.equal([]);
+      const digests = first.map((summary) => summary.digest);
+      for (const order of ['reverse', 'mixed:7'])
+        expect(
+          (await inOrder(order)).map((summary) => summary.digest),
+          order,
+        ).to.deep.equal(digests);
+      console.log(
+        `      seed ${SEED}; contractions: ${JSON.stringify(first.map(({ variants }) => variants[variant]!.ran))}`,
+      );
+    });
+  }
+});

@@ -1,0 +1,67 @@
+/**
+ * Programs on the simulator: child processes whose CUDA driver is simulator/'s stand-in, since a process opens its driver
+ * library once. Kernels that have to be compiled go to a cache of the tests' own, which lasts from run to run.
+ */
+
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+
+export const SIMULATOR = join(ROOT, 'build/simulator/libcuda.so.1');
+export const SIMULATOR_CONTROL = join(ROOT, 'build/simulator/control.node');
+/** A driver that accepts everything and does nothing. */
+export const NULL_DRIVER = join(ROOT, 'build/simulator/libcuda_null.so');
+const KERNEL_CACHE = join(ROOT, 'build/test_kernels');
+
+export interface Simulated {
+  /** File of dist/test/support, without its ending. */
+  readonly program: string;
+  readonly args?: readonly string[];
+  /** What the simulator is told, e.g. `arch=75 order=reverse`. */
+  readonly simulator?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The environment of a process on the simulator. */
+export function simulatedEnvironment({ simulator = '', env = {} }: Omit<Simulated, 'program'>): NodeJS.ProcessEnv {
+  const driver = { FRACSTRIDE_LIBCUDA: SIMULATOR, CUDA_SIMULATOR: simulator };
+  return { ...process.env, FRACSTRIDE_CACHE_DIR: KERNEL_CACHE, ...driver, ...env };
+}
+
+/** Runs a program of dist/test/support to its end. */
+export function simulated(run: Simulated): Promise<Ended> {
+  if (!existsSync(SIMULATOR)) throw new Error(`${SIMULATOR} is not built; run 'npm run simulator'`);
+  const file = fileURLToPath(new URL(`./${run.program}.js`, import.meta.url));
+  const child = spawn(process.execPath, ['--expose-gc', file, ...(run.args ?? [])], {
+    env: simulatedEnvironment(run),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name].setEncoding('utf8').on('data', (chunk: string) => {
+      output[name] += chunk;
+    });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve({ code, signal, ...output }));
+  });
+}
+
+/** The last line of a program that ended well, as JSON. */
+export async function simulatedReport<R>(run: Simulated): Promise<R> {
+  const { code, signal, stdout, stderr } = await simulated(run);
+  if (code !== 0) {
+    throw new Error(`${run.program} ${(run.args ?? []).join(' ')} ended with ${signal ?? code}\n${stdout}\n${stderr}`);
+  }
+  return JSON.parse(stdout.trim().split('\n').at(-1)!) as R;
+}

@@ -1,0 +1,43 @@
+/** Holds the choice of kernels to one variant, and checks for every problem that comes up which kernel was chosen. */
+
+import type { Problem } from '../../codegen/problem.js';
+import { candidates } from '../../codegen/spec.js';
+import { type Device, targetOf } from '../../src/device.js';
+import { observeKernels, preferVariant } from '../../src/kernels.js';
+
+export interface VariantReport {
+  /** Contractions by the variant that ran them. */
+  readonly ran: Readonly<Record<string, number>>;
+  /** Those that the wanted variant refuses, by the reason. */
+  readonly refused: Readonly<Record<string, number>>;
+  /** Those that ran another variant although the wanted one is legal. */
+  readonly wrong: readonly string[];
+}
+
+/** From now on, contractions run `variant` wherever it is legal; null: what is chosen by cost. */
+export function watchVariant(variant: string | null): () => VariantReport {
+  const ran: Record<string, number> = {};
+  const refused: Record<string, number> = {};
+  const wrong: string[] = [];
+  const count = (table: Record<string, number>, key: string) => {
+    table[key] = (table[key] ?? 0) + 1;
+  };
+  preferVariant(variant);
+  observeKernels((asked, device, kernel) => {
+    if (!('geometry' in asked)) return;
+    const chosen = kernel.split('__')[1]!.split('_')[0]!;
+    count(ran, chosen);
+    if (variant === null || chosen === variant) return;
+    const reason = refusal(asked, variant, device);
+    if (reason === null) wrong.push(`${kernel} ran where ${variant} is legal`);
+    else count(refused, reason);
+  });
+  return () => ({ ran, refused, wrong });
+}
+
+/** Why a variant does not take a problem, or null when it does. */
+function refusal(problem: Problem, variant: string, device: Device): string | null {
+  const rows = candidates(problem, targetOf(device)).filter((row) => row.variant === variant);
+  if (rows.some((row) => row.spec !== null)) return null;
+  return rows[0]?.reason ?? 'is in no catalogue for this contraction';
+}
