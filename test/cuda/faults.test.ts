@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import type { FaultSummary } from '../support/faults_cli.js';
-import { simulatedReport } from '../support/simulated.js';
+import { simulatedReport, simulatorOnly } from '../support/simulated.js';
 
 interface Expected {
   readonly simulator?: string;
@@ -56,7 +56,7 @@ describe('faults on cuda', function () {
   this.timeout(120_000);
 
   for (const [scenario, expected] of Object.entries(FAULTS)) {
-    it(scenario, async () => {
+    simulatorOnly(scenario, async () => {
       const summary = await simulatedReport<FaultSummary>({
         program: 'faults_cli',
         args: [scenario],
@@ -64,7 +64,7 @@ describe('faults on cuda', function () {
       });
       const said = summary.errors.join('\n');
       expect(summary.errors.length, said).to.equal(expected.errors.length);
-      expected.errors.forEach((pattern, i) => expect(summary.errors[i]).to.match(pattern));
+      for (const [i, pattern] of expected.errors.entries()) expect(summary.errors[i]).to.match(pattern);
       expect(summary.liveAfter, 'live bytes').to.equal(summary.liveBefore);
       expect(summary.cudaGoesOn, JSON.stringify(summary.notes)).to.equal(expected.cuda);
       expect(summary.cpuGoesOn, 'the cpu').to.equal(true);
@@ -73,7 +73,7 @@ describe('faults on cuda', function () {
   }
 
   for (const arch of [75, 80, 120]) {
-    it(`another device: compute capability ${arch}`, async () => {
+    simulatorOnly(`another device: compute capability ${arch}`, async () => {
       const summary = await simulatedReport<FaultSummary>({
         program: 'faults_cli',
         args: ['nothing happens'],
@@ -84,7 +84,7 @@ describe('faults on cuda', function () {
     });
   }
 
-  it('an old driver, CUDA 11.4, takes the PTX that its version knows', async () => {
+  simulatorOnly('an old driver, CUDA 11.4, takes the PTX that its version knows', async () => {
     const summary = await simulatedReport<FaultSummary>({
       program: 'faults_cli',
       args: ['nothing happens'],
@@ -93,7 +93,7 @@ describe('faults on cuda', function () {
     expect(summary.cudaGoesOn, JSON.stringify(summary.notes)).to.equal(true);
   });
 
-  it('a driver without the entries of graphs and events says so only when they are asked for', async () => {
+  simulatorOnly('a driver without the entries of graphs and events says so only when they are asked for', async () => {
     const summary = await simulatedReport<FaultSummary>({
       program: 'faults_cli',
       args: ['nothing happens'],
@@ -102,7 +102,7 @@ describe('faults on cuda', function () {
     expect(summary.cudaGoesOn, JSON.stringify(summary.notes)).to.equal(true);
   });
 
-  it('a driver without an entry that everything needs is named with it', async () => {
+  simulatorOnly('a driver without an entry that everything needs is named with it', async () => {
     const summary = await simulatedReport<FaultSummary>({
       program: 'faults_cli',
       args: ['a limit'],

@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import type { CaptureReport } from '../support/capture_cli.js';
 import type { Traffic } from '../support/operation_traffic_cli.js';
-import { simulatedReport } from '../support/simulated.js';
+import { simulatedReport, simulatorOnly } from '../support/simulated.js';
 import type { TensorApiReport } from '../support/tensor_api_cli.js';
 
 /** Largest difference from the CPU, relative to the largest number of a tensor: a few units in the last place. */
@@ -40,7 +40,7 @@ describe('the tensor API on cuda', function () {
     });
   }
 
-  it('move what their tensors hold and little more, changes of layout without bank conflicts', async () => {
+  simulatorOnly('move what their tensors hold and little more, changes of layout without bank conflicts', async () => {
     const rows = await simulatedReport<Traffic[]>({ program: 'operation_traffic_cli', simulator: 'count=1' });
     for (const row of rows) {
       expect(row.stores, `${row.title}: sectors stored`).to.equal(row.leastStores);

@@ -1,6 +1,10 @@
 /**
  * Programs on the simulator: child processes whose CUDA driver is simulator/'s stand-in, since a process opens its driver
  * library once. Kernels that have to be compiled go to a cache of the tests' own, which lasts from run to run.
+ *
+ * With TEST_DEVICE=real the same programs run on the driver of this machine, that is on its GPU. What differs between
+ * runs on the simulator only by the order of warps is then a run repeated. Tests that need what a driver cannot do
+ * (faults, counters, other devices) are declared with `simulatorOnly`, and are named at the end as left out.
  */
 
 import { spawn } from 'node:child_process';
@@ -15,6 +19,9 @@ export const SIMULATOR_CONTROL = join(ROOT, 'build/simulator/control.node');
 /** A driver that accepts everything and does nothing. */
 export const NULL_DRIVER = join(ROOT, 'build/simulator/libcuda_null.so');
 const KERNEL_CACHE = join(ROOT, 'build/test_kernels');
+
+/** Whether the programs run on this machine's own driver. */
+export const REAL_DEVICE = realDevice(process.env.TEST_DEVICE ?? 'simulator');
 
 export interface Simulated {
   /** File of dist/test/support, without its ending. */
@@ -32,15 +39,42 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** The environment of a process on the simulator. */
+/** The environment of a process on the simulator, or on the real device. */
 export function simulatedEnvironment({ simulator = '', env = {} }: Omit<Simulated, 'program'>): NodeJS.ProcessEnv {
-  const driver = { FRACSTRIDE_LIBCUDA: SIMULATOR, CUDA_SIMULATOR: simulator };
-  return { ...process.env, FRACSTRIDE_CACHE_DIR: KERNEL_CACHE, ...driver, ...env };
+  if (!REAL_DEVICE) {
+    const driver = { FRACSTRIDE_LIBCUDA: SIMULATOR, CUDA_SIMULATOR: simulator };
+    return { ...process.env, FRACSTRIDE_CACHE_DIR: KERNEL_CACHE, ...driver, ...env };
+  }
+  const others = simulator.split(/\s+/).filter((word) => word !== '' && !word.startsWith('order='));
+  if (others.length > 0) throw new Error(`a real device cannot be told '${others.join(' ')}': use simulatorOnly`);
+  const { CUDA_SIMULATOR: _, ...own } = process.env;
+  return { FRACSTRIDE_CACHE_DIR: KERNEL_CACHE, ...own, ...env };
+}
+
+/** A test of what only the simulator can do. On a real device it does not exist, and is named when all have run. */
+export function simulatorOnly(title: string, work: () => unknown): void {
+  if (!REAL_DEVICE)
+    it(title, async () => {
+      await work();
+    });
+  else leftOut.push(title);
+}
+
+const leftOut: string[] = [];
+process.on('exit', () => {
+  if (leftOut.length === 0) return;
+  const lines = leftOut.map((title) => `  - ${title}`);
+  process.stderr.write(`\n${leftOut.length} tests need the simulator and were left out:\n${lines.join('\n')}\n`);
+});
+
+function realDevice(word: string): boolean {
+  if (word !== 'real' && word !== 'simulator') throw new Error(`TEST_DEVICE must be real or simulator, got '${word}'`);
+  return word === 'real';
 }
 
 /** Runs a program of dist/test/support to its end. */
 export function simulated(run: Simulated): Promise<Ended> {
-  if (!existsSync(SIMULATOR)) throw new Error(`${SIMULATOR} is not built; run 'npm run simulator'`);
+  if (!REAL_DEVICE && !existsSync(SIMULATOR)) throw new Error(`${SIMULATOR} is not built; run 'npm run simulator'`);
   const file = fileURLToPath(new URL(`./${run.program}.js`, import.meta.url));
   const child = spawn(process.execPath, ['--expose-gc', file, ...(run.args ?? [])], {
     env: simulatedEnvironment(run),
