@@ -57,6 +57,31 @@ export interface NvrtcInfo {
   architectures: number[];
 }
 
+export interface CudnnInfo {
+  available: boolean;
+  /** Why not, one sentence that ends with what to do; null when available. */
+  reason: string | null;
+  /** cudnnGetVersion, e.g. 91002; 0 when no library was opened. */
+  version: number;
+  /** Of the library that was opened; empty when there is none. */
+  path: string;
+}
+
+/** An algorithm of cuDNN for one problem, as its heuristics or its measurement describe it. */
+export interface CudnnAlgorithm {
+  /** Value of cudnnConvolutionBwdDataAlgo_t, cudnnConvolutionFwdAlgo_t or cudnnConvolutionBwdFilterAlgo_t. */
+  algo: number;
+  /** 0 when it can run, else a cudnnStatus_t. */
+  status: number;
+  /** Milliseconds as measured; of the heuristics an estimate, negative when there is none. */
+  time: number;
+  /** Bytes of workspace. */
+  memory: number;
+  deterministic: boolean;
+  /** cudnnMathType_t. */
+  mathType: number;
+}
+
 export interface Native {
   cpuInfo(): CpuInfo;
   /** Resizes the thread team (1 … 1024). */
@@ -124,6 +149,38 @@ export interface Native {
   nvrtcInfo(): NvrtcInfo;
   /** Compiles one CUDA text: machine code (`cubin`) or PTX. Throws ERR_KERNEL_COMPILE with the first lines of the log. */
   nvrtcCompile(name: string, source: string, options: string[], cubin: boolean): { image: Uint8Array; log: string };
+
+  /** cuDNN, opened on first use; needs no device. */
+  cudnnInfo(): CudnnInfo;
+  /**
+   * A problem in cuDNN's terms, described once; returns a handle > 0 that ends with `cudnnFree` or the environment.
+   * `form`: 0 expand (BackwardData), 1 contract (Forward), 2 wgrad (BackwardFilter), 3 bgrad (BackwardBias).
+   * `problem`: n, cs, hs, ws, cl, hl, wl, r, s, sh, sw, ph, pw, dh, dw, groups; of bgrad only n, cl, hl and wl count,
+   * the sizes of the gradient. `dtype`: 0 float32, 1 float64, 2 float16, 3 bfloat16. `layout`: 0 nchw, 1 nhwc (the
+   * weight then lies as [Cs, R, S, Cl/G]). `flags`: bit 0 deterministic algorithms only, bit 1 TF32 allowed, bit 2 a
+   * bias is added (expand and contract). Throws ERR_CUDNN for what cuDNN does not take, ERR_DEVICE_UNAVAILABLE without
+   * cuDNN.
+   */
+  cudnnPlan(device: number, form: number, problem: Int32Array, dtype: number, layout: number, flags: number): number;
+  /** What cuDNN's heuristics say about the algorithms that the plan's flags allow, best first. bgrad has one. */
+  cudnnAlgorithms(device: number, plan: number): CudnnAlgorithm[];
+  /**
+   * The same, measured: runs every algorithm whose workspace fits on the operands in `args` (as `cudnnRun`), overwrites
+   * the output, waits. Refused while a graph is recorded.
+   */
+  cudnnFind(device: number, plan: number): CudnnAlgorithm[];
+  /**
+   * Sets how `cudnnRun` computes and the name that errors give its runs; returns the bytes of workspace that takes.
+   * Throws ERR_CUDNN when the algorithm cannot compute the problem, ERR_ARGUMENT when the plan's flags forbid it.
+   */
+  cudnnChoose(device: number, plan: number, algo: number, mathType: number, name: string): number;
+  /**
+   * Runs a plan in order with the launches. `args` holds three slots a pointer, as for `launch`: the operands in the
+   * order of codegen's OPERANDS (a bias of 0 when the plan has none), then the workspace (0 when none is needed).
+   */
+  cudnnRun(device: number, plan: number): void;
+  /** Releases a plan; a handle that is not live is ignored. */
+  cudnnFree(plan: number): void;
 }
 
 let loaded: Native | undefined;
