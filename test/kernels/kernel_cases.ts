@@ -16,8 +16,8 @@ import {
 import { parseProblem } from '../../codegen/problem_text.js';
 import { candidates, type LaunchGeometry, launchGeometry, type Spec } from '../../codegen/spec.js';
 import { DTYPE_TABLE, DTYPES, type Dtype } from '../../codegen/target.js';
+import { bgrad, contract, expand, wgrad } from '../../src/verify/oracle.js';
 import { encode, rounded } from '../support/kernels.js';
-import { bgrad, contract, expand, wgrad } from '../support/oracle.js';
 import { type Job, ORDERS } from './host_program.js';
 
 const layer = (text: string) => parseProblem(`convT2d ${text}`).geometry;

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import type { Dtype } from '../../codegen/target.js';
-import type { IntOrPair } from './reference.js';
+import type { IntOrPair } from '../../src/verify/reference.js';
 
 /** Either every element, or 16 signed sums, 32 samples, the norm and the largest magnitude. */
 export interface Summary {

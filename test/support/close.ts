@@ -1,11 +1,10 @@
 /**
- * What counts as equal. A golden is compared by its summary, each error divided by the golden's own size; a random
- * problem element by element against a bound that follows from the element type and the length of the sum.
+ * What counts as equal to a golden: it is compared by its summary, each error divided by the golden's own size. Random
+ * problems are compared element by element, see src/verify/bounds.ts.
  */
 
 import type { Dtype } from '../../codegen/target.js';
 import { hashAt, hashKey, type Summary } from './cases.js';
-import { TINY, UNIT_ROUNDOFF } from './rounding.js';
 
 /** Tolerances of the golden cases: relative to the largest magnitude (elements) or the norm (sums) of the golden. */
 export const GOLDEN_TOLERANCE: Readonly<Record<Dtype, number>> = {
@@ -68,36 +67,4 @@ function summarise(v: ArrayLike<number>, key: number): { proj: Float64Array; l2:
     for (let j = 0; j < 16; j++) proj[j]! += (signs >>> j) & 1 ? -x : x;
   }
   return { proj, l2: Math.sqrt(squares), max };
-}
-
-/**
- * The bound of one element that is a sum of `length` products: with u the unit roundoff of the accumulator
- * (float32 for the 16-bit types) and v that of storage,
- *
- *   |computed − exact| ≤ 2·(length + 2)·u · Σ|products| + v · |exact| + tiny
- *
- * (Higham, Accuracy and Stability of Numerical Algorithms, §3.1: γ_n ≤ n·u / (1 − n·u) for any order of summation,
- * fused or not; factor 2 and the `+ 2` cover γ's denominator, the bias and the final rounding, for lengths below 2^21.)
- */
-export function elementBound(a: { dtype: Dtype; length: number; magnitude: number; exact: number }): number {
-  const accumulator = a.dtype === 'float64' ? UNIT_ROUNDOFF.float64 : UNIT_ROUNDOFF.float32;
-  return 2 * (a.length + 2) * accumulator * a.magnitude + UNIT_ROUNDOFF[a.dtype] * Math.abs(a.exact) + TINY[a.dtype];
-}
-
-/** The first element outside its bound, or null. `magnitude` is the same contraction over absolute values. */
-export function firstOutside(a: {
-  dtype: Dtype;
-  length: number;
-  got: ArrayLike<number>;
-  exact: ArrayLike<number>;
-  magnitude: ArrayLike<number>;
-}): string | null {
-  if (a.got.length !== a.exact.length) return `${a.got.length} elements instead of ${a.exact.length}`;
-  for (let i = 0; i < a.exact.length; i++) {
-    const exact = a.exact[i]!;
-    const bound = elementBound({ dtype: a.dtype, length: a.length, magnitude: a.magnitude[i]!, exact });
-    const error = Math.abs(a.got[i]! - exact);
-    if (!(error <= bound)) return `[${i}] is ${a.got[i]} instead of ${exact}: off by ${error}, allowed ${bound}`;
-  }
-  return null;
 }

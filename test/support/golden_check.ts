@@ -4,9 +4,9 @@
  */
 
 import type { Dtype } from '../../codegen/target.js';
+import type { IntOrPair } from '../../src/verify/reference.js';
 import { type GoldenCase, inputOf, type PlainTensor, product, type ResultName, shapesOf } from './cases.js';
 import { compareSummary, GOLDEN_TOLERANCE } from './close.js';
-import type { IntOrPair } from './reference.js';
 
 export interface Result {
   readonly shape: readonly number[];

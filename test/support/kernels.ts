@@ -4,6 +4,8 @@ import { operationArguments, operationKernel, type StorageType } from '../../cod
 import type { CpuIsa } from '../../codegen/target.js';
 import { native } from '../../src/native.js';
 
+export { noise } from '../../src/verify/numbers.js';
+
 export type Numbers = ArrayLike<number>;
 type Stored = Float32Array | Float64Array | Uint16Array | Int32Array;
 
@@ -190,15 +192,4 @@ export function strided(
 /** Row-major strides. */
 export function dense(shape: readonly number[]): number[] {
   return shape.map((_, d) => shape.slice(d + 1).reduce((product, size) => product * size, 1));
-}
-
-/** Repeatable numbers in [low, high). */
-export function noise(count: number, seed: number, low = -1, high = 1): Float64Array {
-  let state = (seed * 2654435761) >>> 0 || 1;
-  return Float64Array.from({ length: count }, () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return low + ((state >>> 0) / 2 ** 32) * (high - low);
-  });
 }

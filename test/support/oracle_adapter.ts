@@ -1,8 +1,8 @@
 /** The oracle as an adapter of the golden cases: what every entry must agree with before anything else is judged by it. */
 
+import { type ConvCall, type IntOrPair, pair, type Reference, reference } from '../../src/verify/reference.js';
+import { roundAll } from '../../src/verify/rounding.js';
 import type { Adapter, AdapterCall, ModuleCall, Result } from './golden_check.js';
-import { type ConvCall, type IntOrPair, pair, type Reference, reference } from './reference.js';
-import { roundAll } from './rounding.js';
 
 /** Inputs and results are rounded to the call's element type; sums are float64. */
 export function oracleAdapter(): Adapter {

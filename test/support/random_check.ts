@@ -8,13 +8,13 @@ import { expect } from 'chai';
 import { grad, lastKernel, nn, scope, type Tensor } from 'fracstride';
 import { contraction } from '../../codegen/problem.js';
 import { DTYPE_TABLE, type Dtype } from '../../codegen/target.js';
+import { elementBound, firstOutside } from '../../src/verify/bounds.js';
+import { type Reference, reference } from '../../src/verify/reference.js';
+import { UNIT_ROUNDOFF } from '../../src/verify/rounding.js';
 import { ACTIVATE, DERIVATIVE, SLOPE } from './activations.js';
 import { generate, product } from './cases.js';
-import { elementBound, firstOutside } from './close.js';
 import { guarded } from './guards.js';
 import type { RandomProblem } from './random_problems.js';
-import { type Reference, reference } from './reference.js';
-import { UNIT_ROUNDOFF } from './rounding.js';
 import { type Laid, lay, type View } from './views.js';
 
 /** Where a problem runs: how to choose that place, and what the names of its kernels end in. */

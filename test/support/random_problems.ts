@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { ACTIVATIONS, type Activation } from '../../codegen/problem.js';
 import { DTYPES, type Dtype } from '../../codegen/target.js';
-import { type ConvCall, geometryOf, type IntOrPair } from './reference.js';
+import { type ConvCall, geometryOf, type IntOrPair } from '../../src/verify/reference.js';
 import { VIEWS, type View } from './views.js';
 
 export interface RandomProblem {

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import { STORAGE_TYPES } from '../../codegen/operations.js';
 import { close, everywhere } from '../support/kernel_checks.js';
 import { compute, FLOAT_TYPES, noise, rounded, type Which } from '../support/kernels.js';
-import { philox } from '../support/philox.js';
+import { philox } from '../../src/verify/philox.js';
 
 describe('addon: casts and fills', () => {
   const hard = [

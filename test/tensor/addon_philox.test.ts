@@ -1,7 +1,7 @@
 /** The reference generator against the known answers that its authors publish with Random123. */
 
 import { expect } from 'chai';
-import { philoxBlock } from '../support/philox.js';
+import { philoxBlock } from '../../src/verify/philox.js';
 
 describe('Philox4x32-10', () => {
   const ones = 0xffffffff;

@@ -10,7 +10,7 @@ import { ACTIVATIONS, type Contraction, type Geometry, LAYOUTS, type Layout } fr
 import { native } from '../../src/native.js';
 import { guarded } from '../support/guards.js';
 import { type FLOAT_TYPES, isas, Memory, noise, rounded } from '../support/kernels.js';
-import { bgrad, contract, expand, wgrad } from '../support/oracle.js';
+import { bgrad, contract, expand, wgrad } from '../../src/verify/oracle.js';
 
 type FloatType = (typeof FLOAT_TYPES)[number];
 

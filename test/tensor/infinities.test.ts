@@ -10,7 +10,7 @@ import { generate, product } from '../support/cases.js';
 import { isaLevels, testRuns, testSeed, withIsa } from '../support/devices.js';
 import { draws } from '../support/hostile.js';
 import { type RandomProblem, randomProblems } from '../support/random_problems.js';
-import { reference } from '../support/reference.js';
+import { reference } from '../../src/verify/reference.js';
 
 const SPECIAL = [Infinity, -Infinity, Number.NaN, 0, 0];
 

@@ -7,7 +7,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { FracstrideError, io, memory, nn, scope, type Tensor, tensor, zeros } from 'fracstride';
 import { bfloatBits, bfloatValue, halfBits, halfValue } from '../../src/io/half.js';
-import { roundTo } from '../support/rounding.js';
+import { roundTo } from '../../src/verify/rounding.js';
 
 const { safetensors, npy, png } = io;
 const data = (value: Tensor): number[] => Array.from(value.dataSync());

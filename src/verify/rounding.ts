@@ -32,6 +32,14 @@ export const TINY: Readonly<Record<Dtype, number>> = {
   bfloat16: 2 ** -133,
 };
 
+/** Largest finite number of the type. */
+export const LARGEST: Readonly<Record<Dtype, number>> = {
+  float64: Number.MAX_VALUE,
+  float32: (2 - 2 ** -23) * 2 ** 127,
+  float16: FORMATS.float16.max,
+  bfloat16: FORMATS.bfloat16.max,
+};
+
 export function roundTo(dtype: Dtype, value: number): number {
   if (dtype === 'float64') return value;
   const single = Math.fround(value);
