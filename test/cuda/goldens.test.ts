@@ -1,7 +1,7 @@
 /**
  * Golden cases on the simulator: the PTX of every variant, in both layouts and every element type. `npm run test:cuda`
- * runs all of them with every variant; here, the general kernels run all cases and the specialised ones, which have to be
- * compiled one by one, a share of them.
+ * runs all of them with every variant. Here each layout and element type runs one case in four with the general kernels,
+ * so that together they run every case twice, and one in 32 with the specialised ones, which are compiled one by one.
  */
 
 import { expect } from 'chai';
@@ -19,16 +19,18 @@ describe('golden cases on cuda', function () {
   this.timeout(600_000);
 
   it('pass with the gather kernels, every element type in both layouts', async () => {
-    const both = await Promise.all(LAYOUTS.map((layout) => run(['--variant', 'gather', '--layout', layout])));
+    const both = await Promise.all(
+      LAYOUTS.map((layout) => run(['--variant', 'gather', '--layout', layout, '--every', '4'])),
+    );
     for (const { passed, variants } of both) {
-      expect(passed).to.equal(4 * CASES);
+      expect(passed).to.equal(CASES);
       expect(variants!.wrong).to.deep.equal([]);
       expect(Object.keys(variants!.ran), 'contractions that ran another variant').to.deep.equal(['gather']);
     }
   });
 
   it('warps in any order leave the same bits', async () => {
-    const args = ['--dtype', 'float32', '--every', '3'];
+    const args = ['--dtype', 'float32', '--every', '6'];
     const [first, ...others] = await Promise.all(
       ['forward', 'reverse', 'mixed:7'].map((order) => run(args, `order=${order}`)),
     );
@@ -36,14 +38,14 @@ describe('golden cases on cuda', function () {
     for (const other of others) expect(other.digests).to.deep.equal(first!.digests);
   });
 
-  it('one in 16 passes with the phase kernels, every element type in both layouts', async () => {
+  it('pass with the phase kernels, every element type in both layouts', async () => {
     const both = await Promise.all(
-      LAYOUTS.map((layout) => run(['--variant', 'phase', '--layout', layout, '--every', '16'])),
+      LAYOUTS.map((layout) => run(['--variant', 'phase', '--layout', layout, '--every', '32'])),
     );
     for (const { passed, variants } of both) {
-      expect(passed).to.be.at.least(4 * 28);
+      expect(passed).to.be.at.least(4 * 14);
       expect(variants!.wrong).to.deep.equal([]);
-      expect(variants!.ran.phase, 'contractions by phase kernels').to.be.at.least(100);
+      expect(variants!.ran.phase, 'contractions by phase kernels').to.be.at.least(50);
     }
   });
 });

@@ -27,10 +27,9 @@ describe('random problems on cuda', function () {
 
   it('so do some by the phase kernels (all 500 by npm run test:cuda), warps in any order', async () => {
     const runs = Math.ceil(testRuns(500) / 25);
-    const orders = ['forward', 'reverse', 'mixed:7'];
-    const first = await run('phase', runs, orders[0]);
+    const first = await run('phase', runs);
     expectGood(first, runs);
-    const others = await Promise.all(orders.slice(1).map((order) => run('phase', runs, `order=${order}`)));
+    const others = await Promise.all(['reverse', 'mixed:7'].map((order) => run('phase', runs, `order=${order}`)));
     for (const other of others) expect(other.digest).to.equal(first.digest);
   });
 });
