@@ -1,0 +1,145 @@
+/**
+ * Both convolutions and all their gradients, on every variant of the catalogue that is legal here: small problems that
+ * reach gaps in the output, output paddings, groups, dilations and kernels that are not square.
+ */
+
+import type { Op, Pass } from '../../codegen/problem.js';
+import { formatProblem } from '../../codegen/problem_text.js';
+import { grad } from '../gradients.js';
+import { lastKernel } from '../kernels.js';
+import { convTranspose2d } from '../ops/conv_transpose2d.js';
+import { conv2d } from '../ops/conv2d.js';
+import type { Layout } from '../shape.js';
+import type { Tensor } from '../tensor.js';
+import { elementBound } from './bounds.js';
+import type { Check, Place, Result } from './check.js';
+import { type Input, input } from './inputs.js';
+import { absolute } from './numbers.js';
+import { type ConvCall, type Reference, reference } from './reference.js';
+import { variantsOf, withVariant } from './variants.js';
+
+const COMMON = { padding: 1, outputPadding: 0, dilation: 1, groups: 1 } as const;
+
+/** The first problem runs in every type on every variant; kernels with a shape in their text have to be compiled. */
+const CALLS: readonly ConvCall[] = [
+  { ...COMMON, op: 'convT2d', x: [2, 6, 5, 4], weight: [6, 5, 4, 4], stride: 2 },
+  { ...COMMON, op: 'conv2d', x: [2, 5, 9, 8], weight: [6, 5, 4, 4], stride: 2 },
+  { ...COMMON, op: 'convT2d', x: [1, 8, 4, 5], weight: [8, 3, 3, 3], stride: 2, outputPadding: 1, groups: 2 },
+  {
+    ...COMMON,
+    op: 'convT2d',
+    x: [2, 3, 6, 5],
+    weight: [3, 4, 3, 5],
+    stride: [2, 1],
+    padding: [1, 2],
+    dilation: [2, 1],
+  },
+  { ...COMMON, op: 'convT2d', x: [1, 4, 4, 3], weight: [4, 4, 2, 2], stride: 3, padding: 0 },
+  { ...COMMON, op: 'conv2d', x: [1, 4, 9, 9], weight: [8, 2, 3, 3], stride: 1, padding: 2, dilation: 2, groups: 2 },
+];
+const NAMES: Readonly<Record<Op, string>> = { convT2d: 'convTranspose2d', conv2d: 'conv2d' };
+const PASS_NAMES: Readonly<Record<Pass, string>> = {
+  fwd: 'forward',
+  dgrad: 'input gradient',
+  wgrad: 'weight gradient',
+  bgrad: 'bias gradient',
+};
+const PASSES = ['fwd', 'dgrad', 'wgrad', 'bgrad'] as const;
+const LAYOUTS = ['nchw', 'nhwc'] as const;
+
+export const CONVOLUTIONS: readonly Check[] = CALLS.flatMap((call, i) =>
+  PASSES.flatMap((pass) => LAYOUTS.map((layout) => checkOf(call, { pass, layout, every: i === 0 }))),
+);
+
+interface Asked {
+  readonly pass: Pass;
+  readonly layout: Layout;
+  /** Whether every variant computes it in every type, or those in whose text it stands only in float32. */
+  readonly every: boolean;
+}
+
+function checkOf(call: ConvCall, asked: Asked): Check {
+  const { geometry } = reference(call);
+  const problem = { op: call.op, pass: asked.pass, layout: asked.layout, geometry, activation: 'none' } as const;
+  const bias = asked.pass === 'fwd';
+  const title = formatProblem({ ...problem, dtype: 'float32', bias });
+  const operation = `${NAMES[call.op]} ${PASS_NAMES[asked.pass]}`;
+  const run: Check['run'] = (place, tell) => {
+    const wanted = variantsOf(place.device, { ...problem, dtype: place.dtype, bias });
+    const offered = wanted.filter(({ kind }) => asked.every || kind !== 'specialised' || place.dtype === 'float32');
+    const setting = settingOf(place, call, asked.layout);
+    for (const { name } of offered) {
+      withVariant(name, () => {
+        const result = resultOf(setting, asked.pass);
+        const kernel = lastKernel();
+        expectVariant(kernel, name);
+        const facts = { operation, problem: title, layout: asked.layout, kernel };
+        tell({ ...facts, shape: result.shape, got: result.dataSync(), ...expected(setting, asked.pass) });
+      });
+    }
+  };
+  return { operation, problem: title, layout: asked.layout, run };
+}
+
+interface Setting {
+  readonly call: ConvCall;
+  readonly place: Place;
+  readonly ref: Reference;
+  readonly x: Input;
+  readonly weight: Input;
+  readonly bias: Input;
+  readonly gy: Input;
+}
+
+function settingOf(place: Place, call: ConvCall, layout: Layout): Setting {
+  const ref = reference(call);
+  const channels = ref.shape[1]!;
+  return {
+    ...{ call, place, ref },
+    x: input(place, call.x, 1, { layout }),
+    weight: input(place, call.weight, 2),
+    bias: input(place, [channels], 3),
+    gy: input(place, ref.shape, 4, { layout }),
+  };
+}
+
+function resultOf({ call, x, weight, bias, gy }: Setting, pass: Pass): Tensor {
+  const { stride, padding, outputPadding, dilation, groups } = call as ConvCall & { padding: number };
+  const options = { stride, padding, dilation, groups } as { stride: number; padding: number };
+  const y =
+    call.op === 'conv2d'
+      ? conv2d(x.tensor, weight.tensor, bias.tensor, options)
+      : convTranspose2d(x.tensor, weight.tensor, bias.tensor, { ...options, outputPadding: outputPadding as number });
+  if (pass === 'fwd') return y;
+  const leaf = { dgrad: x, wgrad: weight, bgrad: bias }[pass].tensor;
+  return grad([y], leaf, { gradOutputs: [gy.tensor.detach()] });
+}
+
+/** Exact results, and bounds by the same sums over absolute values. */
+function expected({ ref, place, x, weight, bias, gy }: Setting, pass: Pass): Pick<Result, 'exact' | 'allowed'> {
+  const g = ref.geometry;
+  const of = (f: (values: Float64Array) => Float64Array): Float64Array => {
+    const [vx, vw, vb, vg] = [x, weight, bias, gy].map(({ values }) => f(values)) as [
+      Float64Array,
+      Float64Array,
+      Float64Array,
+      Float64Array,
+    ];
+    if (pass === 'fwd') return ref.fwd(vx, vw, vb);
+    if (pass === 'dgrad') return ref.dgrad(vg, vw);
+    return pass === 'wgrad' ? ref.wgrad(vx, vg) : ref.bgrad(vg);
+  };
+  const [exact, magnitude] = [of((values) => values), of(absolute)];
+  const plane = g.n * Math.max(g.hs * g.ws, g.hl * g.wl);
+  const isVolume = pass === 'fwd' || pass === 'dgrad';
+  const length = isVolume ? (Math.max(g.cs, g.cl) / g.groups) * g.r * g.s + 1 : plane;
+  const { dtype } = place;
+  const allowed = (i: number): number => elementBound({ dtype, length, magnitude: magnitude[i]!, exact: exact[i]! });
+  return { exact, allowed };
+}
+
+/** What ran must be what was asked for: a check of another kernel would say nothing. */
+function expectVariant(kernel: string, variant: string): void {
+  if (kernel.split('__')[1]?.split('_')[0] === variant) return;
+  throw new Error(`verify: the kernel must be of the variant ${variant}, got ${kernel}`);
+}
