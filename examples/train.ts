@@ -14,6 +14,8 @@ export interface TrainingOptions {
   readonly device: string;
   /** Where progress is shown. */
   readonly output: Output;
+  /** Sees the optimiser after the last step, while its state is still there. */
+  readonly inspect?: (optimizer: optim.Adam) => void;
 }
 
 export interface History {
@@ -66,6 +68,7 @@ export async function trainAutoencoder(
     }
     progress.update(step, { loss, ...lastHeldOut(history) });
   }
+  options.inspect?.(optimizer);
   return { model, history };
 }
 
