@@ -26,6 +26,7 @@
 
 #include "../cpu/device_cpu.h"
 #include "arguments.h"
+#include "cudnn.h"
 #include "device_cuda.h"
 #include "error.h"
 #include "nvrtc.h"
@@ -52,6 +53,12 @@ struct Recorded {
   Place* place;
   std::unique_ptr<Graph> graph;  // null once it was freed
   uint64_t arena;
+};
+
+struct Planned {
+  double device;
+  Place* place;
+  std::unique_ptr<CudnnPlan> plan;
 };
 
 struct Read;
@@ -88,6 +95,8 @@ struct Environment {
   int64_t unsaid_bytes = 0;     // what has come or gone since
   std::vector<Loaded> kernels;  // a kernel's handle is its index here plus one
   std::unordered_map<std::string, uint32_t> by_name;
+  std::unordered_map<uint64_t, Planned> plans;
+  uint64_t last_plan = 0;
 };
 
 // One call from JavaScript; the accessors throw ERR_ARGUMENT.
@@ -461,6 +470,20 @@ LaunchShape read_shape(Call& call, const uint32_t* grid) {
   return shape;
 }
 
+// The staging area's numbers; detached it has no bytes.
+const double* staged(Call& call) {
+  void* area = nullptr;
+  size_t bytes = 0;
+  napi_get_arraybuffer_info(call.env(), call.self.staging.Value(), &area, &bytes);
+  if (bytes != kStagingBytes) call.refuse("the staging area", "as the addon made it", show_bytes(double(bytes)));
+  return static_cast<const double*>(area);
+}
+
+void refuse_in_other_capture(Call& call, const Place* at) {
+  if (call.self.capturing == nullptr || call.self.capturing == at) return;
+  call.refuse("kernels of a graph", "of the device that records it", "one of another");
+}
+
 Napi::Value launch(Call& call) {
   const double number = call.number(0, "device");
   Environment& self = call.self;
@@ -470,15 +493,8 @@ Napi::Value launch(Call& call) {
     call.refuse("kernel", "a handle that load returned for this device", show(handle));
   }
   Loaded& loaded = self.kernels[size_t(handle) - 1];
-  if (self.capturing != nullptr && self.capturing != loaded.place) {
-    call.refuse("kernels of a graph", "of the device that records it", "one of another");
-  }
-  // Detached, the staging area has no bytes.
-  void* area = nullptr;
-  size_t bytes = 0;
-  napi_get_arraybuffer_info(call.env(), self.staging.Value(), &area, &bytes);
-  if (bytes != kStagingBytes) call.refuse("the staging area", "as the addon made it", show_bytes(double(bytes)));
-  const double* const slots = static_cast<const double*>(area);
+  refuse_in_other_capture(call, loaded.place);
+  const double* const slots = staged(call);
   Arguments arguments;
   read_arguments(*loaded.kernel, loaded.parameters, *loaded.place, self.owner, slots, kStaging, arguments);
   const LaunchShape shape = read_shape(call, reinterpret_cast<const uint32_t*>(slots + kStaging));
@@ -611,6 +627,120 @@ Napi::Value nvrtc_compile_verb(Call& call) {
   return result;
 }
 
+Napi::Value cudnn_info_verb(Call& call) {
+  const CudnnInfo info = cudnn_info();
+  const Napi::Env env = call.env();
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("available", info.available);
+  result.Set("reason", info.available ? env.Null() : Napi::String::New(env, info.reason));
+  result.Set("version", double(info.version));
+  result.Set("path", info.path);
+  return result;
+}
+
+CudnnProblem read_problem(Call& call) {
+  CudnnProblem problem;
+  problem.form = CudnnProblem::Form(call.integer(1, "form", 0, 3));
+  int32_t* const sizes[] = {&problem.n,  &problem.cs, &problem.hs, &problem.ws,    &problem.cl, &problem.hl,
+                            &problem.wl, &problem.r,  &problem.s,  &problem.sh,    &problem.sw, &problem.ph,
+                            &problem.pw, &problem.dh, &problem.dw, &problem.groups};
+  const bool whole =
+      call.info[2].IsTypedArray() && call.info[2].As<Napi::TypedArray>().TypedArrayType() == napi_int32_array;
+  const Image given = whole ? call.bytes(2, "problem") : Image{};
+  if (given.size != sizeof(int32_t) * (sizeof sizes / sizeof *sizes)) {
+    call.refuse("problem", "an Int32Array of 16 sizes", whole ? show_bytes(double(given.size)) : call.type_name(2));
+  }
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; ++i) {
+    std::memcpy(sizes[i], static_cast<const int32_t*>(given.data) + i, sizeof(int32_t));
+  }
+  problem.dtype = CudnnProblem::Dtype(call.integer(3, "dtype", 0, 3));
+  problem.nhwc = call.integer(4, "layout", 0, 1) == 1;
+  problem.flags = uint32_t(call.integer(5, "flags", 0, 7));
+  return problem;
+}
+
+Napi::Value cudnn_plan(Call& call) {
+  Place& at = call.device(0);
+  Environment& self = call.self;
+  std::unique_ptr<CudnnPlan> plan = make_cudnn_plan(at.device, read_problem(call));
+  self.plans[++self.last_plan] = {call.number(0, "device"), &at, std::move(plan)};
+  return Napi::Number::New(call.env(), double(self.last_plan));
+}
+
+Planned& planned(Call& call) {
+  const double number = call.number(0, "device");
+  const double handle = call.number(1, "plan");
+  auto& plans = call.self.plans;
+  const bool possible = handle >= 1 && handle <= kSafe && handle == std::floor(handle);
+  const auto found = possible ? plans.find(uint64_t(handle)) : plans.end();
+  if (found == plans.end() || found->second.device != number) {
+    call.refuse("plan", "a handle that cudnnPlan returned for this device", show(handle));
+  }
+  return found->second;
+}
+
+// The operands of a plan, then its workspace.
+CudnnOperands read_operands(Call& call, const Planned& planned) {
+  const double* const slots = staged(call);
+  const auto read = [&](size_t i, void*& pointer, uint64_t& bytes) {
+    const double* const slot = slots + 3 * i;
+    if (slot[0] == 0) return;
+    pointer = planned.place->pool.at(call.self.owner, slot[0], slot[1], slot[2], call.where, int(i));
+    bytes = uint64_t(slot[2]);
+  };
+  CudnnOperands operands;
+  const size_t count = planned.plan->operands();
+  for (size_t i = 0; i < count; ++i) read(i, operands.pointers[i], operands.bytes[i]);
+  read(count, operands.workspace, operands.workspace_bytes);
+  return operands;
+}
+
+Napi::Value js(Napi::Env env, const std::vector<CudnnAlgorithm>& algorithms) {
+  Napi::Array list = Napi::Array::New(env, algorithms.size());
+  for (size_t i = 0; i < algorithms.size(); ++i) {
+    const CudnnAlgorithm& algorithm = algorithms[i];
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("algo", double(algorithm.algo));
+    entry.Set("status", double(algorithm.status));
+    entry.Set("time", double(algorithm.time));
+    entry.Set("memory", double(algorithm.memory));
+    entry.Set("deterministic", algorithm.deterministic);
+    entry.Set("mathType", double(algorithm.math_type));
+    list.Set(uint32_t(i), entry);
+  }
+  return list;
+}
+
+Napi::Value cudnn_algorithms(Call& call) {
+  return js(call.env(), planned(call).plan->algorithms());
+}
+
+Napi::Value cudnn_find(Call& call) {
+  Planned& found = planned(call);
+  refuse_in_capture(call, *found.place, "measuring algorithms");
+  return js(call.env(), found.plan->find(read_operands(call, found)));
+}
+
+Napi::Value cudnn_choose(Call& call) {
+  CudnnPlan& plan = *planned(call).plan;
+  const int algo = int(call.integer(2, "algorithm", 0, 255));
+  const int math_type = int(call.integer(3, "math type", 0, 3));
+  return Napi::Number::New(call.env(), double(plan.choose(algo, math_type, call.text(4, "name", 512))));
+}
+
+Napi::Value cudnn_run(Call& call) {
+  Planned& found = planned(call);
+  refuse_in_other_capture(call, found.place);
+  found.plan->run(read_operands(call, found));
+  return call.env().Undefined();
+}
+
+Napi::Value cudnn_free(Call& call) {
+  const double handle = call.number(0, "plan");
+  if (handle >= 1 && handle <= kSafe) call.self.plans.erase(uint64_t(handle));
+  return call.env().Undefined();
+}
+
 struct Verb {
   const char* name;
   Napi::Value (*body)(Call&);
@@ -641,6 +771,13 @@ const Verb kVerbs[] = {
     {"freeGraph", free_graph},
     {"nvrtcInfo", nvrtc_info_verb},
     {"nvrtcCompile", nvrtc_compile_verb},
+    {"cudnnInfo", cudnn_info_verb},
+    {"cudnnPlan", cudnn_plan},
+    {"cudnnAlgorithms", cudnn_algorithms},
+    {"cudnnFind", cudnn_find},
+    {"cudnnChoose", cudnn_choose},
+    {"cudnnRun", cudnn_run},
+    {"cudnnFree", cudnn_free},
 };
 
 Napi::Value dispatch(const Napi::CallbackInfo& info) {
@@ -672,7 +809,8 @@ void end_environment(Napi::Env env, Environment* data) {
   struct Release {
     static void visit(Place& at, void* owner) { at.pool.release_all(*static_cast<uint64_t*>(owner)); }
   };
-  each_place(Release::visit, &self->owner);
+  each_place(Release::visit, &self->owner);  // waits, so that no run of a plan is left
+  self->plans.clear();
   if (self->external_bytes != 0) Napi::MemoryManagement::AdjustExternalMemory(env, -self->external_bytes);
 }
 

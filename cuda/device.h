@@ -49,6 +49,12 @@ struct Graph {
   virtual ~Graph() = default;
 };
 
+// Where a library puts work of its own, as the device's driver knows streams.
+struct LibraryStreams {
+  void* own = nullptr;  // the device's; null for a device without streams
+  void* now = nullptr;  // for work of this thread: the same, or that of what it records
+};
+
 // Work of a device runs in the order in which it was asked for, whoever asked. launch, copy_in, set_bytes and
 // copy_out_async return before it has run; so memory that earlier work still reads may be given to later work at once.
 // A failure that shows only when work runs is thrown by the next verb that waits, and named after the kernel that ran.
@@ -69,8 +75,8 @@ class Device {
   virtual void copy_out(void* target, const void* source, size_t bytes) = 0;
   // `target` has to live until `ended` was called. With 0 bytes it tells when the work asked for so far has run.
   virtual void copy_out_async(void* target, const void* source, size_t bytes, Ended ended, void* context) = 0;
-  // Gives a copy_out_async up whose reader ends: true when its `target` will not be written any more, false when that is
-  // only sure once `ended` was called. Either way `ended` is called.
+  // Gives a copy_out_async up whose reader ends: true when its `target` will not be written any more, false when that
+  // is only sure once `ended` was called. Either way `ended` is called.
   virtual bool abandon(void* context) noexcept {
     (void)context;
     return false;
@@ -90,6 +96,16 @@ class Device {
   virtual std::unique_ptr<Graph> end_capture() = 0;
   virtual void abort_capture() noexcept = 0;
   virtual void replay(Graph& graph) = 0;
+
+  // For libraries that compute on the device by themselves: makes it current on this thread.
+  virtual LibraryStreams enter_library(const char* where) {
+    (void)where;
+    return {};
+  }
+  // Notes that a library is about to be asked for work, for failures that show later; `name` has to live for ever.
+  virtual void note_library(const char* name) { (void)name; }
+  // After a library has failed: throws what the device says, if it was the device that failed.
+  virtual void check_library(const char* where) { (void)where; }
 
   virtual const char* label() const = 0;
 };

@@ -129,6 +129,17 @@ class CudaDevice : public Device {
     static_cast<CudaGraph&>(graph).launch();
   }
 
+  // A library may have changed the thread's context, so it is set even where it seems to be.
+  LibraryStreams enter_library(const char* where) override {
+    queue_.enter_surely(where);
+    return {queue_.stream(), captures_.stream()};
+  }
+  void note_library(const char* name) override { captures_.note(name); }
+  void check_library(const char* where) override {
+    const cu::Result now = call_.stream_query(queue_.stream());
+    if (now != cu::kNotReady) queue_.check(now, where, "work on", label());
+  }
+
   const char* label() const override { return queue_.label.c_str(); }
 
  private:
