@@ -13,11 +13,15 @@ export { renderTemplate } from './template.js';
  * The self-contained text of a kernel, the same bytes each time. For a CPU it is the generated file that holds the
  * kernel, which needs the headers of `cpu/`.
  *
- * @throws FracstrideError ERR_ARGUMENT for a spec that is not of the catalogue
+ * @throws FracstrideError ERR_ARGUMENT for a spec that is not of the catalogue, or that a library computes
  */
 export function renderKernel(spec: Spec): string {
   if (spec.target.kind === 'cpu') return cpuText(kernelName(spec), spec.target.isa);
-  const { template } = variantOf(spec);
+  const { template, name } = variantOf(spec);
+  if (template === null) {
+    const sentence = `kernel: a kernel that has a text must be named, got ${kernelName(spec)}, which ${name} computes`;
+    throw new FracstrideError('ERR_ARGUMENT', sentence);
+  }
   return renderTemplate(template, kernelContext(spec, template));
 }
 

@@ -5,14 +5,22 @@
  */
 
 import { FracstrideError, show } from './errors.js';
-import { type Arg, argumentTable } from './passes.js';
+import { type Arg, argumentTable, OPERANDS } from './passes.js';
 import { type Activation, type Contraction, contraction, type Layout, type Problem } from './problem.js';
 import { formatSpecName, parseSpecName, type SpecName } from './spec_name.js';
 import { type Dtype, type Target, targetName } from './target.js';
 import type { BakedShape } from './tiles.js';
-import { type LaunchGeometry, type Tunables, type Variant, variantsFor } from './variants.js';
+import {
+  type LaunchGeometry,
+  type LibraryUse,
+  NO_LIBRARY,
+  type Place,
+  type Tunables,
+  type Variant,
+  variantsFor,
+} from './variants.js';
 
-export type { LaunchGeometry } from './variants.js';
+export { type LaunchGeometry, type LibraryUse, NO_LIBRARY } from './variants.js';
 
 /** What a specialised kernel's text holds. */
 export interface Baked extends BakedShape {
@@ -26,7 +34,7 @@ export interface Spec {
   readonly layout: Layout;
   readonly variant: string;
   readonly tunables: Tunables;
-  /** Null for kernels that take the shape, the bias and the activation at run time. */
+  /** Null for what takes the shape, the bias and the activation at run time. */
   readonly baked: Baked | null;
   readonly target: Target;
 }
@@ -41,17 +49,18 @@ export interface Candidate {
 }
 
 /** Every row of the catalogue that could serve: its cost, or the reason it is refused. */
-export function candidates(problem: Problem, target: Target): Candidate[] {
+export function candidates(problem: Problem, target: Target, library: LibraryUse = NO_LIBRARY): Candidate[] {
   const form = contraction(problem.op, problem.pass);
+  const place = { target, library };
   return variantsFor(form, target).flatMap((row) =>
-    row.tunables(problem, form, target).map((tunables) => candidate(problem, { form, row, tunables, target })),
+    row.tunables(problem, form, target).map((tunables) => candidate(problem, { form, row, tunables, place })),
   );
 }
 
 /** The cheapest legal candidate; gather and igemm are always legal. */
-export function choose(problem: Problem, target: Target): Spec {
+export function choose(problem: Problem, target: Target, library: LibraryUse = NO_LIBRARY): Spec {
   let best: Candidate | undefined;
-  for (const row of candidates(problem, target))
+  for (const row of candidates(problem, target, library))
     if (row.cost !== null && row.cost < (best?.cost ?? Infinity)) best = row;
   if (best?.spec) return best.spec;
   const sentence = `choose: some variant must be legal, got none for ${show(targetName(target))}`;
@@ -62,16 +71,16 @@ interface Option {
   readonly form: Contraction;
   readonly row: Variant;
   readonly tunables: Tunables;
-  readonly target: Target;
+  readonly place: Place;
 }
 
-function candidate(problem: Problem, { form, row, tunables, target }: Option): Candidate {
-  const reason = row.legal(problem, form, tunables);
+function candidate(problem: Problem, { form, row, tunables, place }: Option): Candidate {
+  const reason = row.legal(problem, form, tunables, place);
   if (reason !== null) return { variant: row.name, tunables, spec: null, cost: null, reason };
   const { dtype, layout } = problem;
-  const baked = row.kind === 'general' ? null : bakedOf(problem);
-  const spec = freeze({ form, dtype, layout, variant: row.name, tunables, baked, target });
-  return { variant: row.name, tunables, spec, cost: row.cost(problem, form, tunables), reason: null };
+  const baked = row.kind === 'specialised' ? bakedOf(problem) : null;
+  const spec = freeze({ form, dtype, layout, variant: row.name, tunables, baked, target: place.target });
+  return { variant: row.name, tunables, spec, cost: row.cost(problem, form, tunables, place), reason: null };
 }
 
 function bakedOf({ geometry: g, bias, activation }: Problem): Baked {
@@ -106,10 +115,9 @@ export function parseKernelName(name: string): Spec {
 
 function specOf({ form, dtype, layout, baked, variant, tunables: words, target }: SpecName): Spec | null {
   for (const row of variantsFor(form, target)) {
-    if (row.name !== variant || (row.kind === 'general') !== (baked === null)) continue;
-    const tunables = row
-      .tunables({ dtype, layout }, form, target)
-      .find((offered) => Object.values(offered).join('_') === words);
+    if (row.name !== variant || (row.kind === 'specialised') !== (baked !== null)) continue;
+    const known = [...row.tunables({ dtype, layout }, form, target), ...(row.settled?.(form) ?? [])];
+    const tunables = known.find((offered) => Object.values(offered).join('_') === words);
     if (tunables !== undefined && fits(form, baked)) return { form, dtype, layout, variant, tunables, baked, target };
   }
   return null;
@@ -130,8 +138,29 @@ export function variantOf(spec: Spec): Variant {
   );
 }
 
-/** The argument list that a kernel is launched with. */
+/** Whether a library computes it: there is nothing to render, compile or load. */
+export function isLibrary(spec: Spec): boolean {
+  return variantOf(spec).kind === 'library';
+}
+
+/**
+ * The spec with the settings that a library settled on, for its name.
+ *
+ * @throws FracstrideError ERR_ARGUMENT for settings that the catalogue does not know
+ */
+export function settled(spec: Spec, words: string): Spec {
+  const { name, settled: known } = variantOf(spec);
+  const tunables = known?.(spec.form).find((offered) => Object.values(offered).join('_') === words);
+  if (tunables !== undefined) return freeze({ ...spec, tunables });
+  throw new FracstrideError(
+    'ERR_ARGUMENT',
+    `spec: ${name} must settle on settings of the catalogue, got ${show(words)}`,
+  );
+}
+
+/** The argument list that a kernel is launched with; of a library, the operands. */
 export function specArguments(spec: Spec): readonly Arg[] {
+  if (isLibrary(spec)) return OPERANDS[spec.form];
   return argumentTable(spec.form, spec.baked === null ? 'general' : 'specialised');
 }
 

@@ -13,23 +13,47 @@ export interface LaunchGeometry {
   readonly sharedBytes: number;
 }
 
+/** What the library that has a row in the catalogue can do where kernels are chosen, and what is asked of it. */
+export interface LibraryUse {
+  /** Why it is not to be used; null where it is. */
+  readonly reason: string | null;
+  readonly deterministic: boolean;
+  /** Whether float32 products may be taken in TF32. */
+  readonly allowTf32: boolean;
+}
+
+/** Kernels that are chosen ahead of time are kernels of this package. */
+export const NO_LIBRARY: LibraryUse = Object.freeze({
+  reason: 'libraries are chosen on the machine that a program runs on, not ahead of time',
+  deterministic: false,
+  allowTf32: false,
+});
+
+/** Where a kernel is chosen for. */
+export interface Place {
+  readonly target: Target;
+  readonly library: LibraryUse;
+}
+
 export interface Variant {
   readonly name: string;
   readonly device: 'cpu' | 'cuda';
   readonly forms: readonly Contraction[];
-  /** Template file in templates/. */
-  readonly template: string;
-  /** Whether shape, bias and activation are arguments, or part of the text. */
-  readonly kind: 'general' | 'specialised';
+  /** Template file in templates/; null for what a library computes. */
+  readonly template: string | null;
+  /** Whether shape, bias and activation are arguments, or part of the text, or nothing is rendered. */
+  readonly kind: 'general' | 'specialised' | 'library';
   /** Every setting the variant is offered with. */
   readonly tunables: (
     problem: Pick<Problem, 'dtype' | 'layout'>,
     form: Contraction,
     target: Target,
   ) => readonly Tunables[];
+  /** Settings that a library settles on once it was asked: they are in names, and no candidates of their own. */
+  readonly settled?: (form: Contraction) => readonly Tunables[];
   /** Null when the variant computes this problem, else the reason it does not, as `<variant>: <reason>` reads well. */
-  readonly legal: (problem: Problem, form: Contraction, tunables: Tunables) => string | null;
+  readonly legal: (problem: Problem, form: Contraction, tunables: Tunables, place: Place) => string | null;
   /** Relative cost; only the order within one problem and target means anything. */
-  readonly cost: (problem: Problem, form: Contraction, tunables: Tunables) => number;
+  readonly cost: (problem: Problem, form: Contraction, tunables: Tunables, place: Place) => number;
   readonly launch: (problem: Problem, form: Contraction, tunables: Tunables) => LaunchGeometry;
 }

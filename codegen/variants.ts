@@ -8,10 +8,18 @@ import type { Target } from './target.js';
 import type { Variant } from './variant.js';
 import { CPU_VARIANTS } from './variants_cpu.js';
 import { CUDA_VARIANTS } from './variants_cuda.js';
+import { CUDNN_VARIANTS } from './variants_cudnn.js';
 
-export type { LaunchGeometry, Tunables, Variant } from './variant.js';
+export {
+  type LaunchGeometry,
+  type LibraryUse,
+  NO_LIBRARY,
+  type Place,
+  type Tunables,
+  type Variant,
+} from './variant.js';
 
-export const VARIANTS: readonly Variant[] = [...CPU_VARIANTS, ...CUDA_VARIANTS];
+export const VARIANTS: readonly Variant[] = [...CPU_VARIANTS, ...CUDA_VARIANTS, ...CUDNN_VARIANTS];
 
 /** The rows that could serve a contraction on a target. */
 export function variantsFor(form: Contraction, target: Target): Variant[] {

@@ -22,7 +22,7 @@ export const GATHER_SUMMERS = 128;
 export const BGRAD_BLOCK = { nchw: { positions: 256, channels: 1 }, nhwc: { positions: 8, channels: 32 } } as const;
 
 /** Threads that a GPU runs at the same time, in the middle of the range; fewer leave it idle. */
-const RESIDENT_THREADS = 132 * 512;
+export const RESIDENT_THREADS = 132 * 512;
 /** Multiply-adds that one load from cache costs, and one from shared memory. */
 const LOAD = 4;
 const SHARED_LOAD = 1;

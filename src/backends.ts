@@ -1,17 +1,16 @@
 /** Settings of the back ends, with PyTorch's names where it has them. Assigning anything else throws ERR_ARGUMENT. */
 
 import { checkInteger, fail, options } from './checks.js';
-import { availableIsas, cpuIsa, cpuThreads, setCpuIsa, setCpuThreads } from './device.js';
+import { changeCudnn, cudnnSettings, cudnnUnavailableReason, cudnnVersion } from './cudnn.js';
+import { contractHolds, holdContract } from './determinism.js';
+import { availableIsas, cpuIsa, cpuThreads, cudaUnavailableReason, setCpuIsa, setCpuThreads } from './device.js';
 
 export const WINOGRAD_MODES = ['accurate', 'fast', 'off'] as const;
 export type WinogradMode = (typeof WINOGRAD_MODES)[number];
 
 const state = {
   winograd: 'accurate' as WinogradMode,
-  cudnn: { enabled: true, deterministic: false, benchmark: false, allowTf32: true },
   matmulTf32: false,
-  deterministic: false,
-  warnOnly: false,
 };
 
 function flag(where: string, value: unknown): boolean {
@@ -56,41 +55,48 @@ const cpu = {
 };
 
 const cudnn = {
-  /** Whether cuDNN's kernels can be used: not in this version. */
+  /** Whether cuDNN's kernels can be used: there is a CUDA device, and a library of version 8 or later. */
   isAvailable(): boolean {
-    return false;
+    return cudnn.unavailableReason() === null;
   },
-  /** cuDNN's version number, null while it cannot be used. */
+  /** One sentence that says why not, or null. */
+  unavailableReason(): string | null {
+    return cudaUnavailableReason() ?? cudnnUnavailableReason();
+  },
+  /** cuDNN's version number (9.10.2 is 91002), null where there is no library that can be used. */
   version(): number | null {
-    return null;
+    return cudnnVersion();
   },
-  /** May cuDNN be used where it is available? */
+  /** May cuDNN be used where it is available? Default true. */
   get enabled(): boolean {
-    return state.cudnn.enabled;
+    return cudnnSettings().enabled;
   },
   set enabled(value: boolean) {
-    state.cudnn.enabled = flag('backends.cudnn.enabled', value);
+    changeCudnn({ enabled: flag('backends.cudnn.enabled', value) });
   },
-  /** Only deterministic algorithms of cuDNN. The kernels of this package always are. */
+  /** Only deterministic algorithms of cuDNN, and none where dilated. The kernels of this package always are. */
   get deterministic(): boolean {
-    return state.cudnn.deterministic;
+    return cudnnSettings().deterministic;
   },
   set deterministic(value: boolean) {
-    state.cudnn.deterministic = flag('backends.cudnn.deterministic', value);
+    changeCudnn({ deterministic: flag('backends.cudnn.deterministic', value) });
   },
-  /** May cuDNN time its algorithms to choose one? */
+  /**
+   * When a problem comes first, time the kernels of this package and cuDNN's algorithms on it, and take the fastest from
+   * then on, in this process and the next. Where cuDNN is not available, the package's own kernels compete.
+   */
   get benchmark(): boolean {
-    return state.cudnn.benchmark;
+    return cudnnSettings().benchmark;
   },
   set benchmark(value: boolean) {
-    state.cudnn.benchmark = flag('backends.cudnn.benchmark', value);
+    changeCudnn({ benchmark: flag('backends.cudnn.benchmark', value) });
   },
-  /** May float32 convolutions on CUDA devices run in TF32? */
+  /** May cuDNN compute float32 convolutions in TF32? Default true, as in PyTorch. */
   get allowTf32(): boolean {
-    return state.cudnn.allowTf32;
+    return cudnnSettings().allowTf32;
   },
   set allowTf32(value: boolean) {
-    state.cudnn.allowTf32 = flag('backends.cudnn.allowTf32', value);
+    changeCudnn({ allowTf32: flag('backends.cudnn.allowTf32', value) });
   },
 };
 
@@ -112,17 +118,18 @@ export const backends = Object.freeze({
 });
 
 /**
- * Asks for deterministic algorithms only. Every kernel of this package is deterministic already, so this concerns
- * libraries it may call: with `warnOnly` a nondeterministic choice warns, otherwise it throws ERR_NONDETERMINISTIC.
+ * Asks for deterministic algorithms only: from now on everything gives the same bits in each run and in each process.
+ * Kernels of this package always do, and cuDNN's algorithms are chosen so. What cannot be chosen throws
+ * ERR_NONDETERMINISTIC, or with `warnOnly` emits a process warning, once: an algorithm that was asked for by name, and the
+ * replay of a graph that was recorded before with another.
  */
 export function useDeterministicAlgorithms(on: boolean, settings?: { warnOnly?: boolean }): void {
   const found = options('useDeterministicAlgorithms', settings, ['warnOnly']);
   const warnOnly = flag('useDeterministicAlgorithms', found.warnOnly ?? false);
-  state.deterministic = flag('useDeterministicAlgorithms', on);
-  state.warnOnly = warnOnly;
+  holdContract({ on: flag('useDeterministicAlgorithms', on), warnOnly });
 }
 
 /** Whether `useDeterministicAlgorithms` is on. */
 export function areDeterministicAlgorithmsEnabled(): boolean {
-  return state.deterministic;
+  return contractHolds();
 }

@@ -2,6 +2,7 @@
 
 import { options as readOptions } from './checks.js';
 import { reach } from './context.js';
+import { contractHolds, refuseNondeterminism, takeNondeterminism } from './determinism.js';
 import {
   abortCapture,
   beginCapture,
@@ -25,7 +26,10 @@ export interface GraphOptions {
 export interface Graph<R> {
   /** What the recorded function returned. Its tensors hold values after the first `replay`, new ones after each. */
   readonly outputs: R;
-  /** Runs the recorded work, after what was launched before. Returns at once. @throws ERR_DISPOSED */
+  /**
+   * Runs the recorded work, after what was launched before. Returns at once. @throws ERR_DISPOSED, and
+   * ERR_NONDETERMINISTIC under useDeterministicAlgorithms for work that was recorded without and is not
+   */
   replay(): void;
   /** Gives the graph and the memory of its intermediate tensors back; `outputs` stay until they are disposed. */
   dispose(): void;
@@ -35,6 +39,8 @@ export interface Graph<R> {
 interface Lease {
   readonly device: Device;
   readonly handle: number;
+  /** A kernel in it that is not deterministic, or null. */
+  readonly varies: string | null;
   open: boolean;
 }
 
@@ -80,6 +86,7 @@ export function graph<R>(fn: () => R, options: GraphOptions = {}): Graph<R> {
   if (recording() !== null)
     throw new FracstrideError('ERR_ARGUMENT', 'cuda.graph: a graph must be recorded by itself, got one inside another');
   beginCapture(device);
+  takeNondeterminism();
   let handle = 0;
   try {
     const outputs = scope(() => {
@@ -88,7 +95,7 @@ export function graph<R>(fn: () => R, options: GraphOptions = {}): Graph<R> {
       handle = endCapture(device);
       return result;
     });
-    return made({ device, handle, open: true }, outputs);
+    return made({ device, handle, varies: takeNondeterminism(), open: true }, outputs);
   } catch (error) {
     abortCapture(device);
     throw error;
@@ -101,6 +108,10 @@ function refusePromise(value: unknown): void {
   throw new FracstrideError('ERR_ARGUMENT', 'cuda.graph: fn must be synchronous, got one that returns a promise');
 }
 
+function refuseReplay(varies: string): void {
+  refuseNondeterminism({ where: 'cuda.graph replay', got: varies, advice: 'record it again under the contract' });
+}
+
 function made<R>(lease: Lease, outputs: R): Graph<R> {
   const tensors = [...reach(outputs)].filter((value) => Tensor.isTensor(value));
   const result: Graph<R> = {
@@ -111,6 +122,7 @@ function made<R>(lease: Lease, outputs: R): Graph<R> {
           'ERR_DISPOSED',
           'replay: a graph must be used before it is disposed, got one that is',
         );
+      if (lease.varies !== null && contractHolds()) refuseReplay(lease.varies);
       replayGraph(lease.device, lease.handle);
       for (const value of tensors) if (!value.isDisposed) markWritten(value);
     },

@@ -119,6 +119,18 @@ export function kernelGeneration(): number {
   return generation;
 }
 
+let choice = 0;
+
+/** Changes whenever a setting has that the choice among kernels depends on; those that are known stay loaded. */
+export function choiceGeneration(): number {
+  return choice;
+}
+
+/** What is looked up from now on is chosen anew. */
+export function changeChoice(): void {
+  choice++;
+}
+
 export function cpuThreads(): number {
   return native().cpuInfo().threads;
 }
@@ -212,6 +224,17 @@ export function freeGraph(device: Device, graph: number): void {
 export function synchronize(device: Device): void {
   refuseRecording(device, 'waiting for the device', 'nothing runs until the graph is replayed');
   translate(() => native().sync(device.index));
+}
+
+/** What kernels and times on a device depend on: its name, its architecture, its driver. */
+export function identityOf(device: Device): string {
+  const info = cudaDeviceInfo(device.index - 1);
+  return info === undefined ? device.name : `${info.name} ${info.arch} driver ${native().cudaInfo().driverVersion}`;
+}
+
+/** Bytes of memory that a device has. */
+export function totalMemoryOf(device: Device): number {
+  return cudaDeviceInfo(device.index - 1)?.totalMemory ?? 0;
 }
 
 export function memoryOf(device: Device): MemoryInfo {

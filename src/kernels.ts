@@ -5,32 +5,27 @@
 
 import { argumentsOf, launcherOf } from '../codegen/kernel.js';
 import type { StorageType } from '../codegen/operations.js';
-import { type Arg, scalarArguments } from '../codegen/passes.js';
-import { ACTIVATIONS, makeProblem, type Problem, ProblemMap } from '../codegen/problem.js';
-import { type Candidate, candidates, choose, launchGeometry, type Spec, specArguments } from '../codegen/spec.js';
-import type { Target } from '../codegen/target.js';
+import { makeProblem, type Problem, ProblemMap } from '../codegen/problem.js';
 import type { LaunchGeometry } from '../codegen/variant.js';
-import { type Device, debug, debugging, kernelGeneration, targetOf, translate, verbs } from './device.js';
+import { type Call, type Contraction, chooseFor, chooseOwn, kernelNameOf, setPreference } from './choice.js';
+import { noteNondeterminism } from './determinism.js';
+import {
+  choiceGeneration,
+  type Device,
+  debug,
+  debugging,
+  kernelGeneration,
+  targetOf,
+  translate,
+  verbs,
+} from './device.js';
 import { type LoadedKernel, loadKernel } from './images.js';
-import type { Native } from './native.js';
+import { launch, launchOwn, setGrid, setPointers, staging } from './launch.js';
+import { libraryChoice } from './libraries.js';
+import type { LaunchOperation, LibraryPlan, Pointer } from './plan.js';
 
-/** Part of a buffer: `bytes` from `byteOffset`. Handle 0 is the null pointer. */
-export interface Pointer {
-  readonly handle: number;
-  readonly byteOffset: number;
-  readonly bytes: number;
-}
-
-export const NULL: Pointer = Object.freeze({ handle: 0, byteOffset: 0, bytes: 0 });
-
-/** A contraction's kernel, and everything of its launch but pointers and slope. */
-interface Contraction extends LoadedKernel {
-  readonly grid: Uint32Array;
-  /** The staging area's contents; pointers come first in every argument list. */
-  readonly packed: Float64Array;
-  /** Where the slope belongs, -1 where there is none. */
-  readonly slopeAt: number;
-}
+export { candidatesOn } from './choice.js';
+export { NULL, type Pointer } from './plan.js';
 
 /** Any other kernel: its launch depends on its scalars. */
 interface Operation extends LoadedKernel {
@@ -39,9 +34,19 @@ interface Operation extends LoadedKernel {
   readonly table: boolean;
 }
 
+/** What is asked at each call; what computes it may be exchanged. */
+interface Entry {
+  by: Contraction;
+}
+
 /** The kernels of a device that have run. */
 interface Known {
-  readonly problems: ProblemMap<Contraction>;
+  /** Under the settings of now, and those of others. */
+  problems: ProblemMap<Entry>;
+  choice: number;
+  readonly chosen: Map<string, ProblemMap<Entry>>;
+  readonly entries: Entry[];
+  readonly launch: LaunchOperation;
   /** By name, then by type. */
   readonly operations: Map<string, Map<string, Operation>>;
 }
@@ -49,8 +54,7 @@ interface Known {
 const ONE: LaunchGeometry = { grid: [1, 1, 1], block: [1, 1, 1], sharedBytes: 0 };
 let ran = '';
 let generation = -1;
-let devices: Known[] = [];
-let addon: Native | null = null;
+let devices: (Known | undefined)[] = [];
 
 /** The name of the kernel that ran last on this thread; empty before the first. */
 export function lastKernel(): string {
@@ -61,16 +65,18 @@ export function lastKernel(): string {
 export type Asked = Problem | { readonly operation: string; readonly type: string };
 
 let observer: ((asked: Asked, device: Device, kernel: string) => void) | null = null;
-let preferred: string | null = null;
 
 /** Tells `fn` of every look-up that ends in a kernel for the first time; null stops it. */
 export function observeKernels(fn: typeof observer): void {
   observer = fn;
 }
 
-/** Contractions run this variant of the catalogue wherever it is legal; null: the cheapest. */
+/**
+ * Contractions run this variant of the catalogue wherever it is legal, with the settings that follow its name if any do
+ * (`phase_t4x8_b32x4`); null: the cheapest.
+ */
 export function preferVariant(name: string | null): void {
-  preferred = name;
+  setPreference(name);
   generation = -1;
 }
 
@@ -80,20 +86,40 @@ export function preferVariant(name: string | null): void {
  * @throws FracstrideError what `choose`, loading or launching throw
  */
 export function runProblem(device: Device, problem: Problem, pointers: readonly Pointer[], slope: number): void {
-  const { problems } = known(device);
-  let kernel = problems.get(problem);
-  if (kernel === undefined) {
-    const asked = makeProblem(problem);
-    kernel = prepare(device, asked);
-    problems.add(asked, kernel);
-    observer?.(asked, device, kernel.name);
+  const found = known(device);
+  const entry = found.problems.get(problem) ?? enter(found, { device, problem, pointers, slope, launch: found.launch });
+  const { by } = entry;
+  const start = debugging(2) ? process.hrtime.bigint() : 0n;
+  if (by.plan !== null) {
+    runPlan(entry, by.plan, { device, problem, pointers, slope, launch: found.launch });
+  } else {
+    launchOwn(device, by, pointers, slope);
+    ran = by.name;
   }
-  const { args, grid } = staging();
-  args.set(kernel.packed);
-  if (kernel.slopeAt >= 0) args[kernel.slopeAt] = slope;
-  setPointers(args, 0, pointers);
-  grid.set(kernel.grid);
-  launch(device, kernel);
+  if (debugging(1)) report(device, ran, start);
+}
+
+/** A library that has nothing left that runs gives way to a kernel of this package. */
+function runPlan(entry: Entry, plan: LibraryPlan, call: Call): void {
+  if (plan.run(call.pointers, call.slope)) {
+    ran = plan.name;
+    if (!plan.deterministic) noteNondeterminism(ran);
+    return;
+  }
+  const own = chooseOwn(call);
+  plan.free();
+  entry.by = own;
+  launchOwn(call.device, own, call.pointers, call.slope);
+  ran = own.name;
+}
+
+function enter(found: Known, call: Call): Entry {
+  const problem = makeProblem(call.problem);
+  const entry: Entry = { by: chooseFor({ ...call, problem }) };
+  found.problems.add(problem, entry);
+  found.entries.push(entry);
+  observer?.(problem, call.device, kernelNameOf(entry.by));
+  return entry;
 }
 
 /**
@@ -114,61 +140,43 @@ export function runOperation(
   setPointers(args, start, pointers);
   args.set(scalars, start + 3 * pointers.length);
   setGrid(grid, kernel.launcher === null ? ONE : kernel.launcher(scalars));
-  launch(device, kernel);
+  const begun = debugging(2) ? process.hrtime.bigint() : 0n;
+  launch(device, kernel.handle);
+  ran = kernel.name;
+  if (debugging(1)) report(device, kernel.name, begun);
 }
 
 function known(device: Device): Known {
   if (generation !== kernelGeneration()) {
     generation = kernelGeneration();
+    for (const found of devices) if (found !== undefined) forget(found);
     devices = [];
   }
-  devices[device.index] ??= { problems: new ProblemMap(), operations: new Map() };
-  return devices[device.index]!;
+  const found = devices[device.index] ?? fresh(device);
+  if (found.choice !== choiceGeneration()) chooseAnew(found);
+  return found;
 }
 
-function staging(): Native {
-  addon ??= verbs();
-  return addon;
+function fresh(device: Device): Known {
+  const operations = new Map();
+  const made: Known = {
+    ...{ problems: new ProblemMap(), choice: -1, chosen: new Map(), entries: [], operations },
+    launch: (operation, pointers, scalars) => runOperation(device, operation, pointers, scalars),
+  };
+  devices[device.index] = made;
+  return made;
 }
 
-function setPointers(args: Float64Array, start: number, pointers: readonly Pointer[]): void {
-  let slot = start;
-  for (const pointer of pointers) {
-    args[slot] = pointer.handle;
-    args[slot + 1] = pointer.byteOffset;
-    args[slot + 2] = pointer.bytes;
-    slot += 3;
-  }
+/** Settings that come back find what was chosen under them. */
+function chooseAnew(found: Known): void {
+  found.choice = choiceGeneration();
+  const settings = libraryChoice();
+  found.problems = found.chosen.get(settings) ?? new ProblemMap();
+  found.chosen.set(settings, found.problems);
 }
 
-function setGrid(grid: Uint32Array, { grid: g, block: b, sharedBytes }: LaunchGeometry): Uint32Array {
-  grid.set(g);
-  grid.set(b, 3);
-  grid[6] = sharedBytes;
-  return grid;
-}
-
-function prepare(device: Device, problem: Problem): Contraction {
-  const target = targetOf(device);
-  const spec = chooseSpec(problem, target);
-  const { name, handle } = loadKernel(device, spec);
-  if (debugging(3)) explain(name, candidates(problem, target));
-  const args = specArguments(spec);
-  const isPointer = (arg: Arg): boolean => arg.kind === 'p';
-  const values = scalarArguments(problem, 0, ACTIVATIONS.indexOf(problem.activation));
-  const slots = args.flatMap((arg) => (isPointer(arg) ? [0, 0, 0] : [values[arg.name]!]));
-  const slope = args.findIndex((arg) => arg.name === 'slope');
-  const slopeAt = slope < 0 ? -1 : slope + 2 * args.filter(isPointer).length;
-  const grid = setGrid(new Uint32Array(7), launchGeometry(spec, problem));
-  return { name, handle, grid, packed: Float64Array.from(slots), slopeAt };
-}
-
-function chooseSpec(problem: Problem, target: Target): Spec {
-  let best: Candidate | undefined;
-  for (const row of preferred === null ? [] : candidates(problem, target)) {
-    if (row.variant === preferred && row.cost !== null && row.cost < (best?.cost ?? Infinity)) best = row;
-  }
-  return best?.spec ?? choose(problem, target);
+function forget({ entries }: Known): void {
+  for (const { by } of entries) by.plan?.free();
 }
 
 function find(
@@ -186,23 +194,8 @@ function find(
   return found;
 }
 
-function launch(device: Device, kernel: LoadedKernel): void {
-  const start = debugging(2) ? process.hrtime.bigint() : 0n;
-  translate(() => staging().launch(device.index, kernel.handle));
-  ran = kernel.name;
-  if (debugging(1)) report(device, kernel.name, start);
-}
-
 function report(device: Device, name: string, start: bigint): void {
   if (debugging(2)) translate(() => verbs().sync(device.index));
   const time = debugging(2) ? ` ${(Number(process.hrtime.bigint() - start) / 1e3).toFixed(1)} µs` : '';
   debug(1, `${device.name} ${name}${time}`);
-}
-
-function explain(chosen: string, rows: ReturnType<typeof candidates>): void {
-  debug(3, `chose ${chosen} among`);
-  for (const row of rows) {
-    const tunables = Object.entries(row.tunables).map(([key, value]) => `${key}=${value}`);
-    debug(3, `  ${[row.variant, ...tunables].join(' ')}: ${row.reason ?? `cost ${row.cost}`}`);
-  }
 }

@@ -17,7 +17,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** Lowest first: a file may import what stands before it. A folder stands for its files, which may import one another. */
 const CODEGEN = [
   ...['errors', 'target', 'problem', 'passes', 'extents', 'pointwise', 'operations', 'phases', 'tiles', 'variant'],
-  ...['variants_cpu', 'variants_cuda', 'variants', 'spec_name', 'spec', 'problem_text'],
+  ...['variants_cpu', 'variants_cuda', 'variants_cudnn', 'variants', 'spec_name', 'spec', 'problem_text'],
   ...['template', 'cpu_unit', 'cpu_micro', 'cpu_engine', 'cpu_operations', 'cpu_sources', 'context', 'render'],
   ...['cuda_family', 'cuda_elementwise', 'cuda_reduce', 'cuda_optimizer', 'cuda_operations', 'kernel'],
   ...['processes', 'toolchain', 'store_entry', 'store_lock', 'store_trust', 'store', 'presets'],
@@ -31,8 +31,16 @@ const SRC = [
     'shape',
     'context',
     'device',
+    'determinism',
+    'plan',
+    'cudnn',
+    'libraries',
+    'timings',
+    'benchmark',
     'nvrtc',
     'images',
+    'launch',
+    'choice',
     'kernels',
     'autograd',
     'method_types',
@@ -55,7 +63,7 @@ const SRC = [
     'memory',
     'backends',
   ],
-  ...['nn/', 'optim/', 'io/', 'index', 'record_hook', 'bin'],
+  ...['nn/', 'optim/', 'io/', 'index', 'record_hook', 'verify/', 'doctor/', 'bench/', 'cli/', 'bin'],
 ];
 
 interface Import {
@@ -178,8 +186,10 @@ describe('rules', () => {
         'src/backends.ts',
         'src/cuda.ts',
         'src/cuda_graph.ts',
+        'src/cudnn.ts',
         'src/device.ts',
         'src/index.ts',
+        'src/libraries.ts',
         'src/native.ts',
       ];
       expect(matching(['src'], /\.ts$/, /cuda|cudnn/i)).to.deep.equal(allowed);

@@ -4,18 +4,19 @@ import type { Command } from 'commander';
 import { bytes, flops } from '../passes.js';
 import { contraction } from '../problem.js';
 import { formatProblem, parseProblem } from '../problem_text.js';
-import { candidates, choose, kernelName } from '../spec.js';
+import { candidates, choose, kernelName, type LibraryUse } from '../spec.js';
 import { type Target, targetFlag } from '../target.js';
 import { targetOption } from './arguments.js';
 import type { Session } from './session.js';
 import { table } from './table.js';
+import type { Tools } from './tools.js';
 
 interface Options {
   target: Target;
   json?: true;
 }
 
-export function addExplain(program: Command, session: Session): void {
+export function addExplain(program: Command, session: Session, { library }: Tools): void {
   program
     .command('explain')
     .description('the candidates for a problem: the cost of each, or the reason it is refused')
@@ -24,7 +25,7 @@ export function addExplain(program: Command, session: Session): void {
     .option('--json', 'JSON on stdout')
     .addHelpText('after', HELP)
     .action((words: string[], { target, json }: Options) => {
-      const told = explanation(words.join(' '), target);
+      const told = explanation(words.join(' '), target, library());
       if (json) session.json(told);
       else session.line(print(told));
     });
@@ -38,9 +39,9 @@ Example:
 
 type Explanation = ReturnType<typeof explanation>;
 
-function explanation(text: string, target: Target) {
+function explanation(text: string, target: Target, library: LibraryUse) {
   const problem = parseProblem(text);
-  const chosen = kernelName(choose(problem, target));
+  const chosen = kernelName(choose(problem, target, library));
   return {
     problem: formatProblem(problem),
     target: targetFlag(target),
@@ -48,7 +49,7 @@ function explanation(text: string, target: Target) {
     flops: flops(problem),
     bytes: bytes(problem),
     chosen,
-    candidates: candidates(problem, target).map(({ variant, tunables, spec, cost, reason }) => {
+    candidates: candidates(problem, target, library).map(({ variant, tunables, spec, cost, reason }) => {
       const kernel = spec === null ? null : kernelName(spec);
       return { variant, tunables, kernel, cost, reason, chosen: kernel === chosen };
     }),

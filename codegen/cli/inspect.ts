@@ -2,7 +2,8 @@
 
 import type { Command } from 'commander';
 import { FracstrideError, show } from '../errors.js';
-import { argumentsOf, nameOf, specOfName } from '../kernel.js';
+import { argumentsOf, isOperation, nameOf, specOfName, textOf } from '../kernel.js';
+import { isLibrary } from '../spec.js';
 import { type KernelStore, openStore, type StoredKernel } from '../store.js';
 import { clonedStores } from './package.js';
 import type { Session } from './session.js';
@@ -35,6 +36,8 @@ Example:
 function inspect(text: string, options: Options, session: Session): void {
   const spec = specOfName(text);
   const name = nameOf(spec);
+  // What a library computes has nothing in any cache: asking for its text says so.
+  if (!isOperation(spec) && isLibrary(spec)) textOf(spec);
   const { store, kernel } = stored(name, options.ptx ? 'kernel.ptx' : undefined);
   const { meta, key, directory } = kernel;
   if (options.source) {

@@ -62,7 +62,7 @@ function print(told: ReturnType<typeof catalogue>): string {
     device,
     kind,
     forms.join(' '),
-    template,
+    template ?? '',
   ]);
   const presets = told.presets.map(({ name, items }) => `${name} (${items} items)`);
   const built = told.built.flatMap(({ directory, kernels }) => [

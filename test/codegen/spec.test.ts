@@ -5,7 +5,18 @@ import fc from 'fast-check';
 import { FracstrideError } from '../../codegen/errors.js';
 import { ACTIVATIONS, makeProblem, type Problem } from '../../codegen/problem.js';
 import { formatProblem, parseProblem } from '../../codegen/problem_text.js';
-import { candidates, choose, kernelName, launchGeometry, parseKernelName, specArguments } from '../../codegen/spec.js';
+import { renderKernel } from '../../codegen/render.js';
+import {
+  candidates,
+  choose,
+  isLibrary,
+  kernelName,
+  type LibraryUse,
+  launchGeometry,
+  parseKernelName,
+  settled,
+  specArguments,
+} from '../../codegen/spec.js';
 import { CPU_ISAS, CUDA_ARCHITECTURES, DTYPES, type Target } from '../../codegen/target.js';
 
 const LAYER = 'convT2d n=16 c=256 k=128 h=8 w=8 r=4 stride=2 padding=1';
@@ -43,6 +54,14 @@ const problems: fc.Arbitrary<Problem> = fc
     return makeProblem({ op, pass, dtype, layout, geometry, ...epilogue });
   });
 
+const library: LibraryUse = { reason: null, deterministic: false, allowTf32: true };
+const sm90: Target = { kind: 'cuda', arch: 90 };
+
+/** The library's row for a problem. */
+function libraryRow(text: string, use: Partial<LibraryUse> = {}, target: Target = sm90) {
+  return candidates(parseProblem(text), target, { ...library, ...use }).find(({ variant }) => variant === 'cudnn')!;
+}
+
 function refusal(run: () => unknown): string {
   try {
     run();
@@ -56,18 +75,21 @@ function refusal(run: () => unknown): string {
 describe('spec', () => {
   it('is chosen for every problem, and its name parses back to it', () => {
     fc.assert(
-      fc.property(problems, targets, (problem, target) => {
-        for (const { spec, cost, reason } of candidates(problem, target)) {
+      fc.property(problems, targets, fc.boolean(), (problem, target, withLibrary) => {
+        const use = withLibrary ? [library] : [];
+        for (const { spec, cost, reason } of candidates(problem, target, ...use)) {
           expect(spec === null)
             .equal(cost === null)
             .equal(reason !== null);
           if (spec !== null) expect(parseKernelName(kernelName(spec))).deep.equal(spec);
           if (cost !== null) expect(cost).least(0).below(Infinity);
         }
-        const chosen = choose(problem, target);
-        const cheapest = Math.min(...candidates(problem, target).map((row) => row.cost ?? Infinity));
-        const row = candidates(problem, target).find(({ spec }) => spec && kernelName(spec) === kernelName(chosen));
+        const chosen = choose(problem, target, ...use);
+        const rows = candidates(problem, target, ...use);
+        const cheapest = Math.min(...rows.map((row) => row.cost ?? Infinity));
+        const row = rows.find(({ spec }) => spec && kernelName(spec) === kernelName(chosen));
         expect(row?.cost).equal(cheapest);
+        if (!withLibrary) expect(isLibrary(chosen)).equal(false);
       }),
       { seed: 2, numRuns: 300 },
     );
@@ -107,7 +129,11 @@ describe('spec', () => {
 
   it('tells why a candidate is refused', () => {
     const reasons = (text: string) => [
-      ...new Set(candidates(parseProblem(text), { kind: 'ptx' }).flatMap(({ reason }) => reason ?? [])),
+      ...new Set(
+        candidates(parseProblem(text), { kind: 'ptx' })
+          .filter(({ variant }) => variant !== 'cudnn')
+          .flatMap(({ reason }) => reason ?? []),
+      ),
     ];
     expect(reasons(LAYER)).deep.equal([]);
     expect(reasons('convT2d n=1 c=1 k=1 h=2 w=2 r=33')).deep.equal(['it takes kernels of at most 32 by 32 taps']);
@@ -118,6 +144,95 @@ describe('spec', () => {
     expect(reasons('convT2d n=1 c=70000 k=70000 h=2 w=2 r=2 groups=70000')).deep.equal([
       'its grid has at most 65535 tiles of channels, and these are more',
     ]);
+  });
+
+  describe('cudnn', () => {
+    it('is refused ahead of time, and with the reason that the place has', () => {
+      const row = candidates(parseProblem(LAYER), sm90).find(({ variant }) => variant === 'cudnn');
+      expect(row?.reason).match(/^libraries are chosen on the machine/);
+      expect(libraryRow(LAYER, { reason: 'there is none' })).include({
+        reason: 'there is none',
+        cost: null,
+        spec: null,
+      });
+      expect(
+        candidates(parseProblem(LAYER), { kind: 'cpu', isa: 'avx2' }, library).map(({ variant }) => variant),
+      ).not.include('cudnn');
+    });
+
+    it('takes what cuDNN can describe', () => {
+      for (const pass of ['fwd', 'dgrad', 'wgrad', 'bgrad']) {
+        expect(libraryRow(`${LAYER} pass=${pass}`).reason, pass).equal(null);
+        expect(libraryRow(`${LAYER} pass=${pass} outputPadding=1 layout=nhwc`).reason, pass).equal(null);
+      }
+      expect(libraryRow('convT2d n=2 c=4 k=6 h=5 w=7 r=3 stride=2 padding=1 outputPadding=1 groups=2').reason).equal(
+        null,
+      );
+      expect(libraryRow('conv2d n=2 c=4 k=6 h=5 w=7 r=3 stride=2 padding=1 dilation=2').reason).equal(null);
+    });
+
+    it('leaves to our kernels what cuDNN cannot, with the reason', () => {
+      const large = 'convT2d n=1 c=1 k=1 h=4 w=4 r=1 stride=1 outputPadding=1 dilation=2';
+      expect(libraryRow(large).reason).match(/output padding smaller than the stride/);
+      expect(libraryRow('convT2d n=0 c=1 k=1 h=4 w=4 r=3').reason).match(/no empty tensors/);
+      expect(libraryRow('convT2d n=1 c=1 k=1 h=40000 w=40000 r=4 stride=2 padding=1').reason).match(/2\^31/);
+      const lopsided = parseProblem('conv2d n=1 c=1 k=1 h=6 w=6 r=2 stride=1 padding=0');
+      const same = makeProblem({ ...lopsided, geometry: { ...lopsided.geometry, hs: 6, ws: 6 } });
+      const row = candidates(same, sm90, library).find(({ variant }) => variant === 'cudnn');
+      expect(row?.reason).match(/same padding on both sides/);
+    });
+
+    it('is left out where dilated problems must be deterministic, as in PyTorch', () => {
+      const dilated = 'convT2d n=1 c=64 k=64 h=32 w=32 r=3 stride=1 padding=2 dilation=2';
+      expect(libraryRow(dilated).reason).equal(null);
+      expect(libraryRow(dilated, { deterministic: true }).reason).match(/dilated .* deterministic/);
+      expect(libraryRow(LAYER, { deterministic: true }).reason).equal(null);
+    });
+
+    it('is cheaper with tensor cores, and dearer where it wastes tiles or has more to do', () => {
+      const cost = (...a: Parameters<typeof libraryRow>) => libraryRow(...a).cost!;
+      expect(cost(LAYER)).below(cost(LAYER, { allowTf32: false }));
+      expect(cost(LAYER, {}, { kind: 'cuda', arch: 75 })).equal(cost(LAYER, { allowTf32: false }));
+      expect(cost(`${LAYER} dtype=float16`)).below(cost(`${LAYER} dtype=float16 bias=true`));
+      expect(cost(`${LAYER} bias=true`)).below(cost(`${LAYER} bias=true activation=relu`));
+      const chosen = (text: string, use: Partial<LibraryUse> = {}) =>
+        choose(parseProblem(text), sm90, { ...library, ...use });
+      const big = 'convT2d n=64 c=512 k=256 h=16 w=16 r=4 stride=2 padding=1';
+      expect(kernelName(chosen(big))).equal('ct2d_fwd_f32_nchw__cudnn__sm90');
+      expect(chosen(big, { allowTf32: false }).variant).equal('phase');
+      expect(chosen('convT2d n=16 c=64 k=3 h=32 w=32 r=4 stride=2 padding=1').variant).equal('phase');
+      expect(chosen('convT2d n=1 c=256 k=256 h=64 w=64 r=4 stride=2 padding=1 groups=256').variant).equal('phase');
+    });
+
+    it('has names with the algorithm that was settled on, which parse back', () => {
+      const { spec } = libraryRow(LAYER);
+      const name = kernelName(settled(spec!, 'algo1'));
+      expect(name).equal('ct2d_fwd_f32_nchw__cudnn_algo1__sm90');
+      expect(parseKernelName(name)).deep.equal(settled(spec!, 'algo1'));
+      for (const [pass, last] of [
+        ['fwd', 5],
+        ['dgrad', 7],
+        ['wgrad', 6],
+      ] as const) {
+        for (let i = 0; i <= last + 1; i++) {
+          const text = `ct2d_${pass}_bf16_nhwc__cudnn_algo${i}__ptx`;
+          if (i <= last) expect(kernelName(parseKernelName(text))).equal(text);
+          else expect(refusal(() => parseKernelName(text))).match(/words of the catalogue/);
+        }
+      }
+      expect(kernelName(parseKernelName('ct2d_bgrad_f64_nchw__cudnn__sm75'))).equal('ct2d_bgrad_f64_nchw__cudnn__sm75');
+      expect(refusal(() => parseKernelName('ct2d_bgrad_f64_nchw__cudnn_algo0__sm75'))).match(/words of the catalogue/);
+      expect(refusal(() => parseKernelName('ct2d_fwd_f32_nchw_k4s2p1__cudnn__sm75'))).match(/words of the catalogue/);
+      expect(refusal(() => settled(spec!, 'algo6'))).match(/^spec: cudnn must settle on settings of the catalogue/);
+    });
+
+    it('has no text', () => {
+      const spec = parseKernelName('ct2d_fwd_f32_nchw__cudnn_algo1__sm90');
+      expect(refusal(() => renderKernel(spec))).equal(
+        'kernel: a kernel that has a text must be named, got ct2d_fwd_f32_nchw__cudnn_algo1__sm90, which cudnn computes',
+      );
+      expect(specArguments(spec).map((arg) => arg.name)).deep.equal(['small', 'weight', 'bias', 'large']);
+    });
   });
 
   it('refuses names that are not of the catalogue', () => {

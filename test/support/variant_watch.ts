@@ -1,9 +1,8 @@
 /** Holds the choice of kernels to one variant, and checks for every problem that comes up which kernel was chosen. */
 
 import type { Problem } from '../../codegen/problem.js';
-import { candidates } from '../../codegen/spec.js';
-import { type Device, targetOf } from '../../src/device.js';
-import { observeKernels, preferVariant } from '../../src/kernels.js';
+import type { Device } from '../../src/device.js';
+import { candidatesOn, observeKernels, preferVariant } from '../../src/kernels.js';
 
 export interface VariantReport {
   /** Contractions by the variant that ran them. */
@@ -37,7 +36,7 @@ export function watchVariant(variant: string | null): () => VariantReport {
 
 /** Why a variant does not take a problem, or null when it does. */
 function refusal(problem: Problem, variant: string, device: Device): string | null {
-  const rows = candidates(problem, targetOf(device)).filter((row) => row.variant === variant);
+  const rows = candidatesOn(device, problem).filter((row) => row.variant === variant);
   if (rows.some((row) => row.spec !== null)) return null;
   return rows[0]?.reason ?? 'is in no catalogue for this contraction';
 }

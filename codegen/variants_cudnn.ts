@@ -1,0 +1,112 @@
+/**
+ * The row of cuDNN. A transposed convolution is its backward-data, a convolution its forward; one algorithm of several is
+ * settled on when the library is asked about a problem, and then stands in the name (`__cudnn_algo1__`).
+ *
+ * Costs have the unit of variants_cuda.ts, multiply-adds that as many threads as a GPU has resident issue one each of. They
+ * model a matrix product in tiles, and what lies around it: a launch and a pass over the output for a bias and for an
+ * activation, the weight turned to [Cs, R, S, Cl/G] for NHWC.
+ */
+
+import { operandElements } from './passes.js';
+import type { Contraction, Geometry, Problem } from './problem.js';
+import { DTYPE_TABLE, type Target } from './target.js';
+import { sidesOf } from './tiles.js';
+import type { Place, Tunables, Variant } from './variant.js';
+import { RESIDENT_THREADS } from './variants_cuda.js';
+
+/** Algorithms of each form: cudnnConvolutionBwdDataAlgo_t, …FwdAlgo_t, …BwdFilterAlgo_t count from 0. */
+const ALGORITHMS: Readonly<Record<Contraction, number>> = { expand: 6, contract: 8, wgrad: 7, bgrad: 0 };
+
+/** A tile of its matrix products, and multiprocessors that work on one each. */
+const TILE = { rows: 128, columns: 64 } as const;
+const MULTIPROCESSORS = 132;
+/** Multiply-adds of tensor cores for one of an ordinary core. */
+const TENSOR = { tf32: 8, half: 16 } as const;
+/** The part of the peak that its kernels reach, and that those reach which step over zeros. */
+const REACHED = 0.6;
+const REACHED_STRIDED = 0.4;
+/** Bytes of memory traffic, and what starting one more kernel costs, in the unit above. */
+const BYTES = 7600;
+const LAUNCH = 1300;
+const MOST_ELEMENTS = 2 ** 31;
+
+export const CUDNN_VARIANTS: readonly Variant[] = [
+  {
+    name: 'cudnn',
+    device: 'cuda',
+    forms: ['expand', 'contract', 'wgrad', 'bgrad'],
+    template: null,
+    kind: 'library',
+    tunables: () => [{}],
+    settled: (form) => Array.from({ length: ALGORITHMS[form] }, (_, i): Tunables => ({ algorithm: `algo${i}` })),
+    legal: (problem, form, _, { library }) => library.reason ?? refusal(problem, form, library.deterministic),
+    cost,
+    launch: () => ({ grid: [1, 1, 1], block: [1, 1, 1], sharedBytes: 0 }),
+  },
+];
+
+function refusal({ geometry: g }: Problem, form: Contraction, deterministic: boolean): string | null {
+  const { small, large, weight } = operandElements(form, g);
+  if (Math.max(small!, large!, weight!) >= MOST_ELEMENTS) return 'it takes tensors of fewer than 2^31 elements';
+  if (Math.min(small!, large!, weight!) === 0) return 'it takes no empty tensors';
+  if (form === 'bgrad') return null;
+  if (convolved(g, 0) !== g.hs || convolved(g, 1) !== g.ws) {
+    return 'it takes the same padding on both sides, and an output padding smaller than the stride';
+  }
+  const dilated = g.dilation[0] > 1 || g.dilation[1] > 1;
+  return deterministic && dilated ? 'it is left out of dilated problems where algorithms must be deterministic' : null;
+}
+
+/** The size that a convolution of the large side has, padded alike on both sides. */
+function convolved(g: Geometry, d: 0 | 1): number {
+  const [size, kernel] = d === 0 ? [g.hl, g.r] : [g.wl, g.s];
+  return Math.floor((size + 2 * g.padding[d] - g.dilation[d] * (kernel - 1) - 1) / g.stride[d]) + 1;
+}
+
+function cost(problem: Problem, form: Contraction, _: Tunables, place: Place): number {
+  if (form === 'bgrad') return 2;
+  const e = operandElements(form, problem.geometry);
+  const size = DTYPE_TABLE[problem.dtype].bytes;
+  const output = size * (form === 'expand' ? e.large! : e.small!);
+  const rate = tensorRate(problem, place);
+  const turned = problem.layout === 'nhwc' ? 2 * size * e.weight! : 0;
+  // Tensor cores want channels last: NCHW is turned on the way in and out, by cuDNN itself.
+  const inner = problem.layout === 'nchw' && rate > 1 ? 2 * size * (e.small! + e.large!) : 0;
+  const passes = Number(problem.bias) + Number(problem.activation !== 'none');
+  const launches = 1 + passes + Number(turned > 0) + Number(inner > 0);
+  const traffic = size * (e.small! + e.large! + e.weight!);
+  const around = (turned + inner + 2 * passes * output) / BYTES;
+  return launches * LAUNCH + Math.max(product(problem.geometry, form) / rate, traffic / BYTES) + around;
+}
+
+/** Multiply-adds that tiles of the matrix product issue, idle multiprocessors included. */
+function product(g: Geometry, form: Contraction): number {
+  const [cs, cl] = [g.cs / g.groups, g.cl / g.groups];
+  const { output } = sidesOf(form, g);
+  const positions = g.n * output.height * output.width;
+  const taps = g.r * g.s;
+  const skipped = form === 'expand' ? g.stride[0] * g.stride[1] : 1;
+  const [rows, columns, depth] =
+    form === 'wgrad'
+      ? [cl * taps, cs, g.n * g.hs * g.ws]
+      : form === 'expand'
+        ? [positions, cl, Math.max(1, (cs * taps) / skipped)]
+        : [positions, cs, cl * taps];
+  const tiles = g.groups * Math.ceil(rows / TILE.rows) * Math.ceil(columns / TILE.columns);
+  const issued = tiles * TILE.rows * TILE.columns * depth;
+  // Sums over positions are long enough to be split over idle multiprocessors.
+  const busy = form === 'wgrad' ? 1 : Math.min(1, tiles / MULTIPROCESSORS);
+  return issued / busy / RESIDENT_THREADS / (skipped > 1 ? REACHED_STRIDED : REACHED);
+}
+
+function tensorRate({ dtype }: Problem, { target, library }: Place): number {
+  if (dtype === 'float16') return TENSOR.half;
+  if (!isAmpere(target)) return 1;
+  if (dtype === 'bfloat16') return TENSOR.half;
+  return dtype === 'float32' && library.allowTf32 ? TENSOR.tf32 : 1;
+}
+
+/** Whether tensor cores take TF32 and bfloat16; a target without a number is newer than all that have one. */
+function isAmpere(target: Target): boolean {
+  return target.kind !== 'cuda' || target.arch >= 80;
+}

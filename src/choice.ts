@@ -1,0 +1,162 @@
+/**
+ * What computes a problem on a device: what somebody prefers, else what was found fastest where that is asked for, else
+ * the cheapest row of the catalogue that can be had. Asked once for each problem and settings.
+ */
+
+import type { Problem } from '../codegen/problem.js';
+import { type Candidate, candidates, isLibrary } from '../codegen/spec.js';
+import { type Contestant, fastestOf, recalled, remembered, type Winner } from './benchmark.js';
+import { contractHolds } from './determinism.js';
+import { allocate, type Device, debug, debugging, isCapturing, release, targetOf } from './device.js';
+import { FracstrideError } from './errors.js';
+import { launchOwn, type OwnKernel, ownKernel } from './launch.js';
+import { libraryIdentity, libraryTimes, libraryUse, planWithLibrary } from './libraries.js';
+import type { LaunchOperation, LibraryPlan, Pointer } from './plan.js';
+
+/** A kernel of this package, or a library's way. */
+export type Contraction = OwnKernel | { readonly plan: LibraryPlan };
+
+/** One call of a contraction. */
+export interface Call {
+  readonly device: Device;
+  readonly problem: Problem;
+  readonly pointers: readonly Pointer[];
+  readonly slope: number;
+  /** For what a library leaves to kernels of this package. */
+  readonly launch: LaunchOperation;
+}
+
+let preferred: string | null = null;
+
+/** Every row of the catalogue for a problem, as this device, its libraries and the settings of now have it. */
+export function candidatesOn(device: Device, problem: Problem): Candidate[] {
+  const target = targetOf(device);
+  return target.kind === 'cpu' ? candidates(problem, target) : candidates(problem, target, libraryUse());
+}
+
+/** From now on the variant of this name, with the settings that follow it if any do; null: no preference. */
+export function setPreference(name: string | null): void {
+  preferred = name;
+}
+
+/** @throws FracstrideError what planning, loading and the determinism contract throw */
+export function chooseFor(call: Call): Contraction {
+  const rows = candidatesOn(call.device, call.problem);
+  if (debugging(3)) explain(rows);
+  const legal = rows.filter(({ cost }) => cost !== null).sort((a, b) => a.cost! - b.cost!);
+  const by = preferredOf(call, legal) ?? (preferred === null ? fastest(call, legal) : null) ?? cheapest(call, legal);
+  debug(3, `chose ${kernelNameOf(by)}`);
+  return by;
+}
+
+/** The cheapest kernel of this package. */
+export function chooseOwn({ device, problem }: Call): OwnKernel {
+  const own = candidatesOn(device, problem).filter(({ spec }) => spec !== null && !isLibrary(spec));
+  return ownKernel(device, problem, own.sort((a, b) => a.cost! - b.cost!)[0]!.spec!);
+}
+
+export function kernelNameOf(by: Contraction): string {
+  return by.plan === null ? by.name : by.plan.name;
+}
+
+function cheapest(call: Call, legal: readonly Candidate[]): Contraction {
+  for (const row of legal) {
+    const by = made(call, row, null);
+    if (by !== null) return by;
+  }
+  const sentence = `kernels: some variant must be legal, got none on ${call.device.name}`;
+  throw new FracstrideError('ERR_KERNEL_COMPILE', sentence);
+}
+
+const wordsOf = ({ variant, tunables }: Candidate): string => [variant, ...Object.values(tunables)].join('_');
+
+function preferredOf(call: Call, legal: readonly Candidate[]): Contraction | null {
+  return preferred === null ? null : named(call, legal, preferred);
+}
+
+/** The cheapest row of this name, be it a variant's alone or with its settings; null when there is none to be had. */
+function named(call: Call, legal: readonly Candidate[], name: string): Contraction | null {
+  const own = legal.find((row) => row.variant === name || wordsOf(row) === name);
+  if (own !== undefined) return made(call, own, null);
+  const library = legal.find(({ variant, spec }) => isLibrary(spec!) && name.startsWith(`${variant}_`));
+  return library === undefined ? null : made(call, library, name.slice(library.variant.length + 1));
+}
+
+/** Null when the library has nothing for it here. */
+function made(call: Call, { spec, variant }: Candidate, algorithm: string | null): Contraction | null {
+  const { device, problem, launch } = call;
+  if (!isLibrary(spec!)) return ownKernel(device, problem, spec!);
+  const plan = planWithLibrary({ device, problem, spec: spec!, algorithm, launch });
+  if (typeof plan !== 'string') return { plan };
+  debug(3, `  ${variant}: ${plan}`);
+  return null;
+}
+
+/** What is fastest by trying, now or before; null where that is not asked for or cannot be done. */
+function fastest(call: Call, legal: readonly Candidate[]): Contraction | null {
+  // What is recorded into a graph does not run, so it cannot be timed.
+  if (!libraryTimes() || targetOf(call.device).kind === 'cpu' || isCapturing(call.device)) return null;
+  const question = { device: call.device, problem: call.problem, library: libraryIdentity() };
+  const before = recalled(question);
+  const known = before === null ? null : named(call, legal, before);
+  if (known !== null) return known;
+  const winner = race(call, legal);
+  const taken = winner === null ? null : remembered(question, winner);
+  // A choice by time that other runs would not find again is none to build on while results must be the same.
+  if (winner === null || (!taken?.kept && contractHolds())) return null;
+  return named(call, legal, taken?.words ?? winner.words);
+}
+
+/** Times the best of each variant and the library's best on a scratch copy of the output. */
+function race(call: Call, legal: readonly Candidate[]): Winner | null {
+  const { device, pointers } = call;
+  const out = pointers.at(-1)!;
+  let scratch = 0;
+  const plans: LibraryPlan[] = [];
+  try {
+    scratch = allocate(device, out.bytes);
+    const operands = [...pointers.slice(0, -1), { handle: scratch, byteOffset: 0, bytes: out.bytes }];
+    const trial = { ...call, pointers: operands };
+    const best = legal.filter((row, i) => legal.findIndex(({ variant }) => variant === row.variant) === i);
+    return fastestOf(
+      device,
+      best.flatMap((row) => contestants(trial, row, plans)),
+    );
+  } catch (error) {
+    if (!(error instanceof FracstrideError) || error.code !== 'ERR_OUT_OF_MEMORY') throw error;
+    debug(3, `  no room to time kernels: ${error.message}`);
+    return null;
+  } finally {
+    for (const plan of plans) plan.free();
+    if (scratch !== 0) release(device, scratch);
+  }
+}
+
+/** How many of the library's ways are timed beside the kernels of this package. */
+const LIBRARY_CONTESTANTS = 3;
+
+function contestants(call: Call, row: Candidate, plans: LibraryPlan[]): Contestant[] {
+  const { device, pointers, slope } = call;
+  const by = made(call, row, null);
+  if (by === null) return [];
+  if (by.plan === null) return [{ words: wordsOf(row), run: () => launchOwn(device, by, pointers, slope) }];
+  plans.push(by.plan);
+  return by.plan
+    .find(pointers)
+    .slice(0, LIBRARY_CONTESTANTS)
+    .flatMap((settings) => {
+      const each = made(call, row, settings === '' ? null : settings);
+      if (each === null || each.plan === null) return [];
+      const { plan } = each;
+      plans.push(plan);
+      return [{ words: [row.variant, plan.settled].filter(Boolean).join('_'), run: () => plan.run(pointers, slope) }];
+    });
+}
+
+function explain(rows: readonly Candidate[]): void {
+  debug(3, 'the catalogue has');
+  for (const row of rows) {
+    const tunables = Object.entries(row.tunables).map(([key, value]) => `${key}=${value}`);
+    debug(3, `  ${[row.variant, ...tunables].join(' ')}: ${row.reason ?? `cost ${row.cost}`}`);
+  }
+}
