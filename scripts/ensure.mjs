@@ -1,5 +1,5 @@
 // Sets up what is missing, then gets out of the way: `npm test` comes here first; `npm run demo [-- --gan]` and
-// `npm run example:page` run through here. Plain Node, because in a fresh clone there is nothing else. Two of these at
+// `npm run example:page` run through here, `npm run determinism` comes here first as well. Plain Node, because in a fresh clone there is nothing else. Two of these at
 // once wait for one another.
 
 import { spawn } from 'node:child_process';
@@ -14,10 +14,11 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const examples = join(root, 'examples');
 const windows = process.platform === 'win32';
 
-/** What can be run → the program, in examples/dist. */
-const PROGRAMS = { demo: 'autoencoder.js', page: 'page.js' };
+/** What can be run → the program, in examples/dist; null only sets the examples up. */
+const PROGRAMS = { demo: 'autoencoder.js', page: 'page.js', examples: null };
 
 const [what = 'test', ...rest] = process.argv.slice(2);
+const needsExamples = Object.hasOwn(PROGRAMS, what);
 process.exitCode = await main();
 
 async function main() {
@@ -32,13 +33,13 @@ async function main() {
 
 async function isReady() {
   if (!isInstalled(root) || !(await isBuilt())) return false;
-  return !PROGRAMS[what] || (isInstalled(examples) && isCompiled());
+  return !needsExamples || (isInstalled(examples) && isCompiled());
 }
 
 async function setUp() {
   if (!isInstalled(root) && !(await install(root, 'dependencies'))) return false;
   if (!(await isBuilt()) && !(await build())) return false;
-  if (!PROGRAMS[what]) return true;
+  if (!needsExamples) return true;
   if (!isInstalled(examples) && !(await install(examples, 'example pictures'))) return false;
   return isCompiled() || compileExamples();
 }
