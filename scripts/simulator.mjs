@@ -1,4 +1,5 @@
-// Builds the CUDA simulator (simulator/README.md) → build/simulator: libcuda.so.1, libcuda_null.so and the control addon.
+// Builds the CUDA simulator (simulator/README.md) → build/simulator: libcuda.so.1, libcudnn.so.9, libcuda_null.so and
+// the control addon.
 // usage: node scripts/simulator.mjs [--sanitize] [--check]; CXX names the compiler. With --sanitize into
 // build/simulator-sanitize, with the address and undefined-behaviour sanitizers; with --check the driver's scenarios run
 // on what was built. A file is compiled when what it reads has changed.
@@ -25,6 +26,8 @@ const SANITIZE = [
 ];
 const ADDON = ['control.cc'];
 const NULL_DRIVER = ['null.cc', 'null_default.cc'];
+// Beside cudnn*.cc: what both libraries use.
+const CUDNN_TOO = ['floats.cc', 'symbols.cc'];
 
 /** Brings the simulator up to date; false when it could not be compiled (the reason has been printed). */
 export async function buildSimulator({ sanitize = false } = {}) {
@@ -86,16 +89,13 @@ function librariesOf(folder, objects) {
       stamp: members.map(({ stamp }) => stamp).join(' '),
     };
   };
-  const own = (file) => !ADDON.includes(file) && !NULL_DRIVER.includes(file);
-  // Streams have threads of their own, so the library must stay once it is loaded.
+  const cudnn = (file) => file.startsWith('cudnn');
+  const own = (file) => !ADDON.includes(file) && !NULL_DRIVER.includes(file) && !cudnn(file);
+  // Streams have threads of their own, so what runs in them must stay once it is loaded.
+  const shared = (name) => [`-Wl,-soname,${name}`, '-Wl,-z,nodelete', '-Wl,-Bsymbolic', '-Wl,-z,defs', '-ldl'];
   return [
-    library('libcuda.so.1', own, [
-      '-Wl,-soname,libcuda.so.1',
-      '-Wl,-z,nodelete',
-      '-Wl,-Bsymbolic',
-      '-Wl,-z,defs',
-      '-ldl',
-    ]),
+    library('libcuda.so.1', own, shared('libcuda.so.1')),
+    library('libcudnn.so.9', (file) => cudnn(file) || CUDNN_TOO.includes(file), shared('libcudnn.so.9')),
     library('libcuda_null.so', (file) => NULL_DRIVER.includes(file), ['-Wl,-z,nodelete', '-Wl,-Bsymbolic']),
     library('control.node', (file) => ADDON.includes(file), ['-ldl']),
   ];

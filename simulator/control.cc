@@ -1,6 +1,6 @@
 // The control addon: open(path) gives the verbs of a stand-in that this process uses, or is about to use, as its CUDA
-// driver. A library that is loaded twice by one path is one library, so this reaches the state that the driver calls
-// change, from whatever thread.
+// driver, and open(path, cudnn) those of a stand-in for libcudnn too. A library that is loaded twice by one path is one
+// library, so this reaches the state that the driver calls change, from whatever thread.
 #include <dlfcn.h>
 #include <napi.h>
 
@@ -43,15 +43,20 @@ Napi::Value forget_fault(const Napi::CallbackInfo& call) {
   return ask(call, "forgetFault", "");
 }
 
-Napi::Value open(const Napi::CallbackInfo& call) {
-  const Napi::Env env = call.Env();
-  const std::string path = text(call);
+// The control of a library that npm run simulator built.
+void* control_of(Napi::Env env, const std::string& path, const char* name) {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) throw Napi::Error::New(env, std::string("simulator: ") + dlerror());
-  void* control = dlsym(library, "simulatorControl");
+  void* control = dlsym(library, name);
   if (control == nullptr) {
     throw Napi::Error::New(env, "simulator: library must be one that npm run simulator built, got " + path);
   }
+  return control;
+}
+
+Napi::Value open(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  void* control = control_of(env, text(call), "simulatorControl");
   Napi::Object verbs = Napi::Object::New(env);
   const auto add = [&](const char* name, Napi::Value (*verb)(const Napi::CallbackInfo&)) {
     verbs.Set(name, Napi::Function::New(env, verb, name, control));
@@ -62,6 +67,13 @@ Napi::Value open(const Napi::CallbackInfo& call) {
   add("memory", memory);
   add("lastFault", last_fault);
   add("forgetFault", forget_fault);
+  if (!call[1].IsString()) return verbs;
+  control = control_of(env, call[1].As<Napi::String>(), "simulatorCudnnControl");
+  add("configureCudnn", configure);
+  add("cudnnCounters", counters);
+  add("cudnnMemory", memory);
+  add("cudnnLastFault", last_fault);
+  add("forgetCudnnFault", forget_fault);
   return verbs;
 }
 

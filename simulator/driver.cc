@@ -1,16 +1,12 @@
 // The driver itself: its state, what every entry checks first, errors, devices and their primary contexts, and how
 // entries are found.
-#include <dlfcn.h>
-#include <link.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "state.h"
+#include "symbols.h"
 
 namespace simulator::driver {
 
@@ -64,27 +60,11 @@ bool absent(const State& s, const Symbol& symbol) {
          s.config.without.count(symbol.symbol) != 0;
 }
 
-// Takes a name out of the library's own symbol table, as if it had never been exported.
-void hide(void* address) {
-  Dl_info info;
-  const ElfW(Sym)* entry = nullptr;
-  if (dladdr1(address, &info, reinterpret_cast<void**>(const_cast<ElfW(Sym)**>(&entry)), RTLD_DL_SYMENT) == 0 ||
-      entry == nullptr) {
-    return;
-  }
-  const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE));
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(entry) & ~(page - 1);
-  const size_t bytes = reinterpret_cast<uintptr_t>(entry) + sizeof *entry - begin;
-  if (mprotect(reinterpret_cast<void*>(begin), bytes, PROT_READ | PROT_WRITE) != 0) return;
-  const_cast<ElfW(Sym)*>(entry)->st_value = 0;
-  mprotect(reinterpret_cast<void*>(begin), bytes, PROT_READ);
-}
-
 // Before anyone looks for an entry.
 __attribute__((constructor)) void hide_absent_entries() {
   const State& s = state();
   for (const Symbol& symbol : symbols()) {
-    if (absent(s, symbol)) hide(symbol.address);
+    if (absent(s, symbol)) hide_symbol(symbol.address);
   }
 }
 

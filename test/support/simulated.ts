@@ -16,6 +16,8 @@ const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 export const SIMULATOR = join(ROOT, 'build/simulator/libcuda.so.1');
 export const SIMULATOR_CONTROL = join(ROOT, 'build/simulator/control.node');
+/** The stand-in for libcudnn, which computes on that driver. */
+export const CUDNN_SIMULATOR = join(ROOT, 'build/simulator/libcudnn.so.9');
 /** A driver that accepts everything and does nothing. */
 export const NULL_DRIVER = join(ROOT, 'build/simulator/libcuda_null.so');
 const KERNEL_CACHE = join(ROOT, 'build/test_kernels');

@@ -13,6 +13,27 @@ interface Taken {
   readonly blocks: number;
 }
 
+export interface CudnnCounters {
+  readonly calls: number;
+  /** Of the calls, those that returned another status than success. */
+  readonly refused: number;
+  /** Calls that were taken, by number of the algorithm. */
+  readonly algorithms: Readonly<Record<string, number>>;
+}
+
+/** Of the stand-in for libcudnn. */
+export interface CudnnControl {
+  /** `status=cudnnConvolutionForward:3000@2 workspace=2G …` */
+  configureCudnn(words: string): void;
+  /** By entry. */
+  cudnnCounters(options?: { reset: boolean }): Readonly<Record<string, CudnnCounters>>;
+  /** Handles and descriptors that live. */
+  cudnnMemory(): Readonly<Record<'handles' | 'tensors' | 'filters' | 'convolutions', number>>;
+  /** Why a call was refused last, or what went wrong in a stream. */
+  cudnnLastFault(): string | null;
+  forgetCudnnFault(): void;
+}
+
 export interface SimulatorControl {
   /** `arch=75 order=reverse …` */
   configure(words: string): void;
@@ -27,8 +48,21 @@ export interface SimulatorControl {
   forgetFault(): void;
 }
 
+interface ControlAddon {
+  open(driver: string): SimulatorControl;
+  open(driver: string, cudnn: string): SimulatorControl & CudnnControl;
+}
+
+function addon(): ControlAddon {
+  return createRequire(import.meta.url)(SIMULATOR_CONTROL) as ControlAddon;
+}
+
 /** The control of the driver that FRACSTRIDE_LIBCUDA names. */
 export function simulatorControl(): SimulatorControl {
-  const control = createRequire(import.meta.url)(SIMULATOR_CONTROL) as { open(path: string): SimulatorControl };
-  return control.open(process.env.FRACSTRIDE_LIBCUDA ?? '');
+  return addon().open(process.env.FRACSTRIDE_LIBCUDA ?? '');
+}
+
+/** The same with that of the stand-in for libcudnn that FRACSTRIDE_LIBCUDNN names. */
+export function cudnnControl(): SimulatorControl & CudnnControl {
+  return addon().open(process.env.FRACSTRIDE_LIBCUDA ?? '', process.env.FRACSTRIDE_LIBCUDNN ?? '');
 }
