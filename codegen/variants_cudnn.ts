@@ -39,22 +39,25 @@ export const CUDNN_VARIANTS: readonly Variant[] = [
     kind: 'library',
     tunables: () => [{}],
     settled: (form) => Array.from({ length: ALGORITHMS[form] }, (_, i): Tunables => ({ algorithm: `algo${i}` })),
-    legal: (problem, form, _, { library }) => library.reason ?? refusal(problem, form, library.deterministic),
+    legal: (problem, form, _, place) => place.library.reason ?? refusal(problem, form, place),
     cost,
     launch: () => ({ grid: [1, 1, 1], block: [1, 1, 1], sharedBytes: 0 }),
   },
 ];
 
-function refusal({ geometry: g }: Problem, form: Contraction, deterministic: boolean): string | null {
+function refusal({ geometry: g, dtype, layout }: Problem, form: Contraction, place: Place): string | null {
   const { small, large, weight } = operandElements(form, g);
   if (Math.max(small!, large!, weight!) >= MOST_ELEMENTS) return 'it takes tensors of fewer than 2^31 elements';
   if (Math.min(small!, large!, weight!) === 0) return 'it takes no empty tensors';
+  if (dtype === 'bfloat16' && !isAmpere(place.target)) return 'it takes bfloat16 from compute capability 8.0 on';
   if (form === 'bgrad') return null;
+  if (dtype === 'float64' && layout === 'nhwc') return 'it takes float64 in NCHW only';
   if (convolved(g, 0) !== g.hs || convolved(g, 1) !== g.ws) {
     return 'it takes the same padding on both sides, and an output padding smaller than the stride';
   }
   const dilated = g.dilation[0] > 1 || g.dilation[1] > 1;
-  return deterministic && dilated ? 'it is left out of dilated problems where algorithms must be deterministic' : null;
+  const reason = 'it is left out of dilated problems where algorithms must be deterministic';
+  return place.library.deterministic && dilated ? reason : null;
 }
 
 /** The size that a convolution of the large side has, padded alike on both sides. */

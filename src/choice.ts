@@ -26,12 +26,19 @@ export interface Call {
   readonly launch: LaunchOperation;
 }
 
+const VECTOR = 16;
 let preferred: string | null = null;
 
 /** Every row of the catalogue for a problem, as this device, its libraries and the settings of now have it. */
 export function candidatesOn(device: Device, problem: Problem): Candidate[] {
   const target = targetOf(device);
   return target.kind === 'cpu' ? candidates(problem, target) : candidates(problem, target, libraryUse());
+}
+
+/** Names of the variants that compute a problem here and now. */
+export function legalVariants(device: Device, problem: Problem): string[] {
+  const legal = candidatesOn(device, problem).filter(({ cost }) => cost !== null);
+  return [...new Set(legal.map(({ variant }) => variant))];
 }
 
 /** From now on the variant of this name, with the settings that follow it if any do; null: no preference. */
@@ -96,6 +103,8 @@ function made(call: Call, { spec, variant }: Candidate, algorithm: string | null
 function fastest(call: Call, legal: readonly Candidate[]): Contraction | null {
   // What is recorded into a graph does not run, so it cannot be timed.
   if (!libraryTimes() || targetOf(call.device).kind === 'cpu' || isCapturing(call.device)) return null;
+  // Nor is one call whose operands lie where vectors cannot be read an answer for the others.
+  if (call.pointers.some(({ byteOffset }) => byteOffset % VECTOR !== 0)) return null;
   const question = { device: call.device, problem: call.problem, library: libraryIdentity() };
   const before = recalled(question);
   const known = before === null ? null : named(call, legal, before);

@@ -90,7 +90,7 @@ export function planContraction(request: PlanRequest): LibraryPlan | string {
     plan.free();
     return reason;
   } catch (error) {
-    if (!isUnsupported(error)) throw error;
+    if (!isUnsupported(error) && !isUnavailable(error)) throw error;
     return error.message;
   }
 }
@@ -117,6 +117,7 @@ function flagsOf(problem: Problem, deterministic: boolean): number {
 /** The algorithm that PyTorch takes for each form where it must be deterministic and is not searched for. */
 const PLAIN_ALGORITHM = 1;
 const MOST_WORKSPACE = 2 ** 30;
+const VECTOR = 16;
 
 function workspaceLimit(device: Device): number {
   return Math.min(MOST_WORKSPACE, Math.floor(totalMemoryOf(device) / 4));
@@ -145,6 +146,12 @@ class Plan implements LibraryPlan {
   get settled(): string {
     const first = this.#left[0];
     return first === undefined ? '' : settledWords(this.#request.spec, first);
+  }
+
+  /** cuDNN reads whole vectors. */
+  takes(pointers: readonly Pointer[]): boolean {
+    for (const { byteOffset } of pointers) if (byteOffset % VECTOR !== 0) return false;
+    return true;
   }
 
   /** Settles on an algorithm; the reason when there is none. */
@@ -295,6 +302,11 @@ function nameable(spec: Spec, row: CudnnAlgorithm): Spec {
 /** What cuDNN says of a problem that it does not compute. */
 function isUnsupported(error: unknown): error is FracstrideError {
   return error instanceof FracstrideError && error.code === 'ERR_CUDNN' && /NOT_SUPPORTED/.test(error.message);
+}
+
+/** A library that was found, and does not start. */
+function isUnavailable(error: unknown): error is FracstrideError {
+  return error instanceof FracstrideError && error.code === 'ERR_DEVICE_UNAVAILABLE';
 }
 
 function stage(pointers: readonly Pointer[]): void {

@@ -20,11 +20,11 @@ import {
   verbs,
 } from './device.js';
 import { type LoadedKernel, loadKernel } from './images.js';
-import { launch, launchOwn, setGrid, setPointers, staging } from './launch.js';
+import { launch, launchOwn, type OwnKernel, setGrid, setPointers, staging } from './launch.js';
 import { libraryChoice } from './libraries.js';
 import type { LaunchOperation, LibraryPlan, Pointer } from './plan.js';
 
-export { candidatesOn } from './choice.js';
+export { candidatesOn, legalVariants } from './choice.js';
 export { NULL, type Pointer } from './plan.js';
 
 /** Any other kernel: its launch depends on its scalars. */
@@ -37,6 +37,8 @@ interface Operation extends LoadedKernel {
 /** What is asked at each call; what computes it may be exchanged. */
 interface Entry {
   by: Contraction;
+  /** For calls that a library's plan does not take; null until there is one. */
+  own: OwnKernel | null;
 }
 
 /** The kernels of a device that have run. */
@@ -99,23 +101,26 @@ export function runProblem(device: Device, problem: Problem, pointers: readonly 
   if (debugging(1)) report(device, ran, start);
 }
 
-/** A library that has nothing left that runs gives way to a kernel of this package. */
+/** Calls that a library's plan does not take, or not any more, go to a kernel of this package. */
 function runPlan(entry: Entry, plan: LibraryPlan, call: Call): void {
-  if (plan.run(call.pointers, call.slope)) {
-    ran = plan.name;
-    if (!plan.deterministic) noteNondeterminism(ran);
-    return;
+  if (plan.takes(call.pointers)) {
+    if (plan.run(call.pointers, call.slope)) {
+      ran = plan.name;
+      if (!plan.deterministic) noteNondeterminism(ran);
+      return;
+    }
+    plan.free();
+    entry.own ??= chooseOwn(call);
+    entry.by = entry.own;
   }
-  const own = chooseOwn(call);
-  plan.free();
-  entry.by = own;
-  launchOwn(call.device, own, call.pointers, call.slope);
-  ran = own.name;
+  entry.own ??= chooseOwn(call);
+  launchOwn(call.device, entry.own, call.pointers, call.slope);
+  ran = entry.own.name;
 }
 
 function enter(found: Known, call: Call): Entry {
   const problem = makeProblem(call.problem);
-  const entry: Entry = { by: chooseFor({ ...call, problem }) };
+  const entry: Entry = { by: chooseFor({ ...call, problem }), own: null };
   found.problems.add(problem, entry);
   found.entries.push(entry);
   observer?.(problem, call.device, kernelNameOf(entry.by));

@@ -38,6 +38,8 @@ export interface LibraryPlan {
   readonly settled: string;
   /** Whether it gives the same bits each time. */
   readonly deterministic: boolean;
+  /** Whether it can run on operands that lie there. */
+  takes(pointers: readonly Pointer[]): boolean;
   /** Runs on operands in the order of `OPERANDS`; false when it cannot any more. */
   run(pointers: readonly Pointer[], slope: number): boolean;
   /** Tries its settings on these operands, overwriting the last; words for `algorithm`, the fastest first. */

@@ -174,6 +174,10 @@ describe('spec', () => {
     it('leaves to our kernels what cuDNN cannot, with the reason', () => {
       const large = 'convT2d n=1 c=1 k=1 h=4 w=4 r=1 stride=1 outputPadding=1 dilation=2';
       expect(libraryRow(large).reason).match(/output padding smaller than the stride/);
+      expect(libraryRow(`${LAYER} dtype=float64 layout=nhwc`).reason).equal('it takes float64 in NCHW only');
+      expect(libraryRow(`${LAYER} dtype=bfloat16`, {}, { kind: 'cuda', arch: 75 }).reason).match(
+        /bfloat16 from compute/,
+      );
       expect(libraryRow('convT2d n=0 c=1 k=1 h=4 w=4 r=3').reason).match(/no empty tensors/);
       expect(libraryRow('convT2d n=1 c=1 k=1 h=40000 w=40000 r=4 stride=2 padding=1').reason).match(/2\^31/);
       const lopsided = parseProblem('conv2d n=1 c=1 k=1 h=6 w=6 r=2 stride=1 padding=0');
