@@ -569,7 +569,8 @@ class Plan : public CudnnPlan {
 
   void check_choice(int algo, int math_type) const {
     if (algo < 0 || algo >= all()) refuse("cudnnChoose", "algorithm", "one of cudnnAlgorithms", show(algo));
-    if (math_type < cudnn::kDefaultMath || math_type > cudnn::kFma || !math_allowed(math_type)) {
+    const bool allowed = p_.form == CudnnProblem::kBgrad || math_allowed(math_type);
+    if (math_type < cudnn::kDefaultMath || math_type > cudnn::kFma || !allowed) {
       refuse("cudnnChoose", "math type",
              is_float() ? "one that the plan's flags allow (FMA, 3, without TF32)" : "0 to 3", show(math_type));
     }

@@ -117,7 +117,7 @@ void check_forms() {
   for (const CudnnProblem::Dtype dtype :
        {CudnnProblem::kFloat32, CudnnProblem::kFloat64, CudnnProblem::kFloat16, CudnnProblem::kBfloat16}) {
     for (int form = 0; form < 4; ++form) {
-      const uint32_t flags = form < 2 ? CudnnProblem::kBias : 0;
+      const uint32_t flags = form < 2 ? uint32_t(CudnnProblem::kBias) : 0;
       const bool nhwc = dtype == CudnnProblem::kFloat16;
       const CudnnProblem problem = usual(CudnnProblem::Form(form), dtype, nhwc, flags);
       const std::unique_ptr<CudnnPlan> plan = make_cudnn_plan(device, problem);
