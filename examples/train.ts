@@ -9,6 +9,10 @@ import { learningRate } from './schedule.js';
 
 export interface TrainingOptions {
   readonly steps: number;
+  /** Steps that the learning rate rises and falls over, when the training is to end before that. Default `steps`. */
+  readonly schedule?: number;
+  /** The highest learning rate. Default `PEAK_RATE`. */
+  readonly rate?: number;
   readonly batch: number;
   readonly seed: number;
   readonly device: string;
@@ -42,16 +46,17 @@ export async function trainAutoencoder(
   split: Split,
   options: TrainingOptions,
 ): Promise<{ model: Autoencoder; history: History }> {
+  const { schedule = options.steps, rate = PEAK_RATE } = options;
   manualSeed(options.seed);
   const model = new Autoencoder().to({ device: options.device });
   const criterion = new nn.MSELoss();
-  using optimizer = new optim.Adam(model.parameters(), { lr: PEAK_RATE });
+  using optimizer = new optim.Adam(model.parameters(), { lr: rate });
   const source = batches(split.training, options.batch, new Random(options.seed));
   const progress = new Progress({ total: options.steps, ...options });
   const history: History = { training: [], heldOut: [] };
 
   for (let step = 1; step <= options.steps; step++) {
-    for (const group of optimizer.paramGroups) group.lr = learningRate(step, options.steps, PEAK_RATE);
+    for (const group of optimizer.paramGroups) group.lr = learningRate(step, schedule, rate);
     // scope() gives back everything that a step allocates; parameters and optimiser state stay. Everything in it is
     // launched at once; the device works through it while this process waits for the error and does other things.
     const loss = await scope(async () => {
