@@ -1,9 +1,9 @@
 /** Reads that are not waited for, on a device whose streams run by themselves. */
 
 import { expect } from 'chai';
-import { simulatedReport } from '../support/simulated.js';
+import { describeCuda, simulatedReport } from '../support/simulated.js';
 
-describe('cuda: work of several threads', function () {
+describeCuda('cuda: work of several threads', function () {
   this.timeout(240_000);
 
   it('does not mix, and ends with a worker that is terminated while reads are pending', async () => {

@@ -2,7 +2,7 @@
 
 import { expect } from 'chai';
 import type { FaultSummary } from '../support/faults_cli.js';
-import { simulatedReport, simulatorOnly } from '../support/simulated.js';
+import { describeCuda, simulatedReport, simulatorOnly } from '../support/simulated.js';
 
 interface Expected {
   readonly simulator?: string;
@@ -52,7 +52,7 @@ const FAULTS: Readonly<Record<string, Expected>> = {
   },
 };
 
-describe('faults on cuda', function () {
+describeCuda('faults on cuda', function () {
   this.timeout(120_000);
 
   for (const [scenario, expected] of Object.entries(FAULTS)) {

@@ -3,12 +3,12 @@
 import { expect } from 'chai';
 import { testSeed } from '../support/devices.js';
 import type { FuzzSummary } from '../support/fuzz_cli.js';
-import { simulatedReport, simulatorOnly } from '../support/simulated.js';
+import { describeCuda, simulatedReport, simulatorOnly } from '../support/simulated.js';
 
 const PROCESSES = 20;
 const SEQUENCES = 25;
 
-describe('fuzzed sequences from two workers', function () {
+describeCuda('fuzzed sequences from two workers', function () {
   this.timeout(300_000);
   const seed = testSeed();
 

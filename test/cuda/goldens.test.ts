@@ -6,7 +6,7 @@
 
 import { expect } from 'chai';
 import type { GoldenSummary } from '../support/golden_cli.js';
-import { simulatedReport } from '../support/simulated.js';
+import { describeCuda, simulatedReport } from '../support/simulated.js';
 
 const LAYOUTS = ['nchw', 'nhwc'] as const;
 const CASES = 456;
@@ -15,7 +15,7 @@ function run(args: readonly string[], simulator = ''): Promise<GoldenSummary> {
   return simulatedReport({ program: 'golden_cli', args: ['--device', 'cuda:0', '--json', ...args], simulator });
 }
 
-describe('golden cases on cuda', function () {
+describeCuda('golden cases on cuda', function () {
   this.timeout(600_000);
 
   it('pass with the gather kernels, every element type in both layouts', async () => {

@@ -1,7 +1,7 @@
 /** `cuda.graph`: a recorded step gives what the steps themselves give, and what cannot be recorded is refused. */
 
 import { expect } from 'chai';
-import { simulatedReport, simulatorOnly } from '../support/simulated.js';
+import { describeCuda, simulatedReport, simulatorOnly } from '../support/simulated.js';
 
 interface Training {
   losses: number[];
@@ -17,7 +17,7 @@ interface Report {
   left: number;
 }
 
-describe('cuda.graph', function () {
+describeCuda('cuda.graph', function () {
   this.timeout(240_000);
   let report: Report;
   before(async () => {

@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import type { CaptureReport } from '../support/capture_cli.js';
 import type { Traffic } from '../support/operation_traffic_cli.js';
-import { simulatedReport, simulatorOnly } from '../support/simulated.js';
+import { describeCuda, simulatedReport, simulatorOnly } from '../support/simulated.js';
 import type { TensorApiReport } from '../support/tensor_api_cli.js';
 
 /** Largest difference from the CPU, relative to the largest number of a tensor: a few units in the last place. */
@@ -15,7 +15,7 @@ const UNUSED = ['abs_backward', 'bce_logits_backward', 'addcmul'];
 const report = (dtype: string, simulator = '') =>
   simulatedReport<TensorApiReport>({ program: 'tensor_api_cli', args: ['--dtype', dtype], simulator });
 
-describe('the tensor API on cuda', function () {
+describeCuda('the tensor API on cuda', function () {
   // an empty cache means a compiler's call for every kernel
   this.timeout(600_000);
 
@@ -55,7 +55,7 @@ describe('the tensor API on cuda', function () {
   });
 });
 
-describe('optimiser steps and batch norm in a graph', function () {
+describeCuda('optimiser steps and batch norm in a graph', function () {
   this.timeout(600_000);
   let found: CaptureReport;
 

@@ -3,9 +3,9 @@
 import { expect } from 'chai';
 import { testRuns, testSeed } from '../support/devices.js';
 import type { RandomSummary } from '../support/random_cli.js';
-import { simulatedReport } from '../support/simulated.js';
+import { describeCuda, simulatedReport } from '../support/simulated.js';
 
-describe('random problems on cuda', function () {
+describeCuda('random problems on cuda', function () {
   this.timeout(600_000);
   const seed = testSeed();
 

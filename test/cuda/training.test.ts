@@ -1,10 +1,10 @@
 /** Training on the simulator: the same losses as on the CPU, the same bits in every run, and no memory held. */
 
 import { expect } from 'chai';
-import { simulatedReport } from '../support/simulated.js';
+import { describeCuda, simulatedReport } from '../support/simulated.js';
 import type { TrainingSummary } from '../support/training_cli.js';
 
-describe('training on cuda', function () {
+describeCuda('training on cuda', function () {
   this.timeout(300_000);
 
   const STEPS = 30;

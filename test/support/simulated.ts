@@ -8,9 +8,11 @@
  */
 
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findNvcc } from '../../codegen/toolchain.js';
+import { native } from '../../src/native.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
@@ -51,6 +53,28 @@ export function simulatedEnvironment({ simulator = '', env = {} }: Omit<Simulate
   if (others.length > 0) throw new Error(`a real device cannot be told '${others.join(' ')}': use simulatorOnly`);
   const { CUDA_SIMULATOR: _, ...own } = process.env;
   return { FRACSTRIDE_CACHE_DIR: KERNEL_CACHE, ...own, ...env };
+}
+
+/**
+ * A suite that needs CUDA kernels: left out, and told as pending, on a machine where none can come from anywhere (no nvcc
+ * when the addon was built, none now, no NVRTC).
+ */
+export function describeCuda(title: string, suite: (this: Mocha.Suite) => void): void {
+  describe(title, function () {
+    before(function () {
+      if (!kernelsCanBeMade()) this.skip();
+    });
+    suite.call(this);
+  });
+}
+
+function kernelsCanBeMade(): boolean {
+  return (
+    findNvcc() !== null ||
+    native().nvrtcInfo().available ||
+    (existsSync(join(ROOT, 'build/generated/cuda/images.cc')) &&
+      readFileSync(join(ROOT, 'build/generated/cuda/images.cc'), 'utf8').includes('fs_image_0'))
+  );
 }
 
 /** A test of what only the simulator can do. On a real device it does not exist, and is named when all have run. */
