@@ -44,7 +44,7 @@ function program(session: Session, tools: Tools): Command {
     .helpCommand(true)
     .enablePositionalOptions()
     .addHelpText('after', HELP);
-  for (const add of GROUPS) add(command, session, tools);
+  for (const add of [...GROUPS, ...tools.groups]) add(command, session, tools);
   for (const each of [command, ...command.commands, ...command.commands.flatMap((group) => group.commands)]) {
     each.exitOverride().configureOutput({
       writeOut: (text) => session.write(text),

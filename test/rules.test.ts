@@ -184,10 +184,16 @@ describe('rules', () => {
     it('CUDA, in src', () => {
       const allowed = [
         'src/backends.ts',
+        'src/cli/bench.ts',
+        'src/cli/devices.ts',
+        'src/cli/doctor.ts',
+        'src/cli/verify.ts',
         'src/cuda.ts',
         'src/cuda_graph.ts',
         'src/cudnn.ts',
         'src/device.ts',
+        'src/doctor/advice.ts',
+        'src/doctor/facts.ts',
         'src/index.ts',
         'src/libraries.ts',
         'src/native.ts',

@@ -124,10 +124,10 @@ const LOSS_TABLE: readonly Loss[] = [
 
 export const LOSSES: readonly Check[] = LOSS_TABLE.flatMap((row) =>
   (['mean', 'sum', 'none'] as const).map((reduction): Check => {
-    const facts = { operation: `${row.name}, ${reduction}`, layout: null };
+    const facts = { operation: `${row.name} loss`, layout: null };
     return {
       ...facts,
-      problem: '[3,4,5]',
+      problem: reduction,
       run: (place, tell) => lossResults(row, reduction, place, (part) => tell({ ...facts, ...part })),
     };
   }),
@@ -146,7 +146,7 @@ function lossResults(row: Loss, reduction: 'mean' | 'sum' | 'none', place: Place
   const exact = { mean: [total / losses.length], sum: [total], none: losses }[reduction];
   // Losses are stored before they are summed, and the sum before it is divided.
   const allowed = afterRoundings({ dtype: place.dtype, stored: 4, computed: 80, size: (i) => Math.abs(exact[i]!) + 1 });
-  tell({ problem: '[3,4,5], value', kernel, shape: value.shape, got: value.dataSync(), exact, allowed });
+  tell({ problem: `${reduction}, value`, kernel, shape: value.shape, got: value.dataSync(), exact, allowed });
   const factor = roundAll(place.dtype, [0.75])[0]!;
   const { device, dtype } = place;
   value.backward(tensor(new Float64Array(value.numel()).fill(factor), { shape: [...value.shape], device, dtype }));
@@ -154,5 +154,5 @@ function lossResults(row: Loss, reduction: 'mean' | 'sum' | 'none', place: Place
   const slopes = x.values.map((v, i) => row.slope(v, target.values[i]!) * scale);
   const bound = afterRoundings({ dtype, stored: 4, computed: 20, size: () => 4 * scale });
   const got = x.tensor.grad!.dataSync();
-  tell({ problem: '[3,4,5], gradient', kernel: lastKernel(), shape, got, exact: slopes, allowed: bound });
+  tell({ problem: `${reduction}, gradient`, kernel: lastKernel(), shape, got, exact: slopes, allowed: bound });
 }

@@ -1,10 +1,9 @@
 /** The rows of the catalogue that compute a problem on a device, and running one of them. */
 
 import { makeProblem, type Problem } from '../../codegen/problem.js';
-import { candidates } from '../../codegen/spec.js';
 import { VARIANTS } from '../../codegen/variants.js';
-import { resolveDevice, targetOf } from '../device.js';
-import { preferVariant } from '../kernels.js';
+import { resolveDevice } from '../device.js';
+import { candidatesOn, preferVariant } from '../kernels.js';
 
 export interface LegalVariant {
   readonly name: string;
@@ -13,8 +12,8 @@ export interface LegalVariant {
 
 /** The variants that are legal for a problem on a device, in the catalogue's order. */
 export function variantsOf(device: string, problem: Problem): LegalVariant[] {
-  const target = targetOf(resolveDevice('verify', device));
-  const legal = candidates(makeProblem(problem), target).filter(({ spec }) => spec !== null);
+  const rows = candidatesOn(resolveDevice('verify', device), makeProblem(problem));
+  const legal = rows.filter(({ spec }) => spec !== null);
   const kindOf = (name: string) => VARIANTS.find((row) => row.name === name)?.kind ?? 'general';
   return [...new Set(legal.map(({ variant }) => variant))].map((name) => ({ name, kind: kindOf(name) }));
 }

@@ -1,5 +1,7 @@
 /** The self-check of an installed package: every group of checks in every float type on one device. */
 
+import '../methods.js';
+
 import { DTYPES } from '../../codegen/target.js';
 import { scope } from '../scope.js';
 import { type Check, type Row, rowsOf } from './check.js';
