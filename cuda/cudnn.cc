@@ -23,6 +23,7 @@ namespace fracstride {
 namespace {
 
 constexpr size_t kOldest = 8000;
+// Every algorithm with and without tensor cores.
 constexpr int kMostAlgorithms = 16;
 // cuDNN's kernels read whole vectors.
 constexpr uintptr_t kAlignment = 16;
@@ -339,13 +340,13 @@ class Plan : public CudnnPlan {
     cudnn::Status status;
     if (p_.form == CudnnProblem::kExpand) {
       what = "cudnnGetConvolutionBackwardDataAlgorithm_v7";
-      status = call_.get_data(use.handle(), weight_, small_, convolution_, large_, all(), &count, found);
+      status = call_.get_data(use.handle(), weight_, small_, convolution_, large_, kMostAlgorithms, &count, found);
     } else if (p_.form == CudnnProblem::kContract) {
       what = "cudnnGetConvolutionForwardAlgorithm_v7";
-      status = call_.get_forward(use.handle(), large_, weight_, convolution_, small_, all(), &count, found);
+      status = call_.get_forward(use.handle(), large_, weight_, convolution_, small_, kMostAlgorithms, &count, found);
     } else {
       what = "cudnnGetConvolutionBackwardFilterAlgorithm_v7";
-      status = call_.get_filter(use.handle(), large_, small_, convolution_, weight_, all(), &count, found);
+      status = call_.get_filter(use.handle(), large_, small_, convolution_, weight_, kMostAlgorithms, &count, found);
     }
     check(status, "cudnnAlgorithms", what);
     return allowed(found, count);
@@ -371,14 +372,14 @@ class Plan : public CudnnPlan {
     void* const* p = o.pointers;
     cudnn::Status status;
     if (p_.form == CudnnProblem::kExpand) {
-      status = call_.find_data(use.handle(), weight_, p[1], small_, p[0], convolution_, large_, p[3], all(), &count,
-                               found, o.workspace, o.workspace_bytes);
+      status = call_.find_data(use.handle(), weight_, p[1], small_, p[0], convolution_, large_, p[3], kMostAlgorithms,
+                               &count, found, o.workspace, o.workspace_bytes);
     } else if (p_.form == CudnnProblem::kContract) {
-      status = call_.find_forward(use.handle(), large_, p[0], weight_, p[1], convolution_, small_, p[3], all(), &count,
-                                  found, o.workspace, o.workspace_bytes);
+      status = call_.find_forward(use.handle(), large_, p[0], weight_, p[1], convolution_, small_, p[3],
+                                  kMostAlgorithms, &count, found, o.workspace, o.workspace_bytes);
     } else {
-      status = call_.find_filter(use.handle(), large_, p[1], small_, p[0], convolution_, weight_, p[2], all(), &count,
-                                 found, o.workspace, o.workspace_bytes);
+      status = call_.find_filter(use.handle(), large_, p[1], small_, p[0], convolution_, weight_, p[2], kMostAlgorithms,
+                                 &count, found, o.workspace, o.workspace_bytes);
     }
     check(status, "cudnnFind", what);
     return allowed(found, count);
@@ -460,7 +461,7 @@ class Plan : public CudnnPlan {
     static const char* const names[] = {"BackwardData", "Forward", "BackwardFilter", "BackwardBias"};
     return names[p_.form];
   }
-  int all() const {
+  int algorithm_values() const {
     static const int counts[] = {cudnn::kBackwardDataAlgorithms, cudnn::kForwardAlgorithms,
                                  cudnn::kBackwardFilterAlgorithms, 1};
     return counts[p_.form];
@@ -555,7 +556,7 @@ class Plan : public CudnnPlan {
 
   std::vector<CudnnAlgorithm> allowed(const cudnn::AlgorithmPerf* found, int count) const {
     std::vector<CudnnAlgorithm> kept;
-    for (int i = 0; i < std::min(count, all()); ++i) {
+    for (int i = 0; i < std::min(count, kMostAlgorithms); ++i) {
       const cudnn::AlgorithmPerf& perf = found[i];
       const bool deterministic = perf.determinism == cudnn::kDeterministic && !varies(perf.algo);
       if (perf.status == cudnn::kSuccess) {
@@ -568,7 +569,8 @@ class Plan : public CudnnPlan {
   }
 
   void check_choice(int algo, int math_type) const {
-    if (algo < 0 || algo >= all()) refuse("cudnnChoose", "algorithm", "one of cudnnAlgorithms", show(algo));
+    if (algo < 0 || algo >= algorithm_values())
+      refuse("cudnnChoose", "algorithm", "one of cudnnAlgorithms", show(algo));
     const bool allowed = p_.form == CudnnProblem::kBgrad || math_allowed(math_type);
     if (math_type < cudnn::kDefaultMath || math_type > cudnn::kFma || !allowed) {
       refuse("cudnnChoose", "math type",

@@ -1,4 +1,4 @@
-// Builds the CUDA device, the pool and NVRTC's loader, without Node, with the address and undefined-behaviour sanitizers
+// Builds the CUDA device, the pool, NVRTC's loader and cuDNN's plans, without Node, with the address and undefined-behaviour sanitizers
 // and again with the thread sanitizer, and runs every check of test/support against the stand-ins for the libraries.
 // usage: node scripts/sanitize_cuda.mjs; CXX names the compiler. Linux.
 
@@ -19,6 +19,18 @@ const CHECKS = [
   ...['order', 'ordinary', 'staging', 'frees', 'memory', 'failure', 'suspect', 'suspect_read', 'suspect_async'],
   ...['suspect_graph', 'refusals', 'sharing', 'capture', 'threads'],
 ];
+const CUDNN_CHECKS = [
+  'info',
+  'forms',
+  'flags',
+  'measure',
+  'hostile',
+  'statuses',
+  'start',
+  'capture',
+  'lost',
+  'threads',
+];
 
 fs.mkdirSync(folder, { recursive: true });
 const sources = fs
@@ -31,13 +43,20 @@ for (const [name, flags] of Object.entries(BUILDS)) {
   const built =
     compile(flags, ['-shared', '-fPIC', 'test/support/fake_libcuda.cc', '-o', at('libcuda.so')]) &&
     compile(flags, ['-shared', '-fPIC', 'test/support/fake_libnvrtc.cc', '-o', at('libnvrtc.so')]) &&
+    compile(flags, ['-shared', '-fPIC', 'test/support/fake_libcudnn.cc', '-o', at('libcudnn.so')]) &&
+    compile(flags, ['test/support/cudnn_check.cc', ...sources, '-o', at('cudnn'), '-ldl']) &&
     compile(flags, ['test/support/cuda_device_check.cc', ...sources, '-o', at('device'), '-ldl']) &&
     compile(flags, ['test/support/nvrtc_check.cc', 'cuda/nvrtc.cc', 'cuda/library.cc', '-o', at('nvrtc'), '-ldl']) &&
     compile(flags, ['test/support/pool_check.cc', 'cuda/pool.cc', 'cuda/arenas.cc', '-o', at('pool')]);
   failed ||= !built;
   if (!built) continue;
-  const libraries = { FRACSTRIDE_LIBCUDA: at('libcuda.so'), FRACSTRIDE_LIBNVRTC: at('libnvrtc.so') };
+  const libraries = {
+    FRACSTRIDE_LIBCUDA: at('libcuda.so'),
+    FRACSTRIDE_LIBNVRTC: at('libnvrtc.so'),
+    FRACSTRIDE_LIBCUDNN: at('libcudnn.so'),
+  };
   for (const check of CHECKS) run(`${flags[0]} device ${check}`, at('device'), [check], libraries);
+  for (const check of CUDNN_CHECKS) run(`${flags[0]} cuDNN ${check}`, at('cudnn'), [check], libraries);
   run(`${flags[0]} NVRTC`, at('nvrtc'), [], libraries);
   run(`${flags[0]} pool`, at('pool'), [], libraries);
 }

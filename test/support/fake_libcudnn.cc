@@ -178,7 +178,7 @@ EXPORT const char* cudnnGetErrorString(Status status) {
       return "CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED";
     case 3000:
       return "CUDNN_STATUS_NOT_SUPPORTED";
-    case 4003:
+    case 4004:
       return "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED";
     case 5000:
       return "CUDNN_STATUS_EXECUTION_FAILED";

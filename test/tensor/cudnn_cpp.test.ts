@@ -109,11 +109,11 @@ const CHECKS: [string, string, string[]][] = [
     'measures with the operands and the workspace it is given',
     'measure',
     [
-      'find 0:NCHW 6,2,4,4 * 0:2,6,3,5/90,15,5,1 -> 0:2,4,6,10/240,60,10,1 4096 | cudnnFindConvolutionBackwardDataAlgorithmEx of 6 p1,1 s2,2 d1,1 mode 1 in 0 groups 2 math 3 0:3:0 1:3:4096d 4:3:0!3000d',
+      'find 0:NCHW 6,2,4,4 * 0:2,6,3,5/90,15,5,1 -> 0:2,4,6,10/240,60,10,1 4096 | cudnnFindConvolutionBackwardDataAlgorithmEx of 16 p1,1 s2,2 d1,1 mode 1 in 0 groups 2 math 3 0:3:0 1:3:4096d 4:3:0!3000d',
       'nothing',
-      'find 0:2,4,6,10/240,60,10,1 * 0:NCHW 6,2,4,4 -> 0:2,6,3,5/90,15,5,1 4096 | cudnnFindConvolutionForwardAlgorithmEx of 8 p1,1 s2,2 d1,1 mode 1 in 0 groups 2 math 3 0:3:0 1:3:4096d 4:3:0!3000d',
+      'find 0:2,4,6,10/240,60,10,1 * 0:NCHW 6,2,4,4 -> 0:2,6,3,5/90,15,5,1 4096 | cudnnFindConvolutionForwardAlgorithmEx of 16 p1,1 s2,2 d1,1 mode 1 in 0 groups 2 math 3 0:3:0 1:3:4096d 4:3:0!3000d',
       'nothing',
-      'find 0:2,4,6,10/240,60,10,1 * 0:2,6,3,5/90,15,5,1 -> 0:NCHW 6,2,4,4 4096 | cudnnFindConvolutionBackwardFilterAlgorithmEx of 7 p1,1 s2,2 d1,1 mode 1 in 0 groups 2 math 3 0:3:0 1:3:4096d 4:3:0!3000d',
+      'find 0:2,4,6,10/240,60,10,1 * 0:2,6,3,5/90,15,5,1 -> 0:NCHW 6,2,4,4 4096 | cudnnFindConvolutionBackwardFilterAlgorithmEx of 16 p1,1 s2,2 d1,1 mode 1 in 0 groups 2 math 3 0:3:0 1:3:4096d 4:3:0!3000d',
       'nothing',
     ],
   ],
@@ -230,7 +230,7 @@ describe('addon: cuDNN against a stand-in', function () {
 
   it('does without the entries that measure', () => {
     const environment = { FRACSTRIDE_LIBCUDNN: standIn(join(folder, 'libcudnn_find.so'), '-DWITHOUT_FIND') };
-    expect(check('info', environment)).to.deep.equal(['1 91002 libcudnn_find.so ']);
+    expect(check('info', environment)).to.deep.equal(['1 91002 libcudnn_find.so']);
     expect(check('forms', environment).at(-1)).to.equal('descriptors left 0');
     expect(check('measure', environment)[0]).to.match(
       /^ERR_CUDNN cudnnFind: cuDNN must have the entry cudnnFindConvolutionBackwardDataAlgorithmEx, got .*libcudnn_find\.so without it; switch backends\.cudnn\.benchmark off$/,
@@ -281,7 +281,7 @@ describe('addon: cuDNN against a stand-in', function () {
         .and.to.satisfy((text: string) => text.endsWith(parts));
       compile('-shared', '-fPIC', empty, '-o', join(own, `libcudnn_${part}.so.9`));
     }
-    expect(check('info', { FRACSTRIDE_LIBCUDNN: path })).to.deep.equal(['1 91002 libcudnn.so.9 ']);
+    expect(check('info', { FRACSTRIDE_LIBCUDNN: path })).to.deep.equal(['1 91002 libcudnn.so.9']);
     const older = standIn(join(own, 'libcudnn.so.8'), '-DWITH_PARTS', '-DVERSION=8907');
     expect(reason({ FRACSTRIDE_LIBCUDNN: older })).to.include('needs libcudnn_ops_infer.so.8');
   });
@@ -296,9 +296,9 @@ describe('addon: cuDNN against a stand-in', function () {
   });
 
   it('is not given up when memory is short at the start', () => {
-    expect(check('start', { FAKE_CUDNN_STATUS: 'cudnnCreate:4003' })).to.deep.equal([
-      'ERR_OUT_OF_MEMORY cudnnPlan: cuDNN must find memory to start, got CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED (4003)',
-      '1 91002 libcudnn.so ',
+    expect(check('start', { FAKE_CUDNN_STATUS: 'cudnnCreate:4004' })).to.deep.equal([
+      'ERR_OUT_OF_MEMORY cudnnPlan: cuDNN must find memory to start, got CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED (4004)',
+      '1 91002 libcudnn.so',
     ]);
   });
 
@@ -308,9 +308,9 @@ describe('addon: cuDNN against a stand-in', function () {
     standIn(join(path, 'libcudnn.so.8'), '-DVERSION=8907');
     writeFileSync(join(path, 'libcudnn.so.9'), 'no library');
     const environment = { FRACSTRIDE_LIBCUDNN: '', LD_LIBRARY_PATH: path };
-    expect(check('info', environment)).to.deep.equal(['1 8907 libcudnn.so.8 ']);
+    expect(check('info', environment)).to.deep.equal(['1 8907 libcudnn.so.8']);
     standIn(join(path, 'libcudnn.so.9'));
-    expect(check('info', environment)).to.deep.equal(['1 91002 libcudnn.so.9 ']);
+    expect(check('info', environment)).to.deep.equal(['1 91002 libcudnn.so.9']);
   });
 });
 
