@@ -43,10 +43,10 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** The environment of a process on the simulator, or on the real device. */
+/** The environment of a process on the simulator, or on the real device. On the simulator there is no cuDNN unless named. */
 export function simulatedEnvironment({ simulator = '', env = {} }: Omit<Simulated, 'program'>): NodeJS.ProcessEnv {
   if (!REAL_DEVICE) {
-    const driver = { FRACSTRIDE_LIBCUDA: SIMULATOR, CUDA_SIMULATOR: simulator };
+    const driver = { FRACSTRIDE_LIBCUDA: SIMULATOR, FRACSTRIDE_LIBCUDNN: 'none', CUDA_SIMULATOR: simulator };
     return { ...process.env, FRACSTRIDE_CACHE_DIR: KERNEL_CACHE, ...driver, ...env };
   }
   const others = simulator.split(/\s+/).filter((word) => word !== '' && !word.startsWith('order='));
