@@ -1,8 +1,8 @@
 // Builds the CUDA simulator (simulator/README.md) → build/simulator: libcuda.so.1, libcudnn.so.9, libcuda_null.so and
 // the control addon.
 // usage: node scripts/simulator.mjs [--sanitize] [--check]; CXX names the compiler. With --sanitize into
-// build/simulator-sanitize, with the address and undefined-behaviour sanitizers; with --check the driver's scenarios run
-// on what was built. A file is compiled when what it reads has changed.
+// build/simulator-sanitize, with the address and undefined-behaviour sanitizers; with --check the scenarios of
+// the driver's and libcudnn's tests run on what was built. A file is compiled when what it reads has changed.
 
 import { execFile, spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
@@ -168,13 +168,21 @@ function say(text) {
   process.stderr.write(`[simulator] ${text}\n`);
 }
 
-/** Drives the library through CUDA's entries, compiled as the library is (test/support/simulator_check.cc). */
+/** Drives the libraries through CUDA's and cuDNN's entries, compiled as they are (test/support/*simulator_check.cc). */
 async function check({ sanitize }) {
   const folder = sanitize ? 'build/simulator-sanitize' : 'build/simulator';
-  const program = `${folder}/simulator_check`;
-  const flags = ['-std=c++17', '-I.', '-pthread', ...(sanitize ? SANITIZE : [])];
-  if (!(await run(COMPILER, [...flags, 'test/support/simulator_check.cc', '-o', program, '-ldl']))) return false;
-  return spawnSync(join(root, program), [join(folder, 'libcuda.so.1')], { cwd: root, stdio: 'inherit' }).status === 0;
+  const flags = ['-std=c++20', '-I.', '-pthread', ...(sanitize ? SANITIZE : [])];
+  const libraries = ['libcuda.so.1', 'libcudnn.so.9'].map((name) => join(folder, name));
+  let ok = true;
+  for (const [name, used] of [
+    ['simulator_check', libraries.slice(0, 1)],
+    ['cudnn_simulator_check', libraries],
+  ]) {
+    const program = `${folder}/${name}`;
+    if (!(await run(COMPILER, [...flags, `test/support/${name}.cc`, '-o', program, '-ldl']))) return false;
+    ok = spawnSync(join(root, program), used, { cwd: root, stdio: 'inherit' }).status === 0 && ok;
+  }
+  return ok;
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

@@ -249,7 +249,7 @@ Library& library_of(State& s, Handle handle) {
 
 }  // namespace simulator::cudnn
 
-extern "C" const char* simulatorCudnnControl(const char* verb, const char* argument) {
+SIM_EXPORT const char* simulatorCudnnControl(const char* verb, const char* argument) {
   using namespace simulator::cudnn;
   thread_local std::string said;
   State& s = state();
