@@ -381,7 +381,7 @@ class Plan : public CudnnPlan {
       status = call_.find_filter(use.handle(), large_, p[1], small_, p[0], convolution_, weight_, p[2], kMostAlgorithms,
                                  &count, found, o.workspace, o.workspace_bytes);
     }
-    check(status, "cudnnFind", what);
+    if (status != cudnn::kSuccess) fail(status, "cudnnFind", what);
     return allowed(found, count);
   }
 
@@ -398,8 +398,10 @@ class Plan : public CudnnPlan {
           : p_.form == CudnnProblem::kContract
               ? call_.forward_workspace(use.handle(), large_, weight_, convolution_, small_, algo, &bytes)
               : call_.filter_workspace(use.handle(), large_, small_, convolution_, weight_, algo, &bytes);
-      check(status, "cudnnChoose",
-            std::string("cudnnGetConvolution") + direction() + "WorkspaceSize for algorithm " + show(algo));
+      if (status != cudnn::kSuccess) {
+        fail(status, "cudnnChoose",
+             std::string("cudnnGetConvolution") + direction() + "WorkspaceSize for algorithm " + show(algo));
+      }
     }
     chosen_ = algo;
     math_type_ = math_type;
@@ -431,10 +433,10 @@ class Plan : public CudnnPlan {
     } else {
       status = call_.bias(use.handle(), one, large_, p[0], zero, bias_, p[1]);
     }
-    check(status, "cudnnRun", std::string("cudnnConvolution") + direction() + " of " + name_);
+    if (status != cudnn::kSuccess) fail(status, "cudnnRun", "cudnnConvolution" + (direction() + (" of " + named())));
     if (has_bias()) {
       status = call_.add_tensor(use.handle(), one, bias_, p[2], one, output(), p[3]);
-      check(status, "cudnnRun", std::string("cudnnAddTensor of ") + name_);
+      if (status != cudnn::kSuccess) fail(status, "cudnnRun", "cudnnAddTensor of " + named());
     }
   }
 
@@ -542,7 +544,7 @@ class Plan : public CudnnPlan {
   }
 
   void made(cudnn::Status status, const char* what) {
-    check(status, "cudnnPlan", std::string("describing ") + what + " to cuDNN");
+    if (status != cudnn::kSuccess) fail(status, "cudnnPlan", std::string("describing ") + what + " to cuDNN");
   }
 
   void set_math(int math_type, const char* where) {
@@ -582,36 +584,39 @@ class Plan : public CudnnPlan {
     }
   }
 
+  std::string named() const { return name_; }
+
   void check_operands(const char* where, const CudnnOperands& o) const {
     for (size_t i = 0; i < operands_.size(); ++i) {
       const Operand& operand = operands_[i];
-      const std::string what = std::string(operand.name) + " of " + name_;
-      if (operand.bytes == 0) {
-        if (o.pointers[i] != nullptr) refuse(where, what, "handle 0 in a plan without a bias", "a buffer");
-        continue;
+      if (operand.bytes != 0) {
+        check_pointer(where, operand.name, operand.bytes, o.pointers[i], o.bytes[i]);
+      } else if (o.pointers[i] != nullptr) {
+        refuse(where, operand.name + (" of " + named()), "handle 0 in a plan without a bias", "a buffer");
       }
-      check_pointer(where, what, operand.bytes, o.pointers[i], o.bytes[i]);
     }
   }
 
   void check_workspace(const char* where, const CudnnOperands& o, uint64_t needed) const {
     if (needed == 0 && o.workspace == nullptr) return;
-    check_pointer(where, std::string("workspace of ") + name_, needed, o.workspace, o.workspace_bytes);
+    check_pointer(where, "workspace", needed, o.workspace, o.workspace_bytes);
   }
 
-  static void check_pointer(const char* where, const std::string& what, uint64_t needed, const void* pointer,
-                            uint64_t bytes) {
-    if (pointer == nullptr) refuse(where, what, "a buffer of " + show(double(needed)) + " bytes", "handle 0");
-    if (bytes < needed) refuse(where, what, "at least " + show(double(needed)) + " bytes", show(double(bytes)));
-    if (reinterpret_cast<uintptr_t>(pointer) % kAlignment != 0) {
-      refuse(where, what, "at a multiple of 16 bytes",
-             show(double(reinterpret_cast<uintptr_t>(pointer) % kAlignment)) + " bytes behind one");
-    }
+  void check_pointer(const char* where, const char* what, uint64_t needed, const void* pointer, uint64_t bytes) const {
+    const uintptr_t behind = reinterpret_cast<uintptr_t>(pointer) % kAlignment;
+    if (pointer != nullptr && bytes >= needed && behind == 0) return;
+    const std::string operand = what + (" of " + named());
+    if (pointer == nullptr) refuse(where, operand, "a buffer of " + show(double(needed)) + " bytes", "handle 0");
+    if (bytes < needed) refuse(where, operand, "at least " + show(double(needed)) + " bytes", show(double(bytes)));
+    refuse(where, operand, "at a multiple of 16 bytes", show(double(behind)) + " bytes behind one");
+  }
+
+  void check(cudnn::Status status, const char* where, const char* what) {
+    if (status != cudnn::kSuccess) fail(status, where, what);
   }
 
   // A failure of the device itself is told as the device tells it.
-  void check(cudnn::Status status, const char* where, const std::string& what) {
-    if (status == cudnn::kSuccess) return;
+  [[noreturn]] void fail(cudnn::Status status, const char* where, const std::string& what) {
     const std::string got = explain(call_, status);
     device_.check_library(where);
     throw Error("ERR_CUDNN", std::string(where) + ": " + what + " must succeed, got " + got);

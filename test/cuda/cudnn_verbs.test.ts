@@ -3,10 +3,41 @@
 import { expect } from 'chai';
 import { CUDNN_SIMULATOR, simulatedReport, simulatorOnly } from '../support/simulated.js';
 
-async function report(what: string): Promise<Record<string, unknown>> {
-  const env = { FRACSTRIDE_LIBCUDNN: CUDNN_SIMULATOR };
-  return simulatedReport({ program: 'cudnn_child', args: [what], env });
+async function report(what: string, words: readonly string[] = [], cudnn = ''): Promise<Record<string, unknown>> {
+  const env = { FRACSTRIDE_LIBCUDNN: CUDNN_SIMULATOR, CUDNN_SIMULATOR: cudnn };
+  return simulatedReport({ program: 'cudnn_child', args: [what, ...words], env });
 }
+
+/** cudnnStatus_t of version 9 and of version 8, by value. */
+const STATUSES = {
+  91002: {
+    1001: 'NOT_INITIALIZED',
+    1002: 'SUBLIBRARY_VERSION_MISMATCH',
+    1007: 'RUNTIME_FP_OVERFLOW',
+    1008: 'SUBLIBRARY_LOADING_FAILED',
+    2000: 'BAD_PARAM',
+    2002: 'BAD_PARAM_NULL_POINTER',
+    2003: 'BAD_PARAM_MISALIGNED_POINTER',
+    2008: 'BAD_PARAM_SHAPE_MISMATCH',
+    3000: 'NOT_SUPPORTED',
+    3002: 'NOT_SUPPORTED_SHAPE',
+    3007: 'NOT_SUPPORTED_ARCH_MISMATCH',
+    4000: 'INTERNAL_ERROR',
+    4003: 'INTERNAL_ERROR_HOST_ALLOCATION_FAILED',
+    4004: 'INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED',
+    5000: 'EXECUTION_FAILED',
+    5003: 'EXECUTION_FAILED_CUDART',
+  },
+  8907: {
+    1: 'NOT_INITIALIZED',
+    2: 'ALLOC_FAILED',
+    3: 'BAD_PARAM',
+    4: 'INTERNAL_ERROR',
+    6: 'ARCH_MISMATCH',
+    8: 'EXECUTION_FAILED',
+    9: 'NOT_SUPPORTED',
+  },
+} as const;
 
 describe("cuda: cuDNN's verbs", function () {
   this.timeout(180_000);
@@ -43,6 +74,21 @@ describe("cuda: cuDNN's verbs", function () {
       fault: null,
     });
   });
+
+  for (const [version, statuses] of Object.entries(STATUSES)) {
+    simulatorOnly(`tell of every status of version ${version} by its name, and go on`, async () => {
+      const { said, right } = await report('statuses', Object.keys(statuses), `version=${version}`);
+      const last = (code: string): string =>
+        version === '91002' ? `: cudnnConvolutionBackwardData was made to return ${code}` : '';
+      expect(said).to.deep.equal(
+        Object.entries(statuses).map(
+          ([code, name]) =>
+            `ERR_CUDNN cudnnRun: cudnnConvolutionBackwardData of algo 0 of a test must succeed, got CUDNN_STATUS_${name} (${code})${last(code)}`,
+        ),
+      );
+      expect(right).to.equal(true);
+    });
+  }
 
   simulatorOnly('refuse arguments of the wrong kind, handles of nothing, and memory that is too small', async () => {
     const { said, bgrad } = await report('hostile');

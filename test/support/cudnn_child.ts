@@ -1,5 +1,5 @@
 /**
- * `cudnn_child.js WHAT [DEVICE]`: the addon's verbs for cuDNN on whatever driver and libcudnn the environment names, and what came
+ * `cudnn_child.js WHAT [WORDS]`: the addon's verbs for cuDNN on whatever driver and libcudnn the environment names, and what came
  * of them as JSON. All values are small integers, so that every algorithm in every type has one right answer.
  */
 
@@ -417,12 +417,27 @@ async function inWorker(how: string): Promise<void> {
   if (how === 'stay') setInterval(() => computations[0]!.run(algorithms[0]!), 1);
 }
 
+/** What each status becomes, when a run gets it. */
+function statuses(): unknown {
+  const control = cudnnControl();
+  const computation = new Computation(USUAL);
+  const algorithm = addon.cudnnAlgorithms(DEVICE, computation.plan).find((row) => row.status === 0)!;
+  const said = process.argv.slice(3).map((code) => {
+    control.configureCudnn(`status=cudnnConvolutionBackwardData:${code}`);
+    return refusal(() => computation.run(algorithm));
+  });
+  control.configureCudnn('status=none');
+  computation.run(algorithm);
+  return { said, right: computation.isRight() };
+}
+
 const CHECKS: Readonly<Record<string, () => unknown>> = {
   info: () => addon.cudnnInfo(),
   everything,
   measured,
   hostile,
   graph,
+  statuses,
   workers,
 };
 
