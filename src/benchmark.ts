@@ -8,7 +8,8 @@ import { addTiming, readTiming } from './timings.js';
 export interface Contestant {
   /** Variant and settings, as in kernel names. */
   readonly words: string;
-  readonly run: () => void;
+  /** False when it did not run as it is named. */
+  readonly run: () => boolean;
 }
 
 /** What is asked, and on what the answer depends. */
@@ -47,8 +48,9 @@ export function remembered(question: Question, winner: Winner): { words: string;
 export function fastestOf(device: Device, contestants: readonly Contestant[]): Winner | null {
   const microseconds: Record<string, number> = {};
   for (const { words, run } of contestants) {
-    microseconds[words] = Math.min(microseconds[words] ?? Infinity, time(device, run));
-    debug(3, `  ${words}: ${microseconds[words].toFixed(1)} µs`);
+    const best = time(device, run);
+    debug(3, `  ${words}: ${best === Infinity ? 'did not run' : `${best.toFixed(1)} µs`}`);
+    if (best !== Infinity) microseconds[words] = Math.min(microseconds[words] ?? Infinity, best);
   }
   const [first] = Object.entries(microseconds).sort((a, b) => a[1] - b[1]);
   return first === undefined ? null : { words: first[0], microseconds };
@@ -60,7 +62,7 @@ const MOST_RUNS = 20;
 const ROUNDS = 3;
 
 /** Microseconds of one run: the best of a few rounds, after one that warms up. */
-function time(device: Device, run: () => void): number {
+function time(device: Device, run: () => boolean): number {
   const first = round(device, run, 1);
   const runs = Math.max(1, Math.min(MOST_RUNS, Math.floor(ENOUGH / first)));
   // What takes so long on its own is measured well enough by few.
@@ -68,10 +70,10 @@ function time(device: Device, run: () => void): number {
   return Math.min(...Array.from({ length: rounds }, () => round(device, run, runs)));
 }
 
-function round(device: Device, run: () => void, runs: number): number {
+function round(device: Device, run: () => boolean, runs: number): number {
   synchronize(device);
   const start = performance.now();
-  for (let i = 0; i < runs; i++) run();
+  for (let i = 0; i < runs; i++) if (!run()) return Infinity;
   synchronize(device);
   return ((performance.now() - start) * 1000) / runs;
 }

@@ -101,14 +101,15 @@ function made(call: Call, { spec, variant }: Candidate, algorithm: string | null
 
 /** What is fastest by trying, now or before; null where that is not asked for or cannot be done. */
 function fastest(call: Call, legal: readonly Candidate[]): Contraction | null {
-  // What is recorded into a graph does not run, so it cannot be timed.
-  if (!libraryTimes() || targetOf(call.device).kind === 'cpu' || isCapturing(call.device)) return null;
+  if (!libraryTimes() || targetOf(call.device).kind === 'cpu') return null;
   // Nor is one call whose operands lie where vectors cannot be read an answer for the others.
   if (call.pointers.some(({ byteOffset }) => byteOffset % VECTOR !== 0)) return null;
   const question = { device: call.device, problem: call.problem, library: libraryIdentity() };
   const before = recalled(question);
   const known = before === null ? null : named(call, legal, before);
   if (known !== null) return known;
+  // What is recorded into a graph does not run, so it cannot be timed.
+  if (isCapturing(call.device)) return null;
   const winner = race(call, legal);
   const taken = winner === null ? null : remembered(question, winner);
   // A choice by time that other runs would not find again is none to build on while results must be the same.
@@ -146,20 +147,37 @@ const LIBRARY_CONTESTANTS = 3;
 
 function contestants(call: Call, row: Candidate, plans: LibraryPlan[]): Contestant[] {
   const { device, pointers, slope } = call;
-  const by = made(call, row, null);
+  const by = orNull(() => made(call, row, null));
   if (by === null) return [];
-  if (by.plan === null) return [{ words: wordsOf(row), run: () => launchOwn(device, by, pointers, slope) }];
+  if (by.plan === null) return [{ words: wordsOf(row), run: () => launched(device, by, call) }];
   plans.push(by.plan);
-  return by.plan
-    .find(pointers)
-    .slice(0, LIBRARY_CONTESTANTS)
-    .flatMap((settings) => {
-      const each = made(call, row, settings === '' ? null : settings);
-      if (each === null || each.plan === null) return [];
-      const { plan } = each;
-      plans.push(plan);
-      return [{ words: [row.variant, plan.settled].filter(Boolean).join('_'), run: () => plan.run(pointers, slope) }];
-    });
+  const found = by.plan.find(pointers).slice(0, LIBRARY_CONTESTANTS);
+  return found.flatMap((settings) => {
+    const each = made(call, row, settings === '' ? null : settings);
+    if (each === null || each.plan === null) return [];
+    const { plan } = each;
+    plans.push(plan);
+    // One that has to go on to other settings is none to be named after these.
+    const asNamed = () => plan.run(pointers, slope) && plan.settled === settings;
+    return [{ words: [row.variant, settings].filter(Boolean).join('_'), run: asNamed }];
+  });
+}
+
+function launched(device: Device, kernel: OwnKernel, { pointers, slope }: Call): true {
+  launchOwn(device, kernel, pointers, slope);
+  return true;
+}
+
+/** A kernel that cannot be compiled here does not take part. */
+function orNull<T>(make: () => T): T | null {
+  try {
+    return make();
+  } catch (error) {
+    const codes = ['ERR_KERNEL_COMPILE', 'ERR_KERNEL_NOT_PREBUILT'];
+    if (!(error instanceof FracstrideError) || !codes.includes(error.code)) throw error;
+    debug(3, `  ${error.message}`);
+    return null;
+  }
 }
 
 function explain(rows: readonly Candidate[]): void {

@@ -65,7 +65,8 @@ export function libraryChoice(): string {
 
 /** What measurements depend on beside the device and the problem. */
 export function libraryIdentity(): string {
-  return `cudnn ${cudnnVersion() ?? 'none'} tf32 ${Number(settings.allowTf32)}`;
+  const [tf32, deterministic] = [settings.allowTf32, onlyDeterministic()].map(Number);
+  return `cudnn ${cudnnVersion() ?? 'none'} tf32 ${tf32} deterministic ${deterministic}`;
 }
 
 /** As PyTorch: either of the two settings asks for it. */
@@ -82,17 +83,20 @@ export function planContraction(request: PlanRequest): LibraryPlan | string {
   const { device, problem, algorithm } = request;
   // An algorithm that somebody names is looked for among all, and then judged.
   const flags = flagsOf(problem, algorithm === null && onlyDeterministic());
+  let plan: Plan | null = null;
+  let reason: string | null = null;
   try {
     const handle = translate(() => verbs().cudnnPlan(device.index, ...descriptionOf(problem), flags));
-    const plan = new Plan(request, handle);
-    const reason = plan.begin();
+    plan = new Plan(request, handle);
+    reason = plan.begin();
     if (reason === null) return plan;
-    plan.free();
-    return reason;
   } catch (error) {
+    plan?.free();
     if (!isUnsupported(error) && !isUnavailable(error)) throw error;
     return error.message;
   }
+  plan.free();
+  return reason;
 }
 
 const FORMS: readonly Contraction[] = ['expand', 'contract', 'wgrad', 'bgrad'];
@@ -275,12 +279,7 @@ class Plan implements LibraryPlan {
     const { problem } = this.#request;
     const advice =
       'leave the choice to the library, or end the contract with useDeterministicAlgorithms(false) and backends.cudnn.deterministic = false';
-    try {
-      refuseNondeterminism({ where: `${problem.op} ${problem.pass}`, got: this.name, advice });
-    } catch (error) {
-      this.free();
-      throw error;
-    }
+    refuseNondeterminism({ where: `${problem.op} ${problem.pass}`, got: this.name, advice });
   }
 }
 

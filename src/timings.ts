@@ -7,7 +7,7 @@
 
 import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { defaultStoreDirectory } from '../codegen/store.js';
 import { exclusively } from '../codegen/store_lock.js';
 import { distrust } from '../codegen/store_trust.js';
@@ -43,14 +43,15 @@ export function addTiming(question: string, answer: Pick<Timing, 'words' | 'micr
 }
 
 function write(path: string, timing: Timing): Timing {
-  return exclusively(`${path}.lock`, () => {
+  return exclusively(join(dirname(path), '.lock-timings'), () => {
     const lines = linesOf(path);
     const kept = { ...(lines.get(timing.question) ?? timing), used: timing.used };
     // A Map keeps the order in which keys came: the last used stand last.
     lines.delete(timing.question);
     lines.set(timing.question, kept);
     const text = [...lines.values()].slice(-MOST_LINES).map((line) => `${JSON.stringify(line)}\n`);
-    const temporary = `${path}.${process.pid}-${randomBytes(6).toString('hex')}`;
+    // Named as the cache's own: what a process that was killed leaves behind goes with theirs.
+    const temporary = join(dirname(path), `.new-${process.pid}-${randomBytes(6).toString('hex')}`);
     try {
       fs.writeFileSync(temporary, text.join(''), { mode: 0o600, flag: 'wx' });
       fs.renameSync(temporary, path);
@@ -92,12 +93,9 @@ function timingOf(text: string): Timing | null {
 function guarded<T>(otherwise: T, work: (path: string) => T): T {
   const folder = defaultStoreDirectory();
   const path = join(folder, FILE);
-  const why = distrust(folder, undefined, 'followed') ?? distrust(path, undefined, 'refused');
-  if (why !== null) {
-    debug(1, `timings: ${path} is not used, it or its folder has ${why}`);
-    return otherwise;
-  }
   try {
+    const why = distrust(folder, undefined, 'followed') ?? distrust(path, undefined, 'refused');
+    if (why !== null) throw new Error(`it or its folder has ${why}`);
     fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
     return work(path);
   } catch (error) {

@@ -17,18 +17,23 @@ export function elementBound(a: { dtype: Dtype; length: number; magnitude: numbe
   return 2 * (a.length + 2) * accumulator * a.magnitude + UNIT_ROUNDOFF[a.dtype] * Math.abs(a.exact) + TINY[a.dtype];
 }
 
-/** The first element outside its bound, or null. `magnitude` is the same contraction over absolute values. */
+/**
+ * The first element outside its bound, or null. `magnitude` is the same contraction over absolute values; `rounded` are
+ * values that were stored on the way, each of which costs one more rounding.
+ */
 export function firstOutside(a: {
   dtype: Dtype;
   length: number;
   got: ArrayLike<number>;
   exact: ArrayLike<number>;
   magnitude: ArrayLike<number>;
+  rounded?: ArrayLike<number>;
 }): string | null {
   if (a.got.length !== a.exact.length) return `${a.got.length} elements instead of ${a.exact.length}`;
   for (let i = 0; i < a.exact.length; i++) {
     const exact = a.exact[i]!;
-    const bound = elementBound({ dtype: a.dtype, length: a.length, magnitude: a.magnitude[i]!, exact });
+    const also = UNIT_ROUNDOFF[a.dtype] * Math.abs(a.rounded?.[i] ?? 0);
+    const bound = elementBound({ dtype: a.dtype, length: a.length, magnitude: a.magnitude[i]!, exact }) + also;
     const error = Math.abs(a.got[i]! - exact);
     if (!(error <= bound)) return `[${i}] is ${a.got[i]} instead of ${exact}: off by ${error}, allowed ${bound}`;
   }
