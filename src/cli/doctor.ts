@@ -62,16 +62,7 @@ function sections(facts: Facts): string[] {
       ['NVRTC', `${foundText(nvrtc)}${range(nvrtc.architectures)}`],
       ['nvcc', foundText(nvcc)],
     ]),
-    ...section('Kernel cache', [
-      ['folder', cache.path],
-      [
-        'holds',
-        cache.exists
-          ? `${cache.kernels} kernels, ${mebibytes(cache.bytes)} of at most ${mebibytes(cache.limit)}`
-          : 'nothing yet',
-      ],
-      ['access', cache.reason ?? (cache.writable ? 'writable, and nobody else can write to it' : 'not writable')],
-    ]),
+    ...section('Kernel cache', [['folder', cache.path], ...cacheLines(cache)]),
     ...section('Environment', environment.length === 0 ? [['', 'none of the variables is set']] : environment),
   ];
 }
@@ -81,10 +72,28 @@ function section(title: string, lines: readonly Line[]): string[] {
   return [title, ...lines.map(([label, text]) => `  ${label === '' ? '' : `${label.padEnd(width)}  `}${text}`), ''];
 }
 
+function cacheLines({ exists, kernels, bytes, limit, reason, writable }: Facts['cache']): Line[] {
+  const access = reason ?? (writable ? 'only this user can write to it' : 'it cannot be written to');
+  if (exists)
+    return [
+      ['holds', `${kernels} kernels, ${mebibytes(bytes)} of at most ${mebibytes(limit)}`],
+      ['access', access],
+    ];
+  return [
+    ['holds', `nothing yet; it is made when a kernel is compiled${writable ? '' : ', which is not allowed here'}`],
+  ];
+}
+
 function foundText({ path, version, reason }: Found): string {
-  // What to do about it is said below.
-  if (version === null) return `none: ${reason?.replace(/; (install|set) .*$/, '')}`;
+  if (version === null) return `none: ${shortened(reason ?? '')}`;
   return path === null ? version : `${version}, ${path}`;
+}
+
+/** A reason without the system's many words for a file that is not there, and without advice: that is given below. */
+function shortened(reason: string): string {
+  return reason
+    .replace(/; (install|set) .*$/, '')
+    .replaceAll(/: cannot open shared object file: No such file or directory/g, ' is not there');
 }
 
 function range(architectures: readonly number[]): string {

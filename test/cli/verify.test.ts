@@ -9,7 +9,13 @@ import { expect } from 'chai';
 import { POINTWISE } from '../../codegen/pointwise.js';
 import { ALL_DTYPES } from '../../src/dtype.js';
 import type { Row } from '../../src/verify/run.js';
-import { describeCuda, simulatedEnvironment, simulatorOnly } from '../support/simulated.js';
+import {
+  CUDNN_SIMULATOR,
+  describeCuda,
+  REAL_DEVICE,
+  simulatedEnvironment,
+  simulatorOnly,
+} from '../support/simulated.js';
 import { fracstride, type Told } from './children.js';
 
 interface Report {
@@ -142,16 +148,16 @@ describe('fracstride verify', function () {
 
   describeCuda('on a CUDA device', () => {
     it('finds everything right on a CUDA device, on every variant', async () => {
-      const { code, out, err } = await fracstride(['verify', '--require-cuda', '--json'], {
-        env: simulatedEnvironment({}),
-      });
+      const library = REAL_DEVICE ? {} : { FRACSTRIDE_LIBCUDNN: CUDNN_SIMULATOR };
+      const env = simulatedEnvironment({ env: library });
+      const { code, out, err } = await fracstride(['verify', '--require-cuda', '--json'], { env });
       expect(code, `${err}${out.slice(-2000)}`).to.equal(0);
       const report = JSON.parse(out) as Report;
       expectWhole(report, 'cpu');
       expectWhole(report, 'cuda:0');
       const own = report.rows.filter((row) => row.device === 'cuda:0' && row.group === 'convolutions');
       const variants = distinct(own, ({ kernel }) => kernel!.split('__')[1]!.split('_')[0]!);
-      expect(variants).to.include.members(['gather', 'phase']);
+      expect(variants).to.include.members(['gather', 'phase', ...(REAL_DEVICE ? [] : ['cudnn'])]);
     });
 
     simulatorOnly('finds a kernel in the cache that computes something else', async () => {
