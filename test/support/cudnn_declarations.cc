@@ -1,5 +1,6 @@
-// Compiles only while cuda/cudnn_api.h agrees with cuDNN: with -DWITH_CUDNN against the installed cudnn.h, and always
-// against the layout and the values that its documentation gives. Enumerations count as int.
+// Compiles only while cuda/cudnn_api.h and simulator/cudnn_api.h agree with cuDNN: with -DWITH_CUDNN against the
+// installed cudnn.h, and always with each other and with the layout and the values that its documentation gives.
+// Enumerations count as int.
 #ifdef WITH_CUDNN
 #include <cudnn.h>
 #endif
@@ -8,6 +9,18 @@
 #include <type_traits>
 
 #include "cuda/cudnn_api.h"
+#define SIMULATOR_TYPES_ONLY
+#include "simulator/cudnn_api.h"
+
+// What the stand-in exports, as function types.
+namespace simulator::cudnn::exported {
+#define DECLARE(name, since, parameters) using name = Status parameters;
+SIM_CUDNN_ENTRIES(DECLARE)
+#undef DECLARE
+#define DECLARE(name, since, result, parameters) using name = result parameters;
+SIM_CUDNN_PLAIN_ENTRIES(DECLARE)
+#undef DECLARE
+}  // namespace simulator::cudnn::exported
 
 namespace fracstride::cudnn {
 
@@ -66,9 +79,6 @@ static_assert(std::is_same_v<decltype(Entries::version), size_t (*)()>);
 static_assert(std::is_same_v<decltype(Entries::error_string), const char* (*)(Status)>);
 static_assert(std::is_same_v<decltype(Entries::last_error_string), void (*)(char*, size_t)>);
 
-#ifdef WITH_CUDNN
-static_assert(CUDNN_VERSION >= 8000);
-
 template <class T>
 struct Plain {
   using Type = std::conditional_t<std::is_enum_v<T>, int, T>;
@@ -77,6 +87,31 @@ template <class T>
 struct Plain<T*> {
   using Type = typename Plain<T>::Type*;
 };
+template <>
+struct Plain<simulator::cudnn::Performance> {
+  using Type = AlgorithmPerf;
+};
+template <class R, class... P>
+struct Plain<R(P...)> {
+  using Type = typename Plain<R>::Type(typename Plain<P>::Type...);
+};
+
+// What the addon takes from a library, the stand-in exports, and alike.
+namespace exported = simulator::cudnn::exported;
+#define CHECK(symbol, field, parameters)                                          \
+  static_assert(std::is_same_v<Plain<exported::symbol>::Type, Status parameters>, \
+                "parameters of the stand-in's " #symbol);
+FS_CUDNN_ENTRIES(CHECK)
+FS_CUDNN_OPTIONAL_ENTRIES(CHECK)
+#undef CHECK
+static_assert(
+    std::is_same_v<std::add_pointer_t<exported::cudnnGetVersion>, decltype(Entries::version)> &&
+    std::is_same_v<std::add_pointer_t<exported::cudnnGetErrorString>, decltype(Entries::error_string)> &&
+    std::is_same_v<std::add_pointer_t<exported::cudnnGetLastErrorString>, decltype(Entries::last_error_string)>);
+
+#ifdef WITH_CUDNN
+static_assert(CUDNN_VERSION >= 8000);
+
 template <>
 struct Plain<cudnnConvolutionFwdAlgoPerf_t> {
   using Type = AlgorithmPerf;
@@ -89,10 +124,6 @@ template <>
 struct Plain<cudnnConvolutionBwdFilterAlgoPerf_t> {
   using Type = AlgorithmPerf;
 };
-template <class R, class... P>
-struct Plain<R(P...)> {
-  using Type = typename Plain<R>::Type(typename Plain<P>::Type...);
-};
 #define CHECK(symbol, field, parameters) \
   static_assert(std::is_same_v<Plain<decltype(::symbol)>::Type, Status parameters>, "parameters of " #symbol);
 FS_CUDNN_ENTRIES(CHECK)
@@ -100,6 +131,13 @@ FS_CUDNN_OPTIONAL_ENTRIES(CHECK)
 #undef CHECK
 static_assert(std::is_same_v<decltype(::cudnnGetVersion), size_t()>);
 static_assert(std::is_same_v<Plain<decltype(::cudnnGetErrorString)>::Type, const char*(Status)>);
+
+// The stand-in exports more than the addon takes.
+#define CHECK(symbol, since, parameters)                                                        \
+  static_assert(std::is_same_v<Plain<decltype(::symbol)>::Type, Plain<exported::symbol>::Type>, \
+                "parameters of the stand-in's " #symbol);
+SIM_CUDNN_ENTRIES(CHECK)
+#undef CHECK
 
 template <class Perf>
 constexpr bool laid_out_as_ours() {

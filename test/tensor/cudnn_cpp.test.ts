@@ -29,7 +29,7 @@ function compile(...args: string[]): void {
 describe("addon: cuDNN's declarations", function () {
   this.timeout(60_000);
 
-  it('have the values and the layout of its documentation', () => {
+  it('have the values and the layout of its documentation, and the entries of the stand-in', () => {
     compile('-fsyntax-only', 'test/support/cudnn_declarations.cc');
   });
 
@@ -46,7 +46,7 @@ describe("addon: cuDNN's declarations", function () {
         expect(text).to.include(right);
         mkdirSync(join(folder, 'cuda'), { recursive: true });
         writeFileSync(join(folder, 'cuda/cudnn_api.h'), text.replace(right, other));
-        const check = ['-fsyntax-only', `-I${folder}`, join(ROOT, 'test/support/cudnn_declarations.cc')];
+        const check = ['-fsyntax-only', `-I${folder}`, `-I${ROOT}`, join(ROOT, 'test/support/cudnn_declarations.cc')];
         expect(() => execFileSync(COMPILER, ['-std=c++17', ...check], { stdio: 'pipe' }), other).to.throw(
           /static assertion failed|static_assert/,
         );
