@@ -68,6 +68,11 @@ describe('simulator: libcudnn', function () {
     it(title, async () => expect(await check(scenario, told)).to.equal('ok\n'));
   }
 
+  it('declares what the addon calls', () => {
+    const source = 'test/support/cudnn_simulator_declarations.cc';
+    execFileSync(COMPILER, ['-std=c++20', '-fsyntax-only', '-I.', source], { cwd: ROOT, stdio: 'pipe' });
+  });
+
   it('varies from process to process too, unless it is given a seed', async () => {
     const digests = async (cudnn: string) => [await check('digest', { cudnn }), await check('digest', { cudnn })];
     const [one, two] = await digests('');
