@@ -83,6 +83,39 @@ describe('continuous integration', function () {
     });
   });
 
+  describe('the workflows and their page', () => {
+    const files = ['.github/workflows/ci.yml', '.github/workflows/gpu.yml', 'docs/ci.md'];
+    const text = files.map((file) => fs.readFileSync(join(ROOT, file), 'utf8')).join('\n');
+    const found = (pattern: RegExp) => [...text.matchAll(pattern)];
+
+    it('name scripts, programs and tests that there are', () => {
+      const { scripts } = JSON.parse(fs.readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: object };
+      const names = found(/\bnpm run ([\w:]+)/g).map(([, name]) => name!);
+      expect(names).to.include.members(['build', 'simulator', 'lint:workflows']);
+      for (const name of names) expect(scripts, name).to.have.property(name);
+      const paths = found(/(?:scripts|test|\.ci)\/[\w./]+\w/g).map(([path]) => path);
+      expect(paths).to.include.members(['.ci/run', 'scripts/determinism.mjs', 'scripts/compute_sanitizer.mjs']);
+      for (const path of paths) expect(fs.existsSync(join(ROOT, path)), path).to.equal(true);
+    });
+
+    it('use commands and options that fracstride has', () => {
+      const uses = found(/\bfracstride (verify|doctor|bench|build|record)\b((?: (?!--? )[^\s|>&`]+)*)/g);
+      const help = new Map<string, string>();
+      const options = new Set<string>();
+      for (const [, command, words] of uses) {
+        const asked = [join(ROOT, 'dist/src/bin.js'), command!, '--help'];
+        if (!help.has(command!)) help.set(command!, spawnSync(process.execPath, asked, { encoding: 'utf8' }).stdout);
+        for (const [option] of words!.matchAll(/--[a-z][\w-]*/g)) {
+          options.add(option);
+          expect(help.get(command!), `fracstride ${command} ${option}`).to.include(option);
+        }
+      }
+      expect([...help.keys()].sort()).to.deep.equal(['bench', 'build', 'doctor', 'record', 'verify']);
+      const some = ['--device', '--require-cuda', '--json', '--store', '--target', '--jobs', '--out'];
+      expect([...options]).to.include.members(some);
+    });
+  });
+
   describe('compute_sanitizer', () => {
     const CLEAN = `
       console.log('========= COMPUTE-SANITIZER');
