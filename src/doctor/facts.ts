@@ -73,7 +73,7 @@ export function gatherFacts(): Facts {
 function addonFacts(): Facts['addon'] {
   try {
     const { isas, threads } = native().cpuInfo();
-    return { path: loadedLibrary('fracstride.node'), version: null, reason: null, instructionSets: isas, threads };
+    return { path: loadedLibrary('fracstride'), version: null, reason: null, instructionSets: isas, threads };
   } catch (error) {
     return { path: null, version: null, reason: sentenceOf(error), instructionSets: [], threads: 0 };
   }
