@@ -162,7 +162,13 @@ void fail(Warp& w, const Op& op, int result, int lane, const std::string& what) 
   block.result = result;
   const Code::Line& line = block.code->instructions[op.instruction];
   const auto triple = [](uint32_t x, uint32_t y, uint32_t z) {
-    return "(" + std::to_string(x) + ", " + std::to_string(y) + ", " + std::to_string(z) + ")";
+    std::string text = "(";
+    return text.append(std::to_string(x))
+        .append(", ")
+        .append(std::to_string(y))
+        .append(", ")
+        .append(std::to_string(z))
+        .append(")");
   };
   std::string thread = "warp " + std::to_string(w.index);
   if (lane >= 0) {
