@@ -14,6 +14,7 @@
 #include <mutex>
 #include <set>
 
+#include "call_trace.h"
 #include "cudnn_api.h"
 #include "error.h"
 #include "library.h"
@@ -83,6 +84,21 @@ const char* find_entries(void* opened, cudnn::Entries& call) {
   return nullptr;
 }
 
+#define FS_NAME(symbol, field, parameters)       \
+  struct Name_##field {                          \
+    static constexpr const char* text = #symbol; \
+  };
+FS_CUDNN_ENTRIES(FS_NAME)
+FS_CUDNN_OPTIONAL_ENTRIES(FS_NAME)
+#undef FS_NAME
+
+void trace_cudnn(cudnn::Entries& call) {
+#define FS_TRACE(symbol, field, parameters) trace_calls<Name_##field>(call.field);
+  FS_CUDNN_ENTRIES(FS_TRACE)
+  FS_CUDNN_OPTIONAL_ENTRIES(FS_TRACE)
+#undef FS_TRACE
+}
+
 // Whether the file is the small front of a cuDNN that opens its parts by name.
 bool needs_parts(const std::string& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
@@ -135,6 +151,7 @@ void open_cudnn(Library& library) {
     info.reason = open_parts(info);
   }
   info.available = info.reason.empty();
+  if (info.available && traces_calls()) trace_cudnn(library.call);
 }
 
 Library& cudnn_library() {

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "call_trace.h"
 #include "driver_trace.h"
 #include "library.h"
 
@@ -78,8 +79,7 @@ Driver open_driver() {
                     "; install an NVIDIA driver of version 450 or newer, or correct FRACSTRIDE_LIBCUDA";
     return driver;
   }
-  const char* debug = std::getenv("FRACSTRIDE_DEBUG");
-  if (debug != nullptr && std::atoi(debug) >= 5) trace_driver(driver.call);
+  if (traces_calls()) trace_driver(driver.call);
   const cu::Entries& call = driver.call;
   cu::Result result = call.init(0);
   call.driver_get_version(&driver.version);

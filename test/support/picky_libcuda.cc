@@ -14,7 +14,8 @@ Result cuModuleLoadDataEx(Module* module, const void* image, unsigned, JitOption
   const char* refuses = std::getenv("FAKE_REFUSES");
   for (const char* format : {"cubin", "ptx"}) {
     if (text.rfind(std::string("fake ") + format + "\n", 0) != 0) continue;
-    if (refuses != nullptr && std::strstr(refuses, format) != nullptr) return format[0] == 'c' ? Result{209} : Result{222};
+    if (refuses != nullptr && std::strstr(refuses, format) != nullptr)
+      return format[0] == 'c' ? Result{209} : Result{222};
     return *module = reinterpret_cast<Module>(new std::string(text)), kSuccess;
   }
   return kInvalidImage;

@@ -1,6 +1,6 @@
 /** cuDNN's part of the addon below JavaScript: its declarations, and its plans against a stand-in that computes nothing. */
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -217,6 +217,13 @@ describe('addon: cuDNN against a stand-in', function () {
       'ERR_CUDA cudnnRun: work on cuda:0 must succeed, got CUDA_ERROR_ILLEGAL_ADDRESS … bias_sum',
       'ERR_DEVICE_UNAVAILABLE cudnnRun: cuda:0 must be usable, got a device that failed before with CUDA_ERROR_ILLEGAL_ADDRESS',
     ]);
+  });
+
+  it('prints calls of cuDNN for FRACSTRIDE_DEBUG=5', () => {
+    const env = { ...process.env, FRACSTRIDE_LIBCUDA: driver, FRACSTRIDE_LIBCUDNN: library, FRACSTRIDE_DEBUG: '5' };
+    const { stderr } = spawnSync(program, ['statuses'], { encoding: 'utf8', env });
+    expect(stderr).to.match(/^fracstride: cudnnCreate -> 0\nfracstride: cudnnSetStream -> 0$/m);
+    expect(stderr).to.match(/^fracstride: cudnnConvolutionForward -> 3000$/m);
   });
 
   it('adds what cuDNN says about its last error, where it does', () => {
