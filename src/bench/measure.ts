@@ -1,13 +1,24 @@
 /**
- * How long a contraction takes, by kernel. Each kernel runs its launches in a queue that is waited for once; the kernels
- * of one problem take turns, so that whatever else the machine does meets all of them alike.
+ * How long a contraction takes, by kernel. A round is many launches that are waited for once: a recorded graph where the
+ * device records graphs, so that what a call costs in JavaScript is not part of it, else calls one after the other. The
+ * kernels of one problem take turns, so that whatever else the machine does meets all of them alike.
  */
 
 import { bytes, flops, OPERANDS, operandElements } from '../../codegen/passes.js';
 import { contraction, makeProblem, type Problem } from '../../codegen/problem.js';
 import { isLibrary } from '../../codegen/spec.js';
 import { empty, rand } from '../create.js';
-import { resolveDevice, synchronize } from '../device.js';
+import {
+  abortCapture,
+  beginCapture,
+  type Device,
+  endCapture,
+  freeGraph,
+  replayGraph,
+  resolveDevice,
+  synchronize,
+} from '../device.js';
+import { FracstrideError } from '../errors.js';
 import { candidatesOn, lastKernel, NULL, type Pointer, preferVariant, runProblem } from '../kernels.js';
 import { pointer } from '../pointwise.js';
 import { scope } from '../scope.js';
@@ -40,6 +51,8 @@ export interface Timing {
   readonly gbs: number;
   /** Copies of the operands that take turns. */
   readonly copies: number;
+  /** How launches were asked for: as a recorded graph, or by calls. */
+  readonly method: 'graph' | 'calls';
 }
 
 /** A round lasts about so long where a launch is short. */
@@ -53,14 +66,17 @@ export function measure(asked: Asked, skip: (variant: string, reason: string) =>
   return scope(() => {
     const copies = Math.min(MOST_COPIES, Math.max(1, Math.ceil((2 * asked.cacheBytes) / bytes(problem))));
     const sets = Array.from({ length: copies }, () => operands(asked.device, problem));
+    const runners: Runner[] = [];
     try {
-      const runners = contestants(asked, problem).flatMap(
-        (each) => prepared(each, { asked, problem, sets, skip }) ?? [],
-      );
+      for (const each of contestants(asked, problem)) {
+        const runner = prepared(each, { asked, problem, sets, skip });
+        if (runner !== null) runners.push(runner);
+      }
       for (let round = 0; round < asked.rounds; round++) for (const runner of runners) runner.round();
       return runners.map((runner) => timingOf(runner, problem, copies));
     } finally {
       preferVariant(null);
+      for (const { free } of runners) free();
     }
   });
 }
@@ -75,7 +91,9 @@ interface Runner extends Contestant {
   readonly kernel: string;
   readonly launches: number;
   readonly times: number[];
+  readonly method: Timing['method'];
   readonly round: () => void;
+  readonly free: () => void;
 }
 
 function contestants({ device, variants }: Asked, problem: Problem): Contestant[] {
@@ -99,16 +117,12 @@ interface Setting {
 /** A contestant that has run once; how long that took says how many launches a round has. */
 function prepared(each: Contestant, { asked, problem, sets, skip }: Setting): Runner | null {
   const device = resolveDevice('bench', asked.device);
-  const launch = (i: number): void => runProblem(device, problem, sets[i % sets.length]!, 0);
-  const milliseconds = (count: number): number => {
-    const start = performance.now();
-    for (let i = 0; i < count; i++) launch(i);
-    synchronize(device);
-    return performance.now() - start;
+  const calls = (count: number): void => {
+    for (let i = 0; i < count; i++) runProblem(device, problem, sets[i % sets.length]!, 0);
   };
   try {
     preferVariant(each.variant);
-    milliseconds(1);
+    milliseconds(device, () => calls(1));
   } catch (error) {
     skip(each.variant, error instanceof Error ? error.message : String(error));
     return null;
@@ -118,15 +132,47 @@ function prepared(each: Contestant, { asked, problem, sets, skip }: Setting): Ru
     skip(each.variant, `${kernel} ran instead`);
     return null;
   }
-  const launches = Math.max(1, Math.min(MOST_LAUNCHES, Math.round(ROUND_MS / milliseconds(1))));
+  const once = milliseconds(device, () => calls(1));
+  const launches = Math.max(1, Math.min(MOST_LAUNCHES, Math.round(ROUND_MS / once)));
+  const graph = recorded(device, () => calls(launches));
   const times: number[] = [];
   const round = (): void => {
-    preferVariant(each.variant);
-    // Finding the kernel again is not what is measured.
-    milliseconds(1);
-    times.push((1000 * milliseconds(launches)) / launches);
+    let work = (): void => replayGraph(device, graph!);
+    if (graph === null) {
+      preferVariant(each.variant);
+      // Finding the kernel again is not what is measured.
+      milliseconds(device, () => calls(1));
+      work = () => calls(launches);
+    }
+    times.push((1000 * milliseconds(device, work)) / launches);
   };
-  return { ...each, kernel, launches, times, round };
+  const free = (): void => {
+    if (graph !== null) freeGraph(device, graph);
+  };
+  return { ...each, kernel, launches, times, method: graph === null ? 'calls' : 'graph', round, free };
+}
+
+function milliseconds(device: Device, work: () => void): number {
+  const start = performance.now();
+  work();
+  synchronize(device);
+  return performance.now() - start;
+}
+
+/** A graph of that work, which has run once; null where it cannot be recorded. */
+function recorded(device: Device, work: () => void): number | null {
+  if (device.index === 0) return null;
+  try {
+    beginCapture(device);
+    work();
+    const graph = endCapture(device);
+    milliseconds(device, () => replayGraph(device, graph));
+    return graph;
+  } catch (error) {
+    abortCapture(device);
+    if (error instanceof FracstrideError) return null;
+    throw error;
+  }
 }
 
 function operands(device: string, problem: Problem): Pointer[] {
@@ -141,7 +187,7 @@ function operands(device: string, problem: Problem): Pointer[] {
 }
 
 function timingOf(runner: Runner, problem: Problem, copies: number): Timing {
-  const { variant, kernel, chosen, library, times, launches } = runner;
+  const { variant, kernel, chosen, library, times, launches, method } = runner;
   const { median, min, p90 } = quantiles(times);
   const short = (value: number): number => Number(value.toPrecision(4));
   return {
@@ -149,6 +195,6 @@ function timingOf(runner: Runner, problem: Problem, copies: number): Timing {
     ...{ us_median: short(median), us_min: short(min), us_p90: short(p90), rounds: times.length, launches },
     tflops: short(flops(problem) / median / 1e6),
     gbs: short(bytes(problem) / median / 1e3),
-    copies,
+    ...{ copies, method },
   };
 }

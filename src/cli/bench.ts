@@ -9,7 +9,7 @@ import { formatProblem, parseProblem } from '../../codegen/problem_text.js';
 import { DTYPES, type Dtype } from '../../codegen/target.js';
 import { circumstances, store } from '../bench/facts.js';
 import { BENCH_LAYERS } from '../bench/layers.js';
-import type { Timing } from '../bench/measure.js';
+import type { measure as Measured, Timing } from '../bench/measure.js';
 import { cudaDeviceInfo, resolveDevice } from '../device.js';
 import { FracstrideError } from '../errors.js';
 import { describeDevice } from './devices.js';
@@ -48,15 +48,17 @@ export function addBench(program: Command, session: Session): void {
 }
 
 const HELP = `
-A time is the median of rounds in which the kernels of a problem take turns. A round is a queue of launches
-that is waited for once, divided by their number; operands are copied as often as it takes for a launch not
-to find its own in the device's cache. TFLOP/s counts every tap, and GB/s each tensor once. 'cuDNN' is its
+A time is the median of rounds in which the kernels of a problem take turns. A round is many launches that
+are waited for once (a CUDA graph on a GPU), divided by their number; operands are copied as often as it takes
+for a launch not to find its own in the device's cache. TFLOP/s counts every tap, and GB/s each tensor once. 'cuDNN' is its
 time divided by that of this package: above 1, this package is faster.
 
 Examples:
   fracstride bench --device cuda --store bench.jsonl
   fracstride bench --layer 'dcgan|unet' --pass fwd --dtype float16 --layout nhwc
   fracstride bench --device cpu --layer fsrcnn --variants all --rounds 3 --json`;
+
+type Measure = typeof Measured;
 
 interface Row extends Timing {
   readonly bench: 'layers';
@@ -72,61 +74,77 @@ interface Row extends Timing {
 }
 
 async function run(options: Options, session: Session): Promise<void> {
-  const device = resolveDevice('bench', options.device);
+  const device = resolveDevice('bench', options.device).name;
   const layers = Object.entries(BENCH_LAYERS).filter(([name]) => options.layer?.test(name) ?? true);
   if (layers.length === 0) {
     const sentence = `bench: --layer must match one of ${Object.keys(BENCH_LAYERS).join(', ')}, got ${options.layer}`;
     throw new FracstrideError('ERR_ARGUMENT', sentence);
   }
+  // The tensor API is loaded for the commands that run it, not for the others.
   const [{ measure }, { backends }] = await Promise.all([import('../bench/measure.js'), import('../backends.js')]);
   backends.cudnn.allowTf32 = options.tf32 === true;
-  const facts = { tf32: options.tf32 === true, ...circumstances() };
-  const { model, text } = describeDevice(device.name);
-  const rows: Row[] = [];
-  let missed = 0;
+  const { text } = describeDevice(device);
   session.log(`${text}\n`);
-  for (const [layer, words] of layers) {
-    for (const pass of options.pass) {
-      const problem = parseProblem(`${words} pass=${pass} dtype=${options.dtype} layout=${options.layout}`);
-      const common = { bench: 'layers', layer, problem: formatProblem(problem), pass } as const;
-      const place = { dtype: options.dtype, layout: options.layout, device: device.name, device_name: model };
-      const asked = { device: device.name, problem, rounds: options.rounds, variants: options.variants };
-      const cacheBytes = cudaDeviceInfo(device.index - 1)?.l2CacheBytes ?? 0;
-      const timings = attempt(() =>
-        measure({ ...asked, cacheBytes }, (variant, reason) => {
-          missed++;
-          session.log(`${layer} ${pass}: ${variant} cannot run here: ${reason}\n`);
-        }),
-      );
-      if (typeof timings === 'string') {
-        missed++;
-        session.log(`${layer} ${pass}: cannot run here: ${timings}\n`);
-        continue;
-      }
-      const own = timings.map((timing) => ({
-        ...common,
-        ...place,
-        ...timing,
-        cudnn_ratio: ratio(timing, timings),
+  const facts = { tf32: options.tf32 === true, ...circumstances() };
+  const rows = layers.flatMap(([layer, words]) =>
+    options.pass.flatMap((pass) => {
+      const own = rowsOf({ layer, words, pass, device }, options, session, measure).map((row) => ({
+        ...row,
         ...facts,
       }));
-      for (const { variant, us_median } of own) session.log(`${layer} ${pass}: ${variant} ${us_median} µs\n`);
-      if (options.store !== undefined) store(resolve(options.store), own);
-      rows.push(...own);
-    }
-  }
-  if (missed > 0) session.endWith(EXIT.failed);
+      if (options.store !== undefined && own.length > 0) store(resolve(options.store), own);
+      return own;
+    }),
+  );
   if (options.json) session.write(`[\n${rows.map((row) => JSON.stringify(row)).join(',\n')}\n]\n`);
   else session.line(`${text}\n\n${printed(rows)}`);
 }
 
+interface Place {
+  readonly layer: string;
+  readonly words: string;
+  readonly pass: Problem['pass'];
+  readonly device: string;
+}
+
+/** The rows of one pass of one layer; what cannot run is told, and makes the command fail in the end. */
+function rowsOf(place: Place, options: Options, session: Session, measure: Measure): Row[] {
+  const { layer, words, pass, device } = place;
+  const { dtype, layout, rounds, variants } = options;
+  const problem = parseProblem(`${words} pass=${pass} dtype=${dtype} layout=${layout}`);
+  const cacheBytes = cudaDeviceInfo(resolveDevice('bench', device).index - 1)?.l2CacheBytes ?? 0;
+  const tell = (what: string): void => session.log(`${layer} ${pass}: ${what}\n`);
+  const skip = (what: string, reason: string): void => {
+    session.endWith(EXIT.failed);
+    tell(`${what} cannot run here: ${reason}`);
+  };
+  const timings = attempt(
+    () => measure({ device, problem, rounds, variants, cacheBytes }, skip),
+    (reason) => skip('this layer', reason),
+  );
+  const device_name = describeDevice(device).model;
+  const common = {
+    bench: 'layers',
+    layer,
+    problem: formatProblem(problem),
+    pass,
+    dtype,
+    layout,
+    device,
+    device_name,
+  } as const;
+  for (const { variant, us_median } of timings) tell(`${variant} ${us_median} µs`);
+  return timings.map((timing) => ({ ...common, ...timing, cudnn_ratio: ratio(timing, timings) }));
+}
+
 /** A layer that does not fit into memory is no reason not to measure the others. */
-function attempt(work: () => Timing[]): Timing[] | string {
+function attempt(work: () => Timing[], skip: (reason: string) => void): Timing[] {
   try {
     return work();
   } catch (error) {
     if (!(error instanceof FracstrideError) || error.code !== 'ERR_OUT_OF_MEMORY') throw error;
-    return error.message;
+    skip(error.message);
+    return [];
   }
 }
 
