@@ -24,6 +24,9 @@ SIM_EXPORT Result simulatorEnqueue(StreamHandle stream, const Task* task);
 // allocation, and then where the address points to as text.
 SIM_EXPORT void* simulatorHost(ContextHandle context, Pointer address, uint64_t bytes, char* place, size_t size);
 
+// How often the context was torn down: what was made in it before is gone.
+SIM_EXPORT uint64_t simulatorGeneration(ContextHandle context);
+
 // The compute capability of the devices, as 90.
 SIM_EXPORT int simulatorArch();
 

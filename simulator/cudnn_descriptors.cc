@@ -127,7 +127,9 @@ Status cudnnCreate(Handle* handle) {
     require(find_driver().current(&current) == driver::kSUCCESS && current != nullptr, kNOT_INITIALIZED,
             "the thread must have a current context");
     *handle = call.s.handles.add();
-    call.s.handles.find(*handle)->context = current;
+    Library& library = *call.s.handles.find(*handle);
+    library.context = current;
+    library.generation = find_driver().generation(current);
   });
 }
 

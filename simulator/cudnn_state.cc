@@ -167,10 +167,11 @@ const Driver& find_driver() {
   require(library != nullptr, kNOT_INITIALIZED,
           "libcuda of the process must be the simulator's (npm run simulator), got none");
   auto made = std::make_unique<Driver>();
-  const bool whole = found(library, "simulatorEnqueue", made->enqueue) && found(library, "simulatorHost", made->host) &&
-                     found(library, "simulatorArch", made->arch) && found(library, "cuCtxGetCurrent", made->current) &&
-                     found(library, "cuStreamIsCapturing", made->capturing) &&
-                     found(library, "cuStreamSynchronize", made->synchronize);
+  const bool whole =
+      found(library, "simulatorEnqueue", made->enqueue) && found(library, "simulatorHost", made->host) &&
+      found(library, "simulatorArch", made->arch) && found(library, "simulatorGeneration", made->generation) &&
+      found(library, "cuCtxGetCurrent", made->current) && found(library, "cuStreamIsCapturing", made->capturing) &&
+      found(library, "cuStreamSynchronize", made->synchronize);
   require(whole, kNOT_INITIALIZED,
           "libcuda of the process must be the simulator's (npm run simulator), got " + path_of(library));
   known = made.release();
@@ -244,6 +245,8 @@ Library& library_of(State& s, Handle handle) {
   require(find_driver().current(&current) == driver::kSUCCESS && current != nullptr, kNOT_INITIALIZED,
           "the thread must have a current context");
   require(current == library->context, kBAD_PARAM, "handle must be used in the context that it was made in");
+  require(find_driver().generation(current) == library->generation, kBAD_PARAM,
+          "handle must be used in the context that it was made in, got one that was reset since");
   return *library;
 }
 

@@ -23,11 +23,13 @@ struct Driver {
   driver::Result (*synchronize)(StreamHandle) = nullptr;
   driver::Result (*enqueue)(StreamHandle, const driver::Task*) = nullptr;
   void* (*host)(driver::ContextHandle, driver::Pointer, uint64_t, char*, size_t) = nullptr;
+  uint64_t (*generation)(driver::ContextHandle) = nullptr;
   int (*arch)() = nullptr;
 };
 
 struct Library {
   driver::ContextHandle context = nullptr;
+  uint64_t generation = 0;  // of the context
   StreamHandle stream = nullptr;
 };
 

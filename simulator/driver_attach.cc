@@ -58,6 +58,13 @@ void* simulatorHost(ContextHandle handle, Pointer address, uint64_t bytes, char*
   return host;
 }
 
+uint64_t simulatorGeneration(ContextHandle handle) {
+  State& s = state();
+  const Lock lock(s.mutex);
+  const Context* context = active_context(s, handle);
+  return context == nullptr ? 0 : context->generation;
+}
+
 int simulatorArch() {
   State& s = state();
   const Lock lock(s.mutex);

@@ -194,6 +194,7 @@ void tear_down(State& s, Lock& lock, Context& context) {
   context.memory = nullptr;
   context.failed = kSUCCESS;
   context.retained = 0;
+  context.generation += 1;
   context.pool_high = context.pool_threshold = 0;
   context.cancel = false;
 }

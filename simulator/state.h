@@ -130,6 +130,7 @@ struct Context {
   bool active = false;
   unsigned flags = 0;
   int retained = 0;
+  uint64_t generation = 1;   // counts up when it is torn down
   Result failed = kSUCCESS;  // once set, stays until a reset
   std::unique_ptr<Memory> memory;
   std::map<Pointer, Block> blocks;

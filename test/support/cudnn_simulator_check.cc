@@ -28,6 +28,7 @@ namespace {
 struct CudaCalls {
   cu::Result (*init)(unsigned) = nullptr;
   cu::Result (*retain)(cu::ContextHandle*, cu::DeviceId) = nullptr;
+  cu::Result (*reset)(cu::DeviceId) = nullptr;
   cu::Result (*set_current)(cu::ContextHandle) = nullptr;
   cu::Result (*stream_create)(cu::StreamHandle*, unsigned) = nullptr;
   cu::Result (*stream_destroy)(cu::StreamHandle) = nullptr;
@@ -685,6 +686,13 @@ void finding() {
   std::vector<Performance> changed;
   OK(find_data(bench, strided, space, changed));
   HOLDS(changed[0].algo != rows[0].algo);
+  // The heuristics do not see what a workspace costs.
+  Setup narrow = larger(kHalf);
+  narrow.n = 1, narrow.c = narrow.k = 256, narrow.h = narrow.w = 8, narrow.math = kTensorOp;
+  Case doubtful(narrow);
+  OK(find_data(bench, doubtful, space, changed));
+  IS(changed[0].algo, 0);
+  IS(guesses(bench, doubtful)[0].algo, 1);
   // It waits, so it cannot be captured.
   OK(cuda.begin_capture(bench.stream, 0));
   IS(find_data(bench, each, space, rows), kEXECUTION_FAILED);
@@ -871,6 +879,11 @@ void refusals() {
   bench.wait();
   OK(run());
   bench.wait();
+  // A handle goes with its context.
+  OK(cuda.reset(0));
+  OK(cuda.retain(&bench.context, 0));
+  REFUSED(dnn.cudnnSetStream(bench.handle, nullptr), kBAD_PARAM, "got one that was reset since");
+  OK(dnn.cudnnDestroy(bench.handle));
 }
 
 // A graph replays what was recorded; what a replay points to has to live then.
@@ -1098,6 +1111,7 @@ void load(const char* cuda_path, const char* dnn_path) {
   }
   bind(driver, "cuInit", cuda.init);
   bind(driver, "cuDevicePrimaryCtxRetain", cuda.retain);
+  bind(driver, "cuDevicePrimaryCtxReset_v2", cuda.reset);
   bind(driver, "cuCtxSetCurrent", cuda.set_current);
   bind(driver, "cuStreamCreate", cuda.stream_create);
   bind(driver, "cuStreamDestroy_v2", cuda.stream_destroy);
