@@ -156,15 +156,17 @@ function groups(rows: readonly Row[]): Row[][] {
 
 /** Rows of one line: an operation in one layout, a convolution on one variant; all element-wise operations. */
 function lineOf({ group, operation, layout, kernel }: Row): string {
-  const own = MERGED.includes(group) ? group : operation;
+  const own = MERGED.includes(group) ? group : withoutActivation(operation);
   return [group, own, layout, group === 'convolutions' ? variantOf(kernel) : ''].join('|');
 }
+
+const withoutActivation = (operation: string): string => operation.replace(/, fused \w+$/, ', fused activations');
 
 const MERGED: readonly string[] = ['element-wise operations', 'casts'];
 
 function nameOf(rows: readonly Row[]): string {
   const { group, operation } = rows[0]!;
-  if (!MERGED.includes(group)) return operation;
+  if (!MERGED.includes(group)) return withoutActivation(operation);
   return `${new Set(rows.map((row) => row.operation)).size} ${group}`;
 }
 

@@ -3,7 +3,7 @@
  * reach gaps in the output, output paddings, groups, dilations and kernels that are not square.
  */
 
-import type { Op, Pass } from '../../codegen/problem.js';
+import { ACTIVATIONS, type Activation, type Op, type Pass } from '../../codegen/problem.js';
 import { formatProblem } from '../../codegen/problem_text.js';
 import { grad } from '../gradients.js';
 import { lastKernel } from '../kernels.js';
@@ -11,6 +11,7 @@ import { convTranspose2d } from '../ops/conv_transpose2d.js';
 import { conv2d } from '../ops/conv2d.js';
 import type { Layout } from '../shape.js';
 import type { Tensor } from '../tensor.js';
+import { ACTIVATE, SLOPE } from './activations.js';
 import { elementBound } from './bounds.js';
 import type { Check, Place, Result } from './check.js';
 import { type Input, input } from './inputs.js';
@@ -47,43 +48,53 @@ const PASS_NAMES: Readonly<Record<Pass, string>> = {
 };
 const PASSES = ['fwd', 'dgrad', 'wgrad', 'bgrad'] as const;
 const LAYOUTS = ['nchw', 'nhwc'] as const;
+const FUSED = ACTIVATIONS.filter((name) => name !== 'none');
 
 export const CONVOLUTIONS: readonly Check[] = CALLS.flatMap((call, i) =>
-  PASSES.flatMap((pass) => LAYOUTS.map((layout) => checkOf(call, { pass, layout, every: i === 0 }))),
+  LAYOUTS.flatMap((layout) => [
+    ...PASSES.map((pass) => checkOf(call, { pass, layout, activation: 'none', every: i === 0 })),
+    ...(i > 1 ? [] : FUSED.map((activation) => checkOf(call, { pass: 'fwd', layout, activation, every: false }))),
+  ]),
 );
 
 interface Asked {
   readonly pass: Pass;
   readonly layout: Layout;
+  /** Fused into the forward. */
+  readonly activation: Activation;
   /** Whether every variant computes it in every type, or those in whose text it stands only in float32. */
   readonly every: boolean;
 }
 
 function checkOf(call: ConvCall, asked: Asked): Check {
   const { geometry } = reference(call);
-  const problem = { op: call.op, pass: asked.pass, layout: asked.layout, geometry, activation: 'none' } as const;
-  const bias = asked.pass === 'fwd';
+  const { pass, layout, activation } = asked;
+  const problem = { op: call.op, pass, layout, geometry, activation } as const;
+  const bias = pass === 'fwd';
   const title = formatProblem({ ...problem, dtype: 'float32', bias });
-  const operation = `${NAMES[call.op]} ${PASS_NAMES[asked.pass]}`;
+  const operation = `${NAMES[call.op]} ${PASS_NAMES[pass]}${activation === 'none' ? '' : `, fused ${activation}`}`;
   const run: Check['run'] = (place, tell) => {
     const wanted = variantsOf(place.device, { ...problem, dtype: place.dtype, bias });
     const offered = wanted.filter(({ kind }) => asked.every || kind !== 'specialised' || place.dtype === 'float32');
-    const setting = settingOf(place, call, asked.layout);
-    for (const { name, kind } of offered) {
-      withVariant(name, () => {
-        const result = resultOf(setting, asked.pass);
-        const kernel = lastKernel();
-        if (!isVariant(kernel, name)) {
-          // A library may have no algorithm for what it does not refuse.
-          if (kind === 'library') return;
-          throw new Error(`verify: the kernel must be of the variant ${name}, got ${kernel}`);
-        }
-        const facts = { operation, problem: title, layout: asked.layout, kernel };
-        tell({ ...facts, shape: result.shape, got: result.dataSync(), ...expected(setting, asked.pass, kind) });
-      });
+    const setting = settingOf(place, call, layout);
+    const failures: unknown[] = [];
+    for (const variant of offered) {
+      try {
+        withVariant(variant.name, () => {
+          const result = resultOf(setting, asked);
+          const kernel = lastKernel();
+          if (!isVariant(kernel, variant)) return;
+          const facts = { operation, problem: title, layout, kernel };
+          tell({ ...facts, shape: result.shape, got: result.dataSync(), ...expected(setting, asked, variant.kind) });
+        });
+      } catch (error) {
+        // The other variants are checked all the same.
+        failures.push(error);
+      }
     }
+    if (failures.length > 0) throw failures[0];
   };
-  return { operation, problem: title, layout: asked.layout, run };
+  return { operation, problem: title, layout, run };
 }
 
 interface Setting {
@@ -108,9 +119,10 @@ function settingOf(place: Place, call: ConvCall, layout: Layout): Setting {
   };
 }
 
-function resultOf({ call, x, weight, bias, gy }: Setting, pass: Pass): Tensor {
+function resultOf({ call, x, weight, bias, gy }: Setting, { pass, activation }: Asked): Tensor {
   const { stride, padding, outputPadding, dilation, groups } = call as ConvCall & { padding: number };
-  const options = { stride, padding, dilation, groups } as { stride: number; padding: number };
+  const fused = { activation, negativeSlope: SLOPE };
+  const options = { stride, padding, dilation, groups, ...fused } as { stride: number; padding: number };
   const y =
     call.op === 'conv2d'
       ? conv2d(x.tensor, weight.tensor, bias.tensor, options)
@@ -123,7 +135,7 @@ function resultOf({ call, x, weight, bias, gy }: Setting, pass: Pass): Tensor {
 /** Exact results, and bounds by the same sums over absolute values. */
 function expected(
   { ref, place, x, weight, bias, gy }: Setting,
-  pass: Pass,
+  { pass, activation }: Asked,
   kind: LegalVariant['kind'],
 ): Pick<Result, 'exact' | 'allowed'> {
   const g = ref.geometry;
@@ -138,20 +150,32 @@ function expected(
     if (pass === 'dgrad') return ref.dgrad(vg, vw);
     return pass === 'wgrad' ? ref.wgrad(vx, vg) : ref.bgrad(vg);
   };
-  const [exact, magnitude] = [of((values) => values), of(absolute)];
+  const [before, magnitude] = [of((values) => values), of(absolute)];
+  const exact = before.map(ACTIVATE[activation]);
   const plane = g.n * Math.max(g.hs * g.ws, g.hl * g.wl);
   const isVolume = pass === 'fwd' || pass === 'dgrad';
   const length = isVolume ? (Math.max(g.cs, g.cl) / g.groups) * g.r * g.s + 1 : plane;
   const { dtype } = place;
-  // A library stores its sums before a bias is added to them.
+  // A library stores its sums before a bias is added to them, and those before an activation is applied.
   const sums = kind === 'library' && pass === 'fwd' ? ref.fwd(x.values, weight.values) : null;
+  const stored = (i: number): number =>
+    sums === null ? 0 : Math.abs(sums[i]!) + (activation === 'none' ? 0 : Math.abs(before[i]!));
+  // No activation is steeper than 1; its own arithmetic is good to a few units.
+  const fused = activation === 'none' ? 0 : 8 * UNIT_ROUNDOFF[dtype === 'float64' ? 'float64' : 'float32'];
   const allowed = (i: number): number =>
     elementBound({ dtype, length, magnitude: magnitude[i]!, exact: exact[i]! }) +
-    (sums === null ? 0 : UNIT_ROUNDOFF[dtype] * Math.abs(sums[i]!));
+    UNIT_ROUNDOFF[dtype] * stored(i) +
+    fused;
   return { exact, allowed };
 }
 
-/** What ran must be what was asked for: a check of another kernel would say nothing. */
-function isVariant(kernel: string, variant: string): boolean {
-  return kernel.split('__')[1]?.split('_')[0] === variant;
+/**
+ * Whether what ran is what was asked for; a library may have no algorithm for what it does not refuse.
+ *
+ * @throws Error where another kernel ran: its result would say nothing
+ */
+function isVariant(kernel: string, { name, kind }: LegalVariant): boolean {
+  const ran = kernel.split('__')[1]?.split('_')[0];
+  if (ran === name || kind === 'library') return ran === name;
+  throw new Error(`verify: the kernel must be of the variant ${name}, got ${kernel}`);
 }
