@@ -195,22 +195,47 @@ describe('cudnn', function () {
   describe('results', () => {
     const env = { FRACSTRIDE_LIBCUDNN: CUDNN_SIMULATOR };
 
-    simulatorOnly('golden cases, in every type and layout', async () => {
-      const args = ['--device', 'cuda:0', '--variant', 'cudnn', '--every', '12', '--json'];
-      const summary = await simulatedReport<GoldenSummary>({ program: 'golden_cli', args, env });
-      expect(summary.failed).to.equal(0);
-      expect(summary.passed).to.be.above(200);
-      expect(summary.variants!.ran.cudnn).to.be.above(100);
-    });
+    const settings = { 'as they are': [], deterministic: ['--settings', 'deterministic'] };
+    for (const [title, words] of Object.entries(settings)) {
+      simulatorOnly(`golden cases, in every type and layout, settings ${title}`, async () => {
+        const args = ['--device', 'cuda:0', '--variant', 'cudnn', '--every', '16', '--json', ...words];
+        const summary = await simulatedReport<GoldenSummary>({ program: 'golden_cli', args, env });
+        expect(summary.failed).to.equal(0);
+        expect(summary.passed).to.be.above(200);
+        expect(summary.variants!.ran.cudnn).to.be.above(100);
+      });
+    }
+
+    const random = (...words: string[]) =>
+      simulatedReport<RandomSummary>({ program: 'random_cli', args: ['--runs', '30', ...words], env });
 
     simulatorOnly('random problems, with guards and poisoned outputs', async () => {
-      const args = ['--variants', 'cudnn', '--runs', '40'];
-      const summary = await simulatedReport<RandomSummary>({ program: 'random_cli', args, env });
+      const summary = await random('--variants', 'cudnn');
       expect(summary.failures.join('\n'), `seed ${summary.seed}`).to.equal('');
       const { ran, wrong } = summary.variants.cudnn!;
       expect(wrong).to.deep.equal([]);
       expect(ran.cudnn).to.be.above(30);
     });
+
+    simulatorOnly('the same problems twice: equal bits where deterministic, others where not', async () => {
+      const words = ['--variants', 'cudnn', '--seed', '7'];
+      const [first, second] = [await random(...words), await random(...words)];
+      expect(first.digest).not.to.equal(second.digest);
+      const deterministic = [...words, '--settings', 'deterministic'];
+      const [third, fourth] = [await random(...deterministic), await random(...deterministic)];
+      expect(third.digest).to.equal(fourth.digest);
+      for (const { failures } of [first, second, third, fourth]) expect(failures).to.deep.equal([]);
+      expect(third.variants.cudnn!.ran.cudnn).to.be.above(10);
+    });
+
+    for (const words of ['benchmark', 'benchmark,deterministic']) {
+      simulatorOnly(`random problems with ${words}`, async () => {
+        // Always the same ones: their kernels are compiled once for all runs.
+        const summary = await random('--variants', 'any', '--settings', words, '--seed', '7');
+        expect(summary.failures.join('\n')).to.equal('');
+        expect(summary.variants.any!.ran.cudnn).to.be.above(5);
+      });
+    }
   });
 
   simulatorOnly('explain shows the row, or why there is none', async () => {

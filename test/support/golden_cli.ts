@@ -1,7 +1,8 @@
 /**
  * `npm run goldens -- [--dtype case|float64|float32|float16|bfloat16]… [--layout nchw|nhwc]… [--bits 8|24] [--tol X]
- *  [--filter REGEX] [--device cpu|cuda] [--variant NAME] [--every N] [--adapter public|oracle|FILE] [--json]`: runs the
- * golden cases, one line of counts a run. Several dtypes or layouts are separated by commas; without any, all of them run.
+ *  [--filter REGEX] [--device cpu|cuda] [--variant NAME] [--settings deterministic,benchmark] [--every N]
+ *  [--adapter public|oracle|FILE] [--json]`: runs the golden cases, one line of counts a run. Several dtypes or layouts are
+ * separated by commas; without any, all of them run.
  *
  * With --variant contractions run that variant wherever it is legal; one that runs another then counts as failed.
  * --every N takes one case in N, others for each dtype and layout. --json ends with a line for programs.
@@ -10,14 +11,13 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { backends } from 'fracstride';
 import type { Dtype } from '../../codegen/target.js';
 import { publicAdapter } from './adapter.js';
 import { goldenCases } from './cases.js';
 import { digesting } from './digest.js';
 import { type Adapter, type RunOptions, type RunReport, runGoldens } from './golden_check.js';
 import { oracleAdapter } from './oracle_adapter.js';
-import { type VariantReport, watchVariant } from './variant_watch.js';
+import { setLibrary, type VariantReport, watchVariant } from './variant_watch.js';
 
 const { values } = parseArgs({
   options: {
@@ -29,6 +29,7 @@ const { values } = parseArgs({
     device: { type: 'string', default: 'cpu' },
     adapter: { type: 'string', default: 'public' },
     variant: { type: 'string' },
+    settings: { type: 'string' },
     every: { type: 'string', default: '1' },
     json: { type: 'boolean', default: false },
   },
@@ -45,10 +46,9 @@ export interface GoldenSummary {
 
 const summary: GoldenSummary = { passed: 0, failed: 0, digests: {}, variants: null };
 let runs = 0;
-// A library's TF32, the default, has 10 bits of each factor: not what the cases' tolerances are made for.
-backends.cudnn.allowTf32 = false;
 
 async function main(): Promise<void> {
+  setLibrary(values.settings);
   const watched = values.device === 'cpu' ? null : watchVariant(values.variant ?? null);
   for (const layout of values.adapter === 'public' ? values.layout.split(',') : ['nchw']) {
     for (const dtype of values.dtype.split(',')) await once(await adapterFor(layout), dtype as Dtype | 'case', layout);

@@ -1,21 +1,23 @@
 /**
- * `node random_cli.js --device cuda:0 --variants gather,phase --runs 500 --seed N [--shard I/N] [--digest]`: random problems
- * against the oracle on a device, each with every variant in turn. The last line is a JSON summary.
+ * `node random_cli.js --device cuda:0 --variants gather,phase --runs 500 --seed N [--shard I/N]
+ * [--settings deterministic,benchmark]`: random problems against the oracle on a device, each with every variant in turn
+ * (`any`: what is chosen). The last line is a JSON summary.
  */
 
 import { createHash } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import fc from 'fast-check';
-import { backends, zeros } from 'fracstride';
+import { zeros } from 'fracstride';
 import { testSeed } from './devices.js';
 import { checkProblem, type Place } from './random_check.js';
 import { type RandomProblem, randomProblems } from './random_problems.js';
-import { type VariantReport, watchVariant } from './variant_watch.js';
+import { setLibrary, type VariantReport, watchVariant } from './variant_watch.js';
 
 const { values } = parseArgs({
   options: {
     device: { type: 'string', default: 'cuda:0' },
     variants: { type: 'string', default: 'gather,phase' },
+    settings: { type: 'string' },
     runs: { type: 'string', default: '500' },
     seed: { type: 'string' },
     shard: { type: 'string', default: '0/1' },
@@ -37,15 +39,14 @@ const problems = fc
   .sample(randomProblems, { seed, numRuns: Number(values.runs) })
   .filter((_, i) => i % shards === shard);
 
-// A library's TF32, the default, has 10 bits of each factor: not what float32's bounds are made for.
-backends.cudnn.allowTf32 = false;
+setLibrary(values.settings);
 // guard zones are of the devices in use
 zeros([1], { device: values.device }).dispose();
 const failures: string[] = [];
 const variants: Record<string, VariantReport> = {};
 const hash = createHash('sha256');
 for (const variant of values.variants.split(',')) {
-  const report = watchVariant(variant);
+  const report = watchVariant(variant === 'any' ? null : variant);
   const place: Place = {
     label: variant,
     within: (_, fn) => fn(),

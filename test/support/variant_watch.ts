@@ -1,5 +1,6 @@
 /** Holds the choice of kernels to one variant, and checks for every problem that comes up which kernel was chosen. */
 
+import { backends } from 'fracstride';
 import type { Problem } from '../../codegen/problem.js';
 import type { Device } from '../../src/device.js';
 import { candidatesOn, observeKernels, preferVariant } from '../../src/kernels.js';
@@ -39,4 +40,18 @@ function refusal(problem: Problem, variant: string, device: Device): string | nu
   const rows = candidatesOn(device, problem).filter((row) => row.variant === variant);
   if (rows.some((row) => row.spec !== null)) return null;
   return rows[0]?.reason ?? 'is in no catalogue for this contraction';
+}
+
+/**
+ * Settings of the library by their names with commas between, such as `deterministic,benchmark`. Its TF32, the default, is
+ * switched off: ten bits of each factor are not what bounds for float32 are made for.
+ */
+export function setLibrary(words: string | undefined): void {
+  backends.cudnn.allowTf32 = false;
+  for (const word of words?.split(',') ?? []) {
+    if (word !== 'deterministic' && word !== 'benchmark') {
+      throw new Error(`--settings must be deterministic or benchmark, got ${word}`);
+    }
+    backends.cudnn[word] = true;
+  }
 }
