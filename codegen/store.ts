@@ -80,7 +80,7 @@ export interface KernelStore {
    * than `limit` bytes (default: the store's own limit); returns their names.
    */
   prune(limit?: number): string[];
-  /** Removes every entry and all that prune removes; returns their number. */
+  /** Removes every entry, what was timed, and all that prune removes; returns the number of entries. */
   clear(): number;
 }
 
@@ -88,6 +88,8 @@ const TEMPORARY = '.new-';
 const BROKEN = '.broken-';
 const REMOVED = '.removed-';
 const LOCK = '.lock-';
+/** What was found fastest on this machine's devices, beside the kernels; src/timings.ts writes it. */
+export const TIMINGS = 'timings.jsonl';
 const DAY = 24 * 3600 * 1000;
 /** Bytes that a store may hold: about 20,000 kernels. */
 export const STORE_LIMIT = 2 ** 30;
@@ -314,6 +316,7 @@ function clear(root: string): number {
   // Renamed first: a reader sees a whole entry or none.
   for (const entry of all) moveAside(root, entry, 'cleared', REMOVED);
   prune(root, 0);
+  fs.rmSync(join(root, TIMINGS), { force: true });
   return all.length;
 }
 

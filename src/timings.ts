@@ -2,13 +2,13 @@
  * What was found fastest, by question, on disk: one JSON object a line in `timings.jsonl` of the kernel cache. The file
  * appears whole by renaming, so any number of processes may write; the first answer to a question stays, so that all of
  * them go the same way. A line that cannot be read is left out, and goes with the next write. What was not asked for
- * longest makes room.
+ * longest makes room; `fracstride cache clear` removes all of it.
  */
 
 import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { dirname, join } from 'node:path';
-import { defaultStoreDirectory } from '../codegen/store.js';
+import { defaultStoreDirectory, TIMINGS } from '../codegen/store.js';
 import { exclusively } from '../codegen/store_lock.js';
 import { distrust } from '../codegen/store_trust.js';
 import { debug } from './device.js';
@@ -23,7 +23,6 @@ export interface Timing {
   readonly used: number;
 }
 
-const FILE = 'timings.jsonl';
 const MOST_LINES = 4096;
 const MOST_BYTES = 16 * 2 ** 20;
 const today = (): number => Math.floor(Date.now() / 86_400_000);
@@ -92,7 +91,7 @@ function timingOf(text: string): Timing | null {
 /** A file that cannot be used or trusted is no reason not to run. */
 function guarded<T>(otherwise: T, work: (path: string) => T): T {
   const folder = defaultStoreDirectory();
-  const path = join(folder, FILE);
+  const path = join(folder, TIMINGS);
   try {
     const why = distrust(folder, undefined, 'followed') ?? distrust(path, undefined, 'refused');
     if (why !== null) throw new Error(`it or its folder has ${why}`);

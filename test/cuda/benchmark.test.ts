@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { parseKernelName } from '../../codegen/spec.js';
+import { openStore } from '../../codegen/store.js';
 import { addTiming, readTiming, type Timing } from '../../src/timings.js';
 import type { CudnnSummary } from '../support/cudnn_cli.js';
 import { CUDNN_SIMULATOR, simulatedReport, simulatorOnly } from '../support/simulated.js';
@@ -164,6 +165,12 @@ describe('timings', () => {
     fs.chmodSync(file(), 0o666);
     expect(readTiming('a')).to.equal(null);
     expect(addTiming('b', answer('gather'))).to.equal(null);
+  });
+
+  it('go with the cache when it is cleared', () => {
+    addTiming('a', answer('gather'));
+    openStore(folder).clear();
+    expect(readTiming('a')).to.equal(null);
   });
 
   it('of a folder that cannot be one are none', () => {

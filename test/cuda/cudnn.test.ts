@@ -93,8 +93,10 @@ describe('cudnn', function () {
     });
 
     simulatorOnly('a graph that was recorded without the contract is not replayed under it', async () => {
-      const { errors, warnings, notes } = await child('a graph');
+      const { errors, warnings, notes, kernels } = await child('a graph');
       expect(notes.worst).to.be.below(1e-4);
+      expect(notes.second, 'a deterministic one').to.equal(0);
+      expect(kernels).to.deep.equal(['ct2d_fwd_f32_nhwc__cudnn_algo1__sm90']);
       expect(errors.length).to.equal(1);
       expect(errors[0]).to.match(/^ERR_NONDETERMINISTIC cuda.graph replay: .*cudnn_algo0__sm90; record it again/);
       expect(warnings.length).to.equal(1);
