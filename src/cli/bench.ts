@@ -12,7 +12,7 @@ import { BENCH_LAYERS } from '../bench/layers.js';
 import type { measure as Measured, Timing } from '../bench/measure.js';
 import { cudaDeviceInfo, resolveDevice } from '../device.js';
 import { FracstrideError } from '../errors.js';
-import { describeDevice } from './devices.js';
+import { describeDevice, libraryVersions } from './devices.js';
 
 interface Options {
   device?: string;
@@ -85,7 +85,7 @@ async function run(options: Options, session: Session): Promise<void> {
   backends.cudnn.allowTf32 = options.tf32 === true;
   const { text } = describeDevice(device);
   session.log(`${text}\n`);
-  const facts = { tf32: options.tf32 === true, ...circumstances() };
+  const facts = { tf32: options.tf32 === true, ...libraryVersions(device), ...circumstances() };
   const rows = layers.flatMap(([layer, words]) =>
     options.pass.flatMap((pass) => {
       const own = rowsOf({ layer, words, pass, device }, options, session, measure).map((row) => ({

@@ -4,6 +4,7 @@ import { cpus } from 'node:os';
 import { Option } from 'commander';
 import { cpuIsa, cpuThreads, cudaDeviceInfo, cudaUnavailableReason, resolveDevice } from '../device.js';
 import { FracstrideError } from '../errors.js';
+import { native } from '../native.js';
 
 /** `--device` of a command that takes one. */
 export function deviceOption(otherwise: string): Option {
@@ -49,6 +50,14 @@ export function describeDevice(device: string): DeviceFacts {
   }
   const { name, arch, totalMemory } = cudaDeviceInfo(index - 1)!;
   return { device, model: name, text: `${device}: ${name}, sm_${arch}, ${(totalMemory / 2 ** 30).toFixed(1)} GiB` };
+}
+
+/** What a measurement on a device also depends on: versions of the libraries it uses. */
+export function libraryVersions(device: string): { driver: number | null; cudnn: number | null } {
+  if (resolveDevice('devices', device).index === 0) return { driver: null, cudnn: null };
+  const { driverVersion } = native().cudaInfo();
+  const { available, version } = native().cudnnInfo();
+  return { driver: driverVersion, cudnn: available ? version : null };
 }
 
 /** `1 thread`, `2 threads`. */

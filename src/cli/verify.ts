@@ -5,6 +5,7 @@ import { packageVersion } from '../../codegen/cli/package.js';
 import { EXIT, type Session } from '../../codegen/cli/session.js';
 import { table } from '../../codegen/cli/table.js';
 import { DTYPES } from '../../codegen/target.js';
+import { cudaUnavailableReason } from '../device.js';
 import type { Row } from '../verify/run.js';
 import { checkedDevices, describeDevice, deviceOption } from './devices.js';
 
@@ -59,8 +60,11 @@ async function run(options: Options, session: Session): Promise<void> {
   if (summary.failed > 0) session.endWith(EXIT.failed);
   else if (summary.notCompiled > 0) session.endWith(EXIT.compile);
   const said = verdict(rows, devices);
+  // Whoever did not name a device hears which was not there.
+  const unchecked = options.device === undefined ? cudaUnavailableReason() : null;
   if (options.json) {
-    const facts = { package: packageVersion(), ok: summary.ok === rows.length, summary: { ...summary, said }, seconds };
+    const ok = summary.ok === rows.length;
+    const facts = { package: packageVersion(), ok, summary: { ...summary, said }, seconds, unchecked };
     session.json({ ...facts, devices: devices.map(describeDevice), rows });
     return;
   }
@@ -75,6 +79,7 @@ async function run(options: Options, session: Session): Promise<void> {
     session.line('');
   }
   for (const line of [...failures(rows), ...uncompiled(rows)]) session.line(line);
+  if (unchecked !== null) session.line(`No CUDA device was checked: ${unchecked}.\n`);
   session.line(`${said} (${seconds} s)`);
 }
 
