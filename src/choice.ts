@@ -51,7 +51,7 @@ export function chooseFor(call: Call): Contraction {
   const rows = candidatesOn(call.device, call.problem);
   if (debugging(3)) explain(rows);
   const legal = rows.filter(({ cost }) => cost !== null).sort((a, b) => a.cost! - b.cost!);
-  const by = preferredOf(call, legal) ?? (preferred === null ? fastest(call, legal) : null) ?? cheapest(call, legal);
+  const by = fastest(call, competing(legal)) ?? preferredOf(call, legal) ?? cheapest(call, legal);
   debug(3, `chose ${kernelNameOf(by)}`);
   return by;
 }
@@ -77,6 +77,12 @@ function cheapest(call: Call, legal: readonly Candidate[]): Contraction {
 
 const wordsOf = ({ variant, tunables }: Candidate): string => [variant, ...Object.values(tunables)].join('_');
 
+/** Who may take part where the fastest is taken: everybody, or a preferred library's own ways among themselves. */
+function competing(legal: readonly Candidate[]): readonly Candidate[] {
+  if (preferred === null) return legal;
+  return legal.filter(({ variant, spec }) => variant === preferred && isLibrary(spec!));
+}
+
 function preferredOf(call: Call, legal: readonly Candidate[]): Contraction | null {
   return preferred === null ? null : named(call, legal, preferred);
 }
@@ -99,22 +105,23 @@ function made(call: Call, { spec, variant }: Candidate, algorithm: string | null
   return null;
 }
 
-/** What is fastest by trying, now or before; null where that is not asked for or cannot be done. */
-function fastest(call: Call, legal: readonly Candidate[]): Contraction | null {
-  if (!libraryTimes() || targetOf(call.device).kind === 'cpu') return null;
+/** What is fastest of these by trying, now or before; null where that is not asked for or cannot be done. */
+function fastest(call: Call, rows: readonly Candidate[]): Contraction | null {
+  if (!libraryTimes() || rows.length === 0 || targetOf(call.device).kind === 'cpu') return null;
   // Nor is one call whose operands lie where vectors cannot be read an answer for the others.
   if (call.pointers.some(({ byteOffset }) => byteOffset % VECTOR !== 0)) return null;
-  const question = { device: call.device, problem: call.problem, library: libraryIdentity() };
+  const among = preferred === null ? '' : ` among ${preferred}`;
+  const question = { device: call.device, problem: call.problem, library: `${libraryIdentity()}${among}` };
   const before = recalled(question);
-  const known = before === null ? null : named(call, legal, before);
+  const known = before === null ? null : named(call, rows, before);
   if (known !== null) return known;
   // What is recorded into a graph does not run, so it cannot be timed.
   if (isCapturing(call.device)) return null;
-  const winner = race(call, legal);
+  const winner = race(call, rows);
   const taken = winner === null ? null : remembered(question, winner);
   // A choice by time that other runs would not find again is none to build on while results must be the same.
   if (winner === null || (!taken?.kept && contractHolds())) return null;
-  return named(call, legal, taken?.words ?? winner.words);
+  return named(call, rows, taken?.words ?? winner.words);
 }
 
 /** Times the best of each variant and the library's best on a scratch copy of the output. */

@@ -197,30 +197,31 @@ describe('cudnn', function () {
   describe('results', () => {
     const env = { FRACSTRIDE_LIBCUDNN: CUDNN_SIMULATOR };
 
-    const settings = { 'as they are': [], deterministic: ['--settings', 'deterministic'] };
-    for (const [title, words] of Object.entries(settings)) {
-      simulatorOnly(`golden cases, in every type and layout, settings ${title}`, async () => {
-        const args = ['--device', 'cuda:0', '--variant', 'cudnn', '--every', '16', '--json', ...words];
+    const random = (...words: string[]) => simulatedReport<RandomSummary>({ program: 'random_cli', args: words, env });
+
+    for (const settings of [[], ['deterministic'], ['benchmark'], ['deterministic', 'benchmark']]) {
+      const words = settings.length === 0 ? [] : ['--settings', settings.join(',')];
+      const title = settings.join(' and ') || 'settings as they are';
+
+      simulatorOnly(`golden cases, in every type and layout, ${title}`, async () => {
+        const args = ['--device', 'cuda:0', '--variant', 'cudnn', '--every', '8', '--json', ...words];
         const summary = await simulatedReport<GoldenSummary>({ program: 'golden_cli', args, env });
         expect(summary.failed).to.equal(0);
-        expect(summary.passed).to.be.above(200);
-        expect(summary.variants!.ran.cudnn).to.be.above(100);
+        expect(summary.passed).to.equal(456);
+        expect(summary.variants!.ran.cudnn).to.be.above(200);
+      });
+
+      simulatorOnly(`random problems, with guards and poisoned outputs, ${title}`, async () => {
+        const summary = await random('--variants', 'cudnn', '--runs', '75', ...words);
+        expect(summary.failures.join('\n'), `seed ${summary.seed}`).to.equal('');
+        const { ran, wrong } = summary.variants.cudnn!;
+        expect(wrong).to.deep.equal([]);
+        expect(ran.cudnn).to.be.above(30);
       });
     }
 
-    const random = (...words: string[]) =>
-      simulatedReport<RandomSummary>({ program: 'random_cli', args: ['--runs', '30', ...words], env });
-
-    simulatorOnly('random problems, with guards and poisoned outputs', async () => {
-      const summary = await random('--variants', 'cudnn');
-      expect(summary.failures.join('\n'), `seed ${summary.seed}`).to.equal('');
-      const { ran, wrong } = summary.variants.cudnn!;
-      expect(wrong).to.deep.equal([]);
-      expect(ran.cudnn).to.be.above(30);
-    });
-
     simulatorOnly('the same problems twice: equal bits where deterministic, others where not', async () => {
-      const words = ['--variants', 'cudnn', '--seed', '7'];
+      const words = ['--variants', 'cudnn', '--runs', '30', '--seed', '7'];
       const [first, second] = [await random(...words), await random(...words)];
       expect(first.digest).not.to.equal(second.digest);
       const deterministic = [...words, '--settings', 'deterministic'];
@@ -231,9 +232,9 @@ describe('cudnn', function () {
     });
 
     for (const words of ['benchmark', 'benchmark,deterministic']) {
-      simulatorOnly(`random problems with ${words}`, async () => {
+      simulatorOnly(`random problems, our kernels and cuDNN's against each other, ${words}`, async () => {
         // Always the same ones: their kernels are compiled once for all runs.
-        const summary = await random('--variants', 'any', '--settings', words, '--seed', '7');
+        const summary = await random('--variants', 'any', '--runs', '30', '--settings', words, '--seed', '7');
         expect(summary.failures.join('\n')).to.equal('');
         expect(summary.variants.any!.ran.cudnn).to.be.above(5);
       });

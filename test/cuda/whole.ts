@@ -1,6 +1,6 @@
 /**
  * `npm run test:cuda`: all golden cases with every variant, in both layouts and every element type, and 500 random problems
- * with every variant, on the simulator in several warp orders. The specialised kernels are compiled as they are needed
+ * with every variant, on the simulator in several warp orders; the same on cuDNN's stand-in under each of its settings. The specialised kernels are compiled as they are needed
  * (once: they are kept in build/test_kernels), two at a time; the first run takes long.
  */
 
@@ -9,7 +9,7 @@ import { expect } from 'chai';
 import { DTYPES } from '../../codegen/target.js';
 import type { GoldenSummary } from '../support/golden_cli.js';
 import type { RandomSummary } from '../support/random_cli.js';
-import { simulatedReport } from '../support/simulated.js';
+import { CUDNN_SIMULATOR, simulatedReport, simulatorOnly } from '../support/simulated.js';
 
 const LAYOUTS = ['nchw', 'nhwc'] as const;
 const CASES = 456;
@@ -71,6 +71,41 @@ describe('on cuda, the whole', function () {
       console.log(
         `      seed ${SEED}; contractions: ${JSON.stringify(first.map(({ variants }) => variants[variant]!.ran))}`,
       );
+    });
+  }
+
+  const env = { FRACSTRIDE_LIBCUDNN: CUDNN_SIMULATOR };
+  for (const settings of ['', 'deterministic', 'benchmark', 'deterministic,benchmark']) {
+    const words = settings === '' ? [] : ['--settings', settings];
+    const title = settings === '' ? 'settings as they are' : settings;
+
+    simulatorOnly(`golden cases on cuDNN's stand-in, ${title}`, async () => {
+      const places = LAYOUTS.flatMap((layout) => DTYPES.map((dtype) => ({ layout, dtype })));
+      const summaries = await each(places, ({ layout, dtype }) =>
+        simulatedReport<GoldenSummary>({
+          program: 'golden_cli',
+          args: [
+            ...['--device', 'cuda:0', '--json', '--variant', 'cudnn', '--layout', layout, '--dtype', dtype],
+            ...words,
+          ],
+          env,
+        }),
+      );
+      for (const { passed, failed, variants } of summaries) {
+        expect([passed, failed]).to.deep.equal([CASES, 0]);
+        expect(variants!.wrong).to.deep.equal([]);
+      }
+      const count = summaries.reduce((sum, { variants }) => sum + (variants!.ran.cudnn ?? 0), 0);
+      expect(count).to.be.above(CASES);
+      console.log(`      ${summaries.length * CASES} cases; ${count} contractions on cuDNN`);
+    });
+
+    simulatorOnly(`300 random problems on cuDNN's stand-in, ${title}`, async () => {
+      const args = ['--variants', 'cudnn', '--runs', '300', '--seed', String(SEED), ...words];
+      const { failures, variants } = await simulatedReport<RandomSummary>({ program: 'random_cli', args, env });
+      expect(failures.join('\n'), `seed ${SEED}`).to.equal('');
+      expect(variants.cudnn!.wrong).to.deep.equal([]);
+      expect(variants.cudnn!.ran.cudnn).to.be.above(100);
     });
   }
 });
