@@ -56,31 +56,44 @@ async function run(options: Options, session: Session): Promise<void> {
     }
   }
   const seconds = Number(((performance.now() - started) / 1000).toFixed(1));
-  const summary = summaryOf(rows);
-  if (summary.failed > 0) session.endWith(EXIT.failed);
-  else if (summary.notCompiled > 0) session.endWith(EXIT.compile);
-  const said = verdict(rows, devices);
+  const { failed, notCompiled } = summaryOf(rows);
+  if (failed > 0) session.endWith(EXIT.failed);
+  else if (notCompiled > 0) session.endWith(EXIT.compile);
   // Whoever did not name a device hears which was not there.
   const unchecked = options.device === undefined ? cudaUnavailableReason() : null;
-  if (options.json) {
-    const ok = summary.ok === rows.length;
-    const facts = { package: packageVersion(), ok, summary: { ...summary, said }, seconds, unchecked };
-    session.json({ ...facts, devices: devices.map(describeDevice), rows });
-    return;
-  }
-  for (const device of devices) {
-    session.line(`${describeDevice(device).text}\n`);
-    session.line(
-      printed(
-        rows.filter((row) => row.device === device),
-        options.all === true,
-      ),
-    );
-    session.line('');
-  }
-  for (const line of [...failures(rows), ...uncompiled(rows)]) session.line(line);
-  if (unchecked !== null) session.line(`No CUDA device was checked: ${unchecked}.\n`);
-  session.line(`${said} (${seconds} s)`);
+  const report = { rows, devices, seconds, unchecked };
+  if (options.json) session.json(asJson(report));
+  else session.line(asText(report, options.all === true));
+}
+
+interface Report {
+  readonly rows: readonly Row[];
+  readonly devices: readonly string[];
+  readonly seconds: number;
+  readonly unchecked: string | null;
+}
+
+function asJson({ rows, devices, seconds, unchecked }: Report): unknown {
+  const summary = { ...summaryOf(rows), said: verdict(rows, devices) };
+  const facts = { package: packageVersion(), ok: summary.ok === rows.length, summary, seconds, unchecked };
+  return { ...facts, devices: devices.map(describeDevice), rows: rows.map(speakable) };
+}
+
+/** JSON has no NaN and no infinities. */
+function speakable({ fault, share, ...row }: Row): unknown {
+  const word = (value: number): number | string => (Number.isFinite(value) ? value : String(value));
+  const told = fault === null ? null : { ...fault, got: word(fault.got), expected: word(fault.expected) };
+  return { ...row, share: share === null ? null : word(share), fault: told };
+}
+
+function asText({ rows, devices, seconds, unchecked }: Report, all: boolean): string {
+  const tables = devices.flatMap((device) => {
+    const own = rows.filter((row) => row.device === device);
+    return [describeDevice(device).text, '', printed(own, all), ''];
+  });
+  const wrong = [...failures(rows), ...uncompiled(rows)];
+  const absent = unchecked === null ? [] : [`No CUDA device was checked: ${unchecked}.`, ''];
+  return [...tables, ...wrong, ...absent, `${verdict(rows, devices)} (${seconds} s)`].join('\n');
 }
 
 function summaryOf(rows: readonly Row[]) {
