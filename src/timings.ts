@@ -43,7 +43,7 @@ export function addTiming(question: string, answer: Pick<Timing, 'words' | 'micr
 
 function write(path: string, timing: Timing): Timing {
   return exclusively(join(dirname(path), '.lock-timings'), () => {
-    const lines = linesOf(path);
+    const lines = new Map(linesOf(path));
     const kept = { ...(lines.get(timing.question) ?? timing), used: timing.used };
     // A Map keeps the order in which keys came: the last used stand last.
     lines.delete(timing.question);
@@ -61,11 +61,21 @@ function write(path: string, timing: Timing): Timing {
   });
 }
 
+/** The lines as they were read last, and the file that they are of. */
+let read: { file: string; lines: Map<string, Timing> } = { file: '', lines: new Map() };
+
 function linesOf(path: string): Map<string, Timing> {
-  const lines = new Map<string, Timing>();
   const stat = fs.statSync(path, { throwIfNoEntry: false });
-  if (stat === undefined || stat.size > MOST_BYTES) return lines;
-  for (const text of fs.readFileSync(path, 'utf8').split('\n')) {
+  if (stat === undefined || stat.size > MOST_BYTES) return new Map();
+  // Another process renames a new file into its place.
+  const file = `${path} ${stat.ino} ${stat.size} ${stat.mtimeMs}`;
+  if (read.file !== file) read = { file, lines: parsed(fs.readFileSync(path, 'utf8')) };
+  return read.lines;
+}
+
+function parsed(file: string): Map<string, Timing> {
+  const lines = new Map<string, Timing>();
+  for (const text of file.split('\n')) {
     const timing = timingOf(text);
     if (timing !== null) lines.set(timing.question, timing);
   }
