@@ -17,7 +17,12 @@ export interface Tools {
   readonly groups: readonly ((program: Command, session: Session) => void)[];
 }
 
-export const OWN_TOOLS: Tools = { compilers: { nvcc: () => nvcc() }, recorder: null, library: () => NO_LIBRARY, groups: [] };
+export const OWN_TOOLS: Tools = {
+  compilers: { nvcc: () => nvcc() },
+  recorder: null,
+  library: () => NO_LIBRARY,
+  groups: [],
+};
 
 /**
  * The compiler of that name, else the first that is there.
