@@ -7,12 +7,48 @@
 #include <memory>
 #include <mutex>
 
+#if !defined(_WIN32)
+#include <csignal>
+#endif
+
 #include "error.h"
 #include "library.h"
 
 namespace fracstride {
 
 namespace {
+
+#if defined(_WIN32)
+struct SignalActions {};
+#else
+// Puts back what signals did before a compilation. NVRTC puts in handlers of its own and takes them out again by
+// signal(), which forgets flags: Node's handler of SIGTERM and SIGINT, meant to act once, would then raise the signal
+// for ever.
+class SignalActions {
+ public:
+  SignalActions() {
+    sigset_t held;
+    sigemptyset(&held);
+    for (size_t i = 0; i < kCount; ++i) {
+      sigaction(kNumbers[i], nullptr, &actions_[i]);
+      sigaddset(&held, kNumbers[i]);
+    }
+    pthread_sigmask(SIG_BLOCK, &held, &mask_);
+  }
+  ~SignalActions() {
+    for (size_t i = 0; i < kCount; ++i) sigaction(kNumbers[i], &actions_[i], nullptr);
+    pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
+  }
+  SignalActions(const SignalActions&) = delete;
+  SignalActions& operator=(const SignalActions&) = delete;
+
+ private:
+  static constexpr int kNumbers[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ, SIGPIPE, SIGUSR1, SIGUSR2};
+  static constexpr size_t kCount = sizeof kNumbers / sizeof *kNumbers;
+  struct sigaction actions_[kCount] = {};
+  sigset_t mask_;
+};
+#endif
 
 using Result = int;
 struct Program_st;
@@ -183,10 +219,10 @@ NvrtcImage nvrtc_compile(const std::string& name, const std::string& source, con
   if (!library.info.available) {
     throw Error("ERR_DEVICE_UNAVAILABLE", "nvrtc: NVRTC must be usable, got none: " + library.info.reason);
   }
-  // Programs are independent of each other, but versions before 12 share state inside.
+  // One at a time: versions before 12 share state inside, and what signals do belongs to the whole process.
   static std::mutex mutex;
-  std::unique_lock<std::mutex> lock(mutex, std::defer_lock);
-  if (library.info.major < 12) lock.lock();
+  const std::lock_guard<std::mutex> lock(mutex);
+  const SignalActions before;
 
   Program created = nullptr;
   const Result made = library.create(&created, source.c_str(), (name + ".cu").c_str(), 0, nullptr, nullptr);

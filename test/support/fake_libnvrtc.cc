@@ -1,6 +1,7 @@
 // A stand-in for NVRTC: a text with the word `wrong` does not compile and has a log of 30 lines, the option `--odd` is
 // refused without a log, anything else gives an image that names its options. FAKE_NVRTC_VERSION is the answer of
 // nvrtcVersion; -DPTX_ONLY leaves out machine code, -DINCOMPLETE an entry that nothing works without.
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -33,6 +34,8 @@ int nvrtcCreateProgram(_nvrtcProgram** program, const char* source, const char* 
   return 0;
 }
 int nvrtcCompileProgram(_nvrtcProgram* program, int count, const char* const* options) {
+  // As NVRTC does it: a handler of its own for a while, then the old one without its flags.
+  std::signal(SIGTERM, std::signal(SIGTERM, SIG_IGN));
   for (int i = 0; i < count; ++i) {
     if (std::strcmp(options[i], "--odd") == 0) return 5;
     program->cubin = program->cubin || std::strstr(options[i], "=sm_") != nullptr;

@@ -1,4 +1,5 @@
 // Compiles with the NVRTC of FRACSTRIDE_LIBNVRTC and prints what came of it.
+#include <csignal>
 #include <cstdio>
 #include <string>
 #include <thread>
@@ -20,9 +21,20 @@ void compile(const std::string& source, const std::vector<std::string>& options,
   }
 }
 
+// Whether a handler that acts once still is one.
+bool acts_once() {
+  struct sigaction action = {};
+  sigaction(SIGTERM, nullptr, &action);
+  return (action.sa_flags & SA_RESETHAND) != 0;
+}
+
 }  // namespace
 
 int main() {
+  struct sigaction once = {};
+  once.sa_handler = [](int) {};
+  once.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGTERM, &once, nullptr);
   const NvrtcInfo& info = nvrtc_info();
   std::printf("%d %d.%d", int(info.available), info.major, info.minor);
   for (const int arch : info.architectures) std::printf(" %d", arch);
@@ -40,4 +52,5 @@ int main() {
     });
   }
   for (std::thread& thread : threads) thread.join();
+  if (!acts_once()) std::printf("a handler of signals has lost its flags\n");
 }
