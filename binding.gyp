@@ -24,7 +24,8 @@
       'target_name': 'fracstride',
       'sources': ['<!@(<(list) main)'],
       'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
-      'defines': ['NAPI_VERSION=8', 'NAPI_CPP_EXCEPTIONS'],
+      # A worker that is being terminated takes no exception; without the last word that would end the process.
+      'defines': ['NAPI_VERSION=8', 'NAPI_CPP_EXCEPTIONS', 'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS'],
       'dependencies': ['cpu_baseline'],
       'conditions': [
         ['target_arch=="x64"', {'dependencies': ['cpu_avx2', 'cpu_avx512']}],

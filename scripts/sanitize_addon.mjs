@@ -20,7 +20,15 @@ const SANITIZE = [
   '-g',
   '-O1',
 ];
-const FLAGS = ['-std=c++17', '-fPIC', '-fvisibility=hidden', '-pthread', '-DNAPI_VERSION=8', '-DNAPI_CPP_EXCEPTIONS'];
+const FLAGS = [
+  '-std=c++17',
+  '-fPIC',
+  '-fvisibility=hidden',
+  '-pthread',
+  '-DNAPI_VERSION=8',
+  '-DNAPI_CPP_EXCEPTIONS',
+  '-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+];
 const INCLUDE = [
   '.',
   'cuda',

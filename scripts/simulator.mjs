@@ -129,6 +129,7 @@ function addonFlags() {
   return [
     '-DNAPI_VERSION=8',
     '-DNAPI_CPP_EXCEPTIONS',
+    '-DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
     '-DNODE_GYP_MODULE_NAME=control',
     '-Inode_modules/node-addon-api',
     ...(headers === undefined ? [] : [`-I${join(headers, 'include/node')}`]),

@@ -310,12 +310,10 @@ describe('devices and settings', () => {
     refuses(() => Object.assign(backends.cpu, { threads: 0 }), 'ERR_ARGUMENT', /integer from 1 to 1024/);
     refuses(() => Object.assign(backends.cudnn, { enabled: 1 }), 'ERR_ARGUMENT', /boolean/);
     expect(() => Object.assign(backends.cpu, { winogradd: 'off' })).throws(TypeError);
-    expect([
-      backends.cudnn.isAvailable(),
-      backends.cudnn.version(),
-      backends.cudnn.allowTf32,
-      backends.cuda.matmul.allowTf32,
-    ]).deep.equals([false, null, true, false]);
+    // whether there is a cuDNN is the machine's affair
+    if (backends.cudnn.isAvailable()) expect(backends.cudnn.version()).at.least(8000);
+    else expect(backends.cudnn.unavailableReason()).a('string');
+    expect([backends.cudnn.allowTf32, backends.cuda.matmul.allowTf32]).deep.equals([true, false]);
     fracstride.useDeterministicAlgorithms(true, { warnOnly: true });
     expect(fracstride.areDeterministicAlgorithmsEnabled()).equals(true);
     fracstride.useDeterministicAlgorithms(false);
