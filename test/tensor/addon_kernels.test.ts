@@ -2,9 +2,9 @@
 
 import { expect } from 'chai';
 import { STORAGE_TYPES } from '../../codegen/operations.js';
+import { philox } from '../../src/verify/philox.js';
 import { close, everywhere } from '../support/kernel_checks.js';
 import { compute, FLOAT_TYPES, noise, rounded, type Which } from '../support/kernels.js';
-import { philox } from '../../src/verify/philox.js';
 
 describe('addon: casts and fills', () => {
   const hard = [

@@ -8,9 +8,9 @@ import { expect } from 'chai';
 import { argumentTable, OPERANDS } from '../../codegen/passes.js';
 import { ACTIVATIONS, type Contraction, type Geometry, LAYOUTS, type Layout } from '../../codegen/problem.js';
 import { native } from '../../src/native.js';
+import { bgrad, contract, expand, wgrad } from '../../src/verify/oracle.js';
 import { guarded } from '../support/guards.js';
 import { type FLOAT_TYPES, isas, Memory, noise, rounded } from '../support/kernels.js';
-import { bgrad, contract, expand, wgrad } from '../../src/verify/oracle.js';
 
 type FloatType = (typeof FLOAT_TYPES)[number];
 

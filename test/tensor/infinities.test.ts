@@ -6,11 +6,11 @@
 
 import fc from 'fast-check';
 import { grad, nn, scope, type Tensor, tensor } from 'fracstride';
+import { reference } from '../../src/verify/reference.js';
 import { generate, product } from '../support/cases.js';
 import { isaLevels, testRuns, testSeed, withIsa } from '../support/devices.js';
 import { draws } from '../support/hostile.js';
 import { type RandomProblem, randomProblems } from '../support/random_problems.js';
-import { reference } from '../../src/verify/reference.js';
 
 const SPECIAL = [Infinity, -Infinity, Number.NaN, 0, 0];
 
