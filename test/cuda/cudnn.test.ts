@@ -218,19 +218,19 @@ describe('cudnn', function () {
       const title = settings.join(' and ') || 'settings as they are';
 
       simulatorOnly(`golden cases, in every type and layout, ${title}`, async () => {
-        const args = ['--device', 'cuda:0', '--variant', 'cudnn', '--every', '8', '--json', ...words];
+        const args = ['--device', 'cuda:0', '--variant', 'cudnn', '--every', '24', '--json', ...words];
         const summary = await simulatedReport<GoldenSummary>({ program: 'golden_cli', args, env });
         expect(summary.failed).to.equal(0);
-        expect(summary.passed).to.equal(456);
-        expect(summary.variants!.ran.cudnn).to.be.above(200);
+        expect(summary.passed).to.equal(456 / 3);
+        expect(summary.variants!.ran.cudnn).to.be.above(70);
       });
 
       simulatorOnly(`random problems, with guards and poisoned outputs, ${title}`, async () => {
-        const summary = await random('--variants', 'cudnn', '--runs', '75', ...words);
+        const summary = await random('--variants', 'cudnn', '--runs', '40', ...words);
         expect(summary.failures.join('\n'), `seed ${summary.seed}`).to.equal('');
         const { ran, wrong } = summary.variants.cudnn!;
         expect(wrong).to.deep.equal([]);
-        expect(ran.cudnn).to.be.above(30);
+        expect(ran.cudnn).to.be.above(20);
       });
     }
 
