@@ -65,3 +65,19 @@ export type PointwiseName = keyof typeof POINTWISE;
 
 /** Dimensions of an element-wise kernel; the caller merges neighbouring dimensions that can be, and pads with 1. */
 export const POINTWISE_DIMS = 6;
+
+/** One dimension of an element-wise launch: its size, and its stride in each operand, the output's first. */
+export interface PointwiseDim {
+  readonly size: number;
+  readonly strides: readonly number[];
+}
+
+/** The numbers that an element-wise kernel takes behind its pointers, for at most `POINTWISE_DIMS` dimensions. */
+export function stridedScalars(scalars: readonly number[], dims: readonly PointwiseDim[], operands: number): number[] {
+  const numbers = [...scalars, dims.length];
+  for (let d = 0; d < POINTWISE_DIMS; d++) numbers.push(dims[d]?.size ?? 1);
+  for (let k = 0; k < operands; k++) {
+    for (let d = 0; d < POINTWISE_DIMS; d++) numbers.push(dims[d]?.strides[k] ?? 0);
+  }
+  return numbers;
+}

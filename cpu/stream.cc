@@ -18,6 +18,7 @@
 
 #include "../cuda/arguments.h"
 #include "../cuda/error.h"
+#include "pause.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
@@ -35,14 +36,6 @@ constexpr size_t kMostStaged = 64 << 20;
 // Longer than the gap between two launches of one network, shorter than anybody notices on a laptop's battery.
 constexpr auto kIdleSpin = std::chrono::microseconds(50);
 constexpr auto kWaitSpin = std::chrono::microseconds(20);
-
-void pause_cpu() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 // Waits a little; false when `ready` did not come true. Yielding keeps a waiting thread from taking a processor away
 // from the thread that it waits for.

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "limits.h"
+#include "pause.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
@@ -27,14 +28,6 @@ namespace {
 constexpr int MAX_THREADS = 1024;
 // About 20 µs on current machines: longer than the gap between two kernels of one network.
 constexpr int SPINS = 4000;
-
-void pause_cpu() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 class Team {
  public:

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "architecture.h"
 #include "state.h"
 #include "symbols.h"
 
@@ -15,23 +16,8 @@ thread_local Enum capture_mode = kCaptureGlobal;
 
 namespace {
 
-// What depends on the architecture; the rest of the attributes is in api.h.
-struct Architecture {
-  int arch, multiprocessors, threads, blocks;
-  int shared_kib;  // of a multiprocessor
-  int reserved;    // of shared memory a block
-};
-constexpr Architecture kArchitectures[] = {
-    {75, 40, 1024, 16, 64, 0},       {80, 108, 2048, 32, 164, 1024},  {86, 84, 1536, 16, 100, 1024},
-    {87, 16, 1536, 16, 164, 1024},   {89, 128, 1536, 24, 100, 1024},  {90, 132, 2048, 32, 228, 1024},
-    {100, 148, 2048, 32, 228, 1024}, {103, 148, 2048, 32, 228, 1024}, {120, 170, 1536, 24, 100, 1024},
-};
-
 const Architecture& architecture(const State& s) {
-  for (const Architecture& each : kArchitectures) {
-    if (each.arch == s.config.arch) return each;
-  }
-  return kArchitectures[5];
+  return driver::architecture(s.config.arch);
 }
 
 struct Symbol {
@@ -164,8 +150,7 @@ Ended injected(const std::string& what) {
 }
 
 int most_shared_bytes(const State& s) {
-  const Architecture& a = architecture(s);
-  return a.shared_kib * 1024 - a.reserved;
+  return architecture(s).most_shared_bytes();
 }
 
 int resident_blocks(const State& s, const Function& function, int threads, size_t dynamic_shared_bytes) {
@@ -264,47 +249,11 @@ Result cuDeviceGetName(char* name, int size, DeviceId id) {
 Result cuDeviceGetAttribute(int* value, Enum which, DeviceId id) {
   return with_device("cuDeviceGetAttribute", id, [&](State& s, Lock&, Context&) -> Result {
     if (value == nullptr) return kERROR_INVALID_VALUE;
-    const Architecture& a = architecture(s);
-    switch (which) {
-      case kDevice_MULTIPROCESSOR_COUNT:
-        *value = a.multiprocessors;
-        return kSUCCESS;
-      case kDevice_MAX_THREADS_PER_MULTIPROCESSOR:
-        *value = a.threads;
-        return kSUCCESS;
-      case kDevice_COMPUTE_CAPABILITY_MAJOR:
-        *value = a.arch / 10;
-        return kSUCCESS;
-      case kDevice_COMPUTE_CAPABILITY_MINOR:
-        *value = a.arch % 10;
-        return kSUCCESS;
-      case kDevice_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR:
-        *value = a.shared_kib * 1024;
-        return kSUCCESS;
-      case kDevice_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
-        *value = most_shared_bytes(s);
-        return kSUCCESS;
-      case kDevice_MAX_BLOCKS_PER_MULTIPROCESSOR:
-        *value = a.blocks;
-        return kSUCCESS;
-      case kDevice_RESERVED_SHARED_MEMORY_PER_BLOCK:
-        *value = a.reserved;
-        return kSUCCESS;
-      case kDevice_PCI_DEVICE_ID:
-        *value = id;
-        return kSUCCESS;
-      default:
-        break;
+    if (which == kDevice_PCI_DEVICE_ID) {
+      *value = id;
+      return kSUCCESS;
     }
-    switch (which) {
-#define SIM_CASE(name, number, constant) \
-  case number:                           \
-    *value = constant;                   \
-    return kSUCCESS;
-      SIM_DEVICE_ATTRIBUTES(SIM_CASE)
-#undef SIM_CASE
-    }
-    return kERROR_INVALID_VALUE;
+    return device_attribute(architecture(s), which, value) ? kSUCCESS : kERROR_INVALID_VALUE;
   });
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "api.h"
+#include "architecture.h"
 
 namespace simulator::driver {
 
@@ -75,40 +76,7 @@ Result cuDeviceGetName(char* name, int size, DeviceId) {
   return kSUCCESS;
 }
 Result cuDeviceGetAttribute(int* value, Enum which, DeviceId) {
-  switch (which) {
-    case kDevice_MULTIPROCESSOR_COUNT:
-      *value = 132;
-      return kSUCCESS;
-    case kDevice_MAX_THREADS_PER_MULTIPROCESSOR:
-      *value = 2048;
-      return kSUCCESS;
-    case kDevice_COMPUTE_CAPABILITY_MAJOR:
-      *value = 9;
-      return kSUCCESS;
-    case kDevice_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR:
-      *value = 228 * 1024;
-      return kSUCCESS;
-    case kDevice_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
-      *value = 227 * 1024;
-      return kSUCCESS;
-    case kDevice_MAX_BLOCKS_PER_MULTIPROCESSOR:
-      *value = 32;
-      return kSUCCESS;
-    case kDevice_RESERVED_SHARED_MEMORY_PER_BLOCK:
-      *value = 1024;
-      return kSUCCESS;
-    default:
-      break;
-  }
-  switch (which) {
-#define SIM_CASE(name, number, constant) \
-  case number:                           \
-    *value = constant;                   \
-    return kSUCCESS;
-    SIM_DEVICE_ATTRIBUTES(SIM_CASE)
-#undef SIM_CASE
-  }
-  return kERROR_INVALID_VALUE;
+  return device_attribute(architecture(90), which, value) ? kSUCCESS : kERROR_INVALID_VALUE;
 }
 Result cuDeviceTotalMem_v2(size_t* bytes, DeviceId) {
   *bytes = kMemory;

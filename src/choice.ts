@@ -35,12 +35,6 @@ export function candidatesOn(device: Device, problem: Problem): Candidate[] {
   return target.kind === 'cpu' ? candidates(problem, target) : candidates(problem, target, libraryUse());
 }
 
-/** Names of the variants that compute a problem here and now. */
-export function legalVariants(device: Device, problem: Problem): string[] {
-  const legal = candidatesOn(device, problem).filter(({ cost }) => cost !== null);
-  return [...new Set(legal.map(({ variant }) => variant))];
-}
-
 /** From now on the variant of this name, with the settings that follow it if any do; null: no preference. */
 export function setPreference(name: string | null): void {
   preferred = name;

@@ -4,7 +4,7 @@
  * there is no room for its workspace. Knows buffers, no tensors.
  */
 
-import { POINTWISE_DIMS } from '../codegen/pointwise.js';
+import { stridedScalars } from '../codegen/pointwise.js';
 import { type Contraction, contraction, type Geometry, LAYOUTS, type Problem } from '../codegen/problem.js';
 import { kernelName, type LibraryUse, type Spec, settled } from '../codegen/spec.js';
 import { DTYPE_TABLE, DTYPES } from '../codegen/target.js';
@@ -12,7 +12,7 @@ import { contractHolds, refuseNondeterminism } from './determinism.js';
 import { allocate, changeChoice, type Device, debug, release, totalMemoryOf, translate, verbs } from './device.js';
 import { FracstrideError } from './errors.js';
 import type { CudnnAlgorithm } from './native.js';
-import { type LaunchOperation, type LibraryPlan, NULL, type PlanRequest, type Pointer } from './plan.js';
+import { type LaunchOperation, type LibraryPlan, NULL, type PlanRequest, type Pointer, setPointers } from './plan.js';
 
 /** PyTorch's torch.backends.cudnn. */
 export interface CudnnSettings {
@@ -231,7 +231,7 @@ class Plan implements LibraryPlan {
       const operands = [...pointers];
       this.#around.turnIn(launch, operands, scratch);
       const space = workspace === 0 ? NULL : scratch(workspace);
-      stage([...operands, space]);
+      setPointers(verbs().args, 0, [...operands, space]);
       const result = work();
       this.#around.turnOut(launch, operands, pointers);
       return result;
@@ -308,13 +308,6 @@ function isUnavailable(error: unknown): error is FracstrideError {
   return error instanceof FracstrideError && error.code === 'ERR_DEVICE_UNAVAILABLE';
 }
 
-function stage(pointers: readonly Pointer[]): void {
-  const { args } = verbs();
-  pointers.forEach(({ handle, byteOffset, bytes }, i) => {
-    args.set([handle, byteOffset, bytes], 3 * i);
-  });
-}
-
 /** What is done before and after cuDNN, by kernels of this package. */
 interface Around {
   /** Replaces the weight among the operands by one that lies as cuDNN reads it, or by room for it. */
@@ -348,25 +341,19 @@ function aroundOf(problem: Problem): Around {
       if (activation === 'none') return;
       const out = pointers.at(-1)!;
       const scalars = activation === 'leaky_relu' ? [slope] : [];
-      launch({ name: activation, type: short }, [out, out], [...scalars, ...row(out.bytes / DTYPE_TABLE[dtype].bytes)]);
+      const dense = { size: out.bytes / DTYPE_TABLE[dtype].bytes, strides: [1, 1] };
+      launch({ name: activation, type: short }, [out, out], stridedScalars(scalars, [dense], 2));
     },
   };
 }
 
-/** Dimensions of an element-wise launch that reads [count, inner, outer] as [count, outer, inner]. */
+/** What a copy that reads [count, inner, outer] as [count, outer, inner] takes. */
 function turned(count: number, inner: number, outer: number): number[] {
   const size = inner * outer;
-  return dimensions([count, outer, inner], [size, inner, 1], [size, 1, outer]);
-}
-
-/** Of one dense run. */
-function row(count: number): number[] {
-  return dimensions([count], [1], [1]);
-}
-
-function dimensions(...lists: readonly (readonly number[])[]): number[] {
-  const [shape, ...strides] = lists as [readonly number[], ...(readonly number[])[]];
-  const padded = (list: readonly number[], rest: number) =>
-    Array.from({ length: POINTWISE_DIMS }, (_, i) => list[i] ?? rest);
-  return [shape.length, ...padded(shape, 1), ...strides.flatMap((list) => padded(list, 0))];
+  const dims = [
+    { size: count, strides: [size, size] },
+    { size: outer, strides: [inner, 1] },
+    { size: inner, strides: [1, outer] },
+  ];
+  return stridedScalars([], dims, 2);
 }

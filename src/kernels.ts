@@ -20,11 +20,11 @@ import {
   verbs,
 } from './device.js';
 import { type LoadedKernel, loadKernel } from './images.js';
-import { launch, launchOwn, type OwnKernel, setGrid, setPointers, staging } from './launch.js';
+import { launch, launchOwn, type OwnKernel, setGrid, staging } from './launch.js';
 import { libraryChoice } from './libraries.js';
-import type { LaunchOperation, LibraryPlan, Pointer } from './plan.js';
+import { type LaunchOperation, type LibraryPlan, type Pointer, setPointers } from './plan.js';
 
-export { candidatesOn, legalVariants } from './choice.js';
+export { candidatesOn } from './choice.js';
 export { NULL, type Pointer } from './plan.js';
 
 /** Any other kernel: its launch depends on its scalars. */

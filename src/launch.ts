@@ -7,7 +7,7 @@ import type { LaunchGeometry } from '../codegen/variant.js';
 import { type Device, translate, verbs } from './device.js';
 import { type LoadedKernel, loadKernel } from './images.js';
 import type { Native } from './native.js';
-import type { Pointer } from './plan.js';
+import { type Pointer, setPointers } from './plan.js';
 
 /** A contraction's kernel, and everything of its launch but pointers and slope. */
 export interface OwnKernel extends LoadedKernel {
@@ -52,16 +52,6 @@ export function launchOwn(device: Device, kernel: OwnKernel, pointers: readonly 
 /** Launches with what the staging area holds. */
 export function launch(device: Device, handle: number): void {
   translate(() => staging().launch(device.index, handle));
-}
-
-export function setPointers(args: Float64Array, start: number, pointers: readonly Pointer[]): void {
-  let slot = start;
-  for (const pointer of pointers) {
-    args[slot] = pointer.handle;
-    args[slot + 1] = pointer.byteOffset;
-    args[slot + 2] = pointer.bytes;
-    slot += 3;
-  }
 }
 
 export function setGrid(grid: Uint32Array, { grid: g, block: b, sharedBytes }: LaunchGeometry): Uint32Array {

@@ -13,6 +13,17 @@ export interface Pointer {
 
 export const NULL: Pointer = Object.freeze({ handle: 0, byteOffset: 0, bytes: 0 });
 
+/** Writes pointers into the addon's staging area, three numbers each. */
+export function setPointers(args: Float64Array, start: number, pointers: readonly Pointer[]): void {
+  let slot = start;
+  for (const pointer of pointers) {
+    args[slot] = pointer.handle;
+    args[slot + 1] = pointer.byteOffset;
+    args[slot + 2] = pointer.bytes;
+    slot += 3;
+  }
+}
+
 /** Launches a kernel that is no contraction: pointers first, then scalars, in the order of its argument table. */
 export type LaunchOperation = (
   operation: { readonly name: string; readonly type: string },

@@ -3,7 +3,7 @@
  * wherever all operands allow it, so that most calls are one run over dense memory.
  */
 
-import { POINTWISE_DIMS, type PointwiseName } from '../codegen/pointwise.js';
+import { POINTWISE_DIMS, type PointwiseName, stridedScalars } from '../codegen/pointwise.js';
 import type { Device } from './device.js';
 import { elementBytes, shortName } from './dtype.js';
 import { type Pointer, runOperation } from './kernels.js';
@@ -108,12 +108,7 @@ function launch(kernel: Launch, pointers: readonly Pointer[], dims: readonly Dim
     launchSlices(kernel, pointers, dims);
     return;
   }
-  const scalars = [...kernel.scalars, dims.length];
-  for (let d = 0; d < POINTWISE_DIMS; d++) scalars.push(dims[d]?.size ?? 1);
-  for (let k = 0; k < pointers.length; k++) {
-    for (let d = 0; d < POINTWISE_DIMS; d++) scalars.push(dims[d]?.strides[k] ?? 0);
-  }
-  runOperation(kernel.device, kernel, pointers, scalars);
+  runOperation(kernel.device, kernel, pointers, stridedScalars(kernel.scalars, dims, pointers.length));
 }
 
 /** More dimensions than a kernel takes: one launch for each index of the outermost. */

@@ -11,6 +11,7 @@ import type { RandomSummary } from '../support/random_cli.js';
 import {
   CUDNN_SIMULATOR,
   REAL_DEVICE,
+  severalAtOnce,
   simulated,
   simulatedEnvironment,
   simulatedReport,
@@ -206,29 +207,40 @@ describe('cudnn', function () {
 
   describe('results', () => {
     const env = { FRACSTRIDE_LIBCUDNN: CUDNN_SIMULATOR };
-    // What an earlier run found fastest would be taken without being timed again.
-    before(() => {
-      if (!REAL_DEVICE) fs.rmSync(join(simulatedEnvironment({}).FRACSTRIDE_CACHE_DIR!, TIMINGS), { force: true });
+    const random = (...words: string[]) => simulatedReport<RandomSummary>({ program: 'random_cli', args: words, env });
+    const golden = (...words: string[]) => {
+      const args = ['--device', 'cuda:0', '--variant', 'cudnn', '--every', '24', '--json', ...words];
+      return simulatedReport<GoldenSummary>({ program: 'golden_cli', args, env });
+    };
+
+    const SETTINGS = [[], ['deterministic'], ['benchmark'], ['deterministic', 'benchmark']].map((words) => ({
+      title: words.join(' and ') || 'settings as they are',
+      args: words.length === 0 ? [] : ['--settings', words.join(',')],
+    }));
+    let goldens: GoldenSummary[];
+    let randoms: RandomSummary[];
+
+    before(async function () {
+      this.timeout(600_000);
+      if (REAL_DEVICE) return;
+      // What an earlier run found fastest would be taken without being timed again.
+      fs.rmSync(join(simulatedEnvironment({}).FRACSTRIDE_CACHE_DIR!, TIMINGS), { force: true });
+      goldens = await severalAtOnce(SETTINGS, ({ args }) => golden(...args));
+      randoms = await severalAtOnce(SETTINGS, ({ args }) => random('--variants', 'cudnn', '--runs', '40', ...args));
     });
 
-    const random = (...words: string[]) => simulatedReport<RandomSummary>({ program: 'random_cli', args: words, env });
-
-    for (const settings of [[], ['deterministic'], ['benchmark'], ['deterministic', 'benchmark']]) {
-      const words = settings.length === 0 ? [] : ['--settings', settings.join(',')];
-      const title = settings.join(' and ') || 'settings as they are';
-
-      simulatorOnly(`golden cases, in every type and layout, ${title}`, async () => {
-        const args = ['--device', 'cuda:0', '--variant', 'cudnn', '--every', '24', '--json', ...words];
-        const summary = await simulatedReport<GoldenSummary>({ program: 'golden_cli', args, env });
-        expect(summary.failed).to.equal(0);
-        expect(summary.passed).to.equal(456 / 3);
-        expect(summary.variants!.ran.cudnn).to.be.above(70);
+    for (const [i, { title }] of SETTINGS.entries()) {
+      simulatorOnly(`golden cases, in every type and layout, ${title}`, () => {
+        const { failed, passed, variants } = goldens[i]!;
+        expect(failed).to.equal(0);
+        expect(passed).to.equal(456 / 3);
+        expect(variants!.ran.cudnn).to.be.above(70);
       });
 
-      simulatorOnly(`random problems, with guards and poisoned outputs, ${title}`, async () => {
-        const summary = await random('--variants', 'cudnn', '--runs', '40', ...words);
-        expect(summary.failures.join('\n'), `seed ${summary.seed}`).to.equal('');
-        const { ran, wrong } = summary.variants.cudnn!;
+      simulatorOnly(`random problems, with guards and poisoned outputs, ${title}`, () => {
+        const { failures, seed, variants } = randoms[i]!;
+        expect(failures.join('\n'), `seed ${seed}`).to.equal('');
+        const { ran, wrong } = variants.cudnn!;
         expect(wrong).to.deep.equal([]);
         expect(ran.cudnn).to.be.above(20);
       });

@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { testSeed } from '../support/devices.js';
 import type { FuzzSummary } from '../support/fuzz_cli.js';
-import { describeCuda, simulatedReport, simulatorOnly } from '../support/simulated.js';
+import { describeCuda, severalAtOnce, simulatedReport, simulatorOnly } from '../support/simulated.js';
 
 const PROCESSES = 20;
 const SEQUENCES = 25;
@@ -19,11 +19,11 @@ describeCuda('fuzzed sequences from two workers', function () {
       simulator: 'memory=512M',
     });
 
-  async function all(run: (at: number) => Promise<FuzzSummary>, count: number): Promise<FuzzSummary[]> {
-    const summaries: FuzzSummary[] = [];
-    for (let at = 0; at < count; at += 2) summaries.push(...(await Promise.all([run(at), run(at + 1)])));
-    return summaries;
-  }
+  const all = (run: (at: number) => Promise<FuzzSummary>, count: number): Promise<FuzzSummary[]> =>
+    severalAtOnce(
+      Array.from({ length: count }, (_, at) => at),
+      run,
+    );
 
   simulatorOnly(
     `${2 * PROCESSES * SEQUENCES} sequences with faults: every value right, every error typed, nothing left`,

@@ -1,31 +1,20 @@
 /**
  * `npm run test:cuda`: all golden cases with every variant, in both layouts and every element type, and 500 random problems
- * with every variant, on the simulator in several warp orders; the same on cuDNN's stand-in under each of its settings. The specialised kernels are compiled as they are needed
- * (once: they are kept in build/test_kernels), two at a time; the first run takes long.
+ * with every variant, on the simulator in several warp orders; the same on cuDNN's stand-in under each of its settings. The
+ * specialised kernels are compiled as they are needed (once: they are kept in build/test_kernels), a few at a time; the
+ * first run takes long.
  */
 
-import { availableParallelism } from 'node:os';
 import { expect } from 'chai';
 import { DTYPES } from '../../codegen/target.js';
 import type { GoldenSummary } from '../support/golden_cli.js';
 import type { RandomSummary } from '../support/random_cli.js';
-import { CUDNN_SIMULATOR, simulatedReport, simulatorOnly } from '../support/simulated.js';
+import { CUDNN_SIMULATOR, severalAtOnce, simulatedReport, simulatorOnly } from '../support/simulated.js';
 
 const LAYOUTS = ['nchw', 'nhwc'] as const;
 const CASES = 456;
 const RUNS = 500;
 const SEED = Number(process.env.TEST_SEED ?? 20261122);
-
-/** Runs a few at a time; results in the order of the items. */
-async function each<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results: R[] = [];
-  const waiting = items.entries();
-  const worker = async () => {
-    for (const [i, item] of waiting) results[i] = await work(item);
-  };
-  await Promise.all(Array.from({ length: availableParallelism() }, worker));
-  return results;
-}
 
 describe('on cuda, the whole', function () {
   this.timeout(4 * 3600_000);
@@ -33,7 +22,7 @@ describe('on cuda, the whole', function () {
   for (const variant of ['gather', 'phase']) {
     it(`golden cases with the ${variant} kernels`, async () => {
       const settings = LAYOUTS.flatMap((layout) => DTYPES.map((dtype) => ({ layout, dtype })));
-      const summaries = await each(settings, ({ layout, dtype }) =>
+      const summaries = await severalAtOnce(settings, ({ layout, dtype }) =>
         simulatedReport<GoldenSummary>({
           program: 'golden_cli',
           args: ['--device', 'cuda:0', '--json', '--variant', variant, '--layout', layout, '--dtype', dtype],
@@ -51,7 +40,7 @@ describe('on cuda, the whole', function () {
     it(`${RUNS} random problems with the ${variant} kernels, warps in three orders`, async () => {
       const shards = ['0/2', '1/2'];
       const inOrder = async (order: string) =>
-        each(shards, (shard) =>
+        severalAtOnce(shards, (shard) =>
           simulatedReport<RandomSummary>({
             program: 'random_cli',
             args: ['--variants', variant, '--runs', String(RUNS), '--seed', String(SEED), '--shard', shard],
@@ -81,7 +70,7 @@ describe('on cuda, the whole', function () {
 
     simulatorOnly(`golden cases on cuDNN's stand-in, ${title}`, async () => {
       const places = LAYOUTS.flatMap((layout) => DTYPES.map((dtype) => ({ layout, dtype })));
-      const summaries = await each(places, ({ layout, dtype }) =>
+      const summaries = await severalAtOnce(places, ({ layout, dtype }) =>
         simulatedReport<GoldenSummary>({
           program: 'golden_cli',
           args: [

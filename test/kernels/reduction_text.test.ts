@@ -4,10 +4,10 @@
  */
 
 import { expect } from 'chai';
-import { nameOf } from '../../codegen/kernel.js';
 import { decode, encode, ROUNDOFF } from '../support/kernels.js';
-import { type JobResult, runOnHost } from './host_program.js';
+import type { JobResult } from './host_program.js';
 import { type Expected, normCases, type ReductionCase, reduceCases, stepCases } from './reduction_cases.js';
+import { testGroups, whereOf } from './text_suite.js';
 
 const GROUPS: Readonly<Record<string, () => ReductionCase[]>> = {
   'add up one axis': () => reduceCases('sum'),
@@ -30,13 +30,11 @@ function close(a: number, b: number, { type, scale }: Expected): boolean {
 }
 
 function check(each: ReductionCase, results: readonly JobResult[]): void {
-  for (const [i, result] of results.entries()) {
-    const where = `${each.title}: ${nameOf(each.jobs[i]!.spec)}, threads ${each.jobs[i]!.order}`;
-    expect(result.damaged, `${where}: bytes damaged`).equal(0);
-    expect(result.missed, `${where}: threads missing at a barrier`).equal(0);
-    expect(result.outputs.length, where).equal(each.expected.length);
+  for (const [i, { outputs }] of results.entries()) {
+    const where = whereOf(each, i);
+    expect(outputs.length, where).equal(each.expected.length);
     for (const [k, expected] of each.expected.entries()) {
-      const got = decoded(expected, result.outputs[k]!);
+      const got = decoded(expected, outputs[k]!);
       const wrong = got.findIndex((value, at) => !close(value, expected.values[at]!, expected));
       expect(wrong, `${where}: output ${k}, element ${wrong} is ${got[wrong]}, not ${expected.values[wrong]}`).equal(
         -1,
@@ -49,23 +47,7 @@ function check(each: ReductionCase, results: readonly JobResult[]): void {
 
 describe('rendered CUDA reductions and steps on the host', function () {
   this.timeout(300_000);
-  const cases = Object.fromEntries(Object.entries(GROUPS).map(([title, make]) => [title, make()]));
-  const results = new Map<ReductionCase, JobResult[]>();
-
-  before(async () => {
-    const all = Object.values(cases).flat();
-    const done = await runOnHost(
-      all.flatMap((each) => each.jobs),
-      2,
-    );
-    for (const [i, each] of all.entries()) results.set(each, done.slice(2 * i, 2 * i + 2));
-  });
-
-  for (const title of Object.keys(GROUPS)) {
-    it(title, () => {
-      for (const each of cases[title]!) check(each, results.get(each)!);
-    });
-  }
+  const cases = testGroups(GROUPS, check);
 
   it('share the terms of few outputs among blocks, and many outputs among groups', () => {
     const grids = Object.values(cases)

@@ -7,6 +7,7 @@ import { ERROR_CODES } from '../../codegen/errors.js';
 import { OPERATIONS, operationArguments, operationKernel } from '../../codegen/operations.js';
 import { type Arg, argumentTable } from '../../codegen/passes.js';
 import { native } from '../../src/native.js';
+import { choices } from './choices.js';
 import { isas } from './kernels.js';
 
 const LIMIT = 64 * 2 ** 20;
@@ -14,14 +15,7 @@ const [seed, count] = process.argv.slice(2, 4).map(Number) as [number, number];
 const addon = native();
 const report = { refused: 0, returned: 0, launched: 0, violations: [] as string[] };
 
-let state = (seed * 2654435761) >>> 0 || 1;
-function below(limit: number): number {
-  state ^= state << 13;
-  state ^= state >>> 17;
-  state ^= state << 5;
-  return (state >>> 0) % limit;
-}
-const pick = <T>(list: readonly T[]): T => list[below(list.length)]!;
+const { below, pick } = choices(seed);
 
 const detached = new Float32Array(4);
 structuredClone(detached.buffer, { transfer: [detached.buffer] });

@@ -5,21 +5,9 @@
 #include <type_traits>
 
 #include "cuda/driver.h"
+#include "test/support/plain_type.h"
 #define SIMULATOR_TYPES_ONLY
 #include "simulator/api.h"
-
-template <class T>
-struct Plain {
-  using Type = std::conditional_t<std::is_enum_v<T>, int, T>;
-};
-template <class T>
-struct Plain<T*> {
-  using Type = typename Plain<T>::Type*;
-};
-template <class R, class... P>
-struct Plain<R(P...)> {
-  using Type = typename Plain<R>::Type(typename Plain<P>::Type...);
-};
 
 namespace fracstride::cu {
 

@@ -17,6 +17,7 @@
 #include "cuda/error.h"
 #include "cuda/pool.h"
 #include "cuda/ptx_version.h"
+#include "test/support/told.h"
 
 extern const EmbeddedImage fs_embedded_images[] = {{"fill_bytes", "ptx", (const unsigned char*)"fill_bytes", 10}};
 extern const size_t fs_embedded_image_count = 1;
@@ -31,23 +32,6 @@ void set(const char* name, long long value) {
 }
 long long get(const char* name) {
   return reinterpret_cast<long long (*)(const char*)>(dlsym(library, "fake_get"))(name);
-}
-
-template <class Call>
-std::string refusal(Call call) {
-  try {
-    call();
-    return "nothing";
-  } catch (const Error& error) {
-    return std::string(error.code()) + ' ' + error.what();
-  }
-}
-
-void say(const std::string& text) {
-  std::printf("%s\n", text.c_str());
-}
-void say(const char* what, long long value) {
-  std::printf("%s %lld\n", what, value);
 }
 
 // A reading that was asked for.

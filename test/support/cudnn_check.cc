@@ -14,6 +14,7 @@
 #include "cuda/device_cuda.h"
 #include "cuda/embedded_images.h"
 #include "cuda/error.h"
+#include "test/support/told.h"
 
 extern const EmbeddedImage fs_embedded_images[] = {{"none", "ptx", (const unsigned char*)"none", 4}};
 extern const size_t fs_embedded_image_count = 1;
@@ -35,19 +36,6 @@ void fail(const char* entry, int status) {
 }
 long long descriptors() {
   return fake<long long (*)()>("fake_cudnn_descriptors")();
-}
-
-template <class Call>
-std::string refusal(Call call) {
-  try {
-    call();
-    return "nothing";
-  } catch (const Error& error) {
-    return std::string(error.code()) + ' ' + error.what();
-  }
-}
-void say(const std::string& text) {
-  std::printf("%s\n", text.c_str());
 }
 
 // k4 s2 p1, 2 × 6 × 3 × 5 to 2 × 4 × 6 × 10 in two groups.

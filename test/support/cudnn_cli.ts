@@ -18,6 +18,7 @@ import {
   zeros,
 } from 'fracstride';
 import { preferVariant } from '../../src/kernels.js';
+import { noteErrors } from './attempts.js';
 import { cudnnControl } from './simulator_control.js';
 
 export interface CudnnSummary {
@@ -33,7 +34,7 @@ export interface CudnnSummary {
 }
 
 const kernels: string[] = [];
-const errors: string[] = [];
+const { errors, attempt } = noteErrors();
 const warnings: string[] = [];
 const notes: Record<string, unknown> = {};
 process.on('warning', ({ name, message }) => {
@@ -98,15 +99,6 @@ const OPTIONS: Readonly<Record<Kind, object>> = {
   dilated: { dilation: 2, padding: 2 },
   large: { stride: 1, dilation: 2, outputPadding: 1 },
 };
-
-async function attempt(work: () => unknown): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    const { code, message } = error as { code?: string; message: string };
-    errors.push(`${code ?? 'no code'} ${message}`);
-  }
-}
 
 const digests = (kind: Kind, runs: number): number => new Set(Array.from({ length: runs }, () => contract(kind))).size;
 

@@ -9,8 +9,28 @@
 #include <type_traits>
 
 #include "cuda/cudnn_api.h"
+#include "test/support/plain_type.h"
 #define SIMULATOR_TYPES_ONLY
 #include "simulator/cudnn_api.h"
+
+template <>
+struct Plain<simulator::cudnn::Performance> {
+  using Type = fracstride::cudnn::AlgorithmPerf;
+};
+#ifdef WITH_CUDNN
+template <>
+struct Plain<cudnnConvolutionFwdAlgoPerf_t> {
+  using Type = fracstride::cudnn::AlgorithmPerf;
+};
+template <>
+struct Plain<cudnnConvolutionBwdDataAlgoPerf_t> {
+  using Type = fracstride::cudnn::AlgorithmPerf;
+};
+template <>
+struct Plain<cudnnConvolutionBwdFilterAlgoPerf_t> {
+  using Type = fracstride::cudnn::AlgorithmPerf;
+};
+#endif
 
 // What the stand-in exports, as function types.
 namespace simulator::cudnn::exported {
@@ -79,23 +99,6 @@ static_assert(std::is_same_v<decltype(Entries::version), size_t (*)()>);
 static_assert(std::is_same_v<decltype(Entries::error_string), const char* (*)(Status)>);
 static_assert(std::is_same_v<decltype(Entries::last_error_string), void (*)(char*, size_t)>);
 
-template <class T>
-struct Plain {
-  using Type = std::conditional_t<std::is_enum_v<T>, int, T>;
-};
-template <class T>
-struct Plain<T*> {
-  using Type = typename Plain<T>::Type*;
-};
-template <>
-struct Plain<simulator::cudnn::Performance> {
-  using Type = AlgorithmPerf;
-};
-template <class R, class... P>
-struct Plain<R(P...)> {
-  using Type = typename Plain<R>::Type(typename Plain<P>::Type...);
-};
-
 // What the addon takes from a library, the stand-in exports, and alike.
 namespace exported = simulator::cudnn::exported;
 #define CHECK(symbol, field, parameters)                                          \
@@ -112,18 +115,6 @@ static_assert(
 #ifdef WITH_CUDNN
 static_assert(CUDNN_VERSION >= 8000);
 
-template <>
-struct Plain<cudnnConvolutionFwdAlgoPerf_t> {
-  using Type = AlgorithmPerf;
-};
-template <>
-struct Plain<cudnnConvolutionBwdDataAlgoPerf_t> {
-  using Type = AlgorithmPerf;
-};
-template <>
-struct Plain<cudnnConvolutionBwdFilterAlgoPerf_t> {
-  using Type = AlgorithmPerf;
-};
 #define CHECK(symbol, field, parameters) \
   static_assert(std::is_same_v<Plain<decltype(::symbol)>::Type, Status parameters>, "parameters of " #symbol);
 FS_CUDNN_ENTRIES(CHECK)

@@ -11,40 +11,32 @@
 #include <type_traits>
 
 #include "cuda/cudnn_api.h"
+#include "test/support/plain_type.h"
 #define SIMULATOR_TYPES_ONLY
 #include "simulator/cudnn_api.h"
 
-namespace simulator::cudnn {
-
-template <class T>
-struct Plain {
-  using Type = std::conditional_t<std::is_enum_v<T>, int, T>;
-};
-template <class T>
-struct Plain<T*> {
-  using Type = typename Plain<T>::Type*;
-};
 template <>
 struct Plain<fracstride::cudnn::AlgorithmPerf> {
-  using Type = Performance;
-};
-template <class R, class... P>
-struct Plain<R(P...)> {
-  using Type = typename Plain<R>::Type(typename Plain<P>::Type...);
+  using Type = simulator::cudnn::Performance;
 };
 #ifdef WITH_CUDNN
 template <>
 struct Plain<cudnnConvolutionFwdAlgoPerf_t> {
-  using Type = Performance;
+  using Type = simulator::cudnn::Performance;
 };
 template <>
 struct Plain<cudnnConvolutionBwdDataAlgoPerf_t> {
-  using Type = Performance;
+  using Type = simulator::cudnn::Performance;
 };
 template <>
 struct Plain<cudnnConvolutionBwdFilterAlgoPerf_t> {
-  using Type = Performance;
+  using Type = simulator::cudnn::Performance;
 };
+#endif
+
+namespace simulator::cudnn {
+
+#ifdef WITH_CUDNN
 static_assert(sizeof(cudnnConvolutionFwdAlgoPerf_t) == sizeof(Performance));
 #define CHECK(name, since, parameters) \
   static_assert(std::is_same_v<Plain<decltype(::name)>::Type, Status parameters>, "parameters of " #name);

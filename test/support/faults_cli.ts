@@ -4,6 +4,7 @@
  */
 
 import { cuda, memory, nn, ones, rand, type Tensor, zeros } from 'fracstride';
+import { noteErrors } from './attempts.js';
 import { type SimulatorControl, simulatorControl } from './simulator_control.js';
 
 export interface FaultSummary {
@@ -17,20 +18,10 @@ export interface FaultSummary {
   readonly notes: Readonly<Record<string, unknown>>;
 }
 
-const errors: string[] = [];
+const { errors, attempt } = noteErrors();
 const notes: Record<string, unknown> = {};
 
 const live = () => memory()['cuda:0']?.live ?? 0;
-
-/** Runs what is expected to fail, and notes how. */
-async function attempt(work: () => unknown): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    const { code, message } = error as { code?: string; message: string };
-    errors.push(`${code ?? 'no code'} ${message}`);
-  }
-}
 
 /** Σ of a transposed convolution of ones: 4 taps reach every inner output of a 4×4 kernel with stride 2. */
 function sums(device: string): Tensor {

@@ -3,6 +3,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { cuda, nn, ones, rand, type Tensor, tensor, zeros } from 'fracstride';
 import { ERROR_CODES } from '../../codegen/errors.js';
+import { choices } from './choices.js';
 import { simulatorControl } from './simulator_control.js';
 
 export interface WorkerSettings {
@@ -27,14 +28,7 @@ const errors: Record<string, number> = {};
 const violations: string[] = [];
 let steps = 0;
 
-let state = (settings.seed * 2654435761) >>> 0 || 1;
-function below(limit: number): number {
-  state ^= state << 13;
-  state ^= state >>> 17;
-  state ^= state << 5;
-  return (state >>> 0) % limit;
-}
-const pick = <T>(list: readonly T[]): T => list[below(list.length)]!;
+const { below, pick } = choices(settings.seed);
 
 /** A tensor and the one number that all of its elements are, where that is known. */
 interface Held {

@@ -9,6 +9,7 @@
 
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findNvcc } from '../../codegen/toolchain.js';
@@ -124,4 +125,15 @@ export async function simulatedReport<R>(run: Simulated): Promise<R> {
     throw new Error(`${run.program} ${(run.args ?? []).join(' ')} ended with ${signal ?? code}\n${stdout}\n${stderr}`);
   }
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as R;
+}
+
+/** Runs as many at a time as there are processors; results in the order of the items. */
+export async function severalAtOnce<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  const waiting = items.entries();
+  const worker = async () => {
+    for (const [i, item] of waiting) results[i] = await work(item);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  return results;
 }
