@@ -16,7 +16,19 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Lowest first: a file may import what stands before it. A folder stands for its files, which may import one another. */
 const CODEGEN = [
-  ...['errors', 'target', 'problem', 'passes', 'extents', 'pointwise', 'operations', 'phases', 'tiles', 'variant'],
+  ...[
+    'errors',
+    'target',
+    'problem',
+    'passes',
+    'extents',
+    'pointwise',
+    'operations',
+    'phases',
+    'tiles',
+    'winograd',
+    'variant',
+  ],
   ...['variants_cpu', 'variants_cuda', 'variants_cudnn', 'variants', 'spec_name', 'spec', 'problem_text'],
   ...['template', 'cpu_unit', 'cpu_micro', 'cpu_engine', 'cpu_operations', 'cpu_sources', 'context', 'render'],
   ...['cuda_family', 'cuda_elementwise', 'cuda_reduce', 'cuda_optimizer', 'cuda_operations', 'kernel'],
