@@ -10,13 +10,9 @@ import { kindsOf } from './operations.js';
 import { argumentTable } from './passes.js';
 import type { Contraction, Layout } from './problem.js';
 import { LAYOUTS } from './problem.js';
-import { CPU_TILES, type CpuIsa, DTYPE_TABLE, type DtypeRow } from './target.js';
+import { CPU_TILES, type CpuIsa, cpuTileOf, DTYPE_TABLE, type DtypeRow } from './target.js';
 
 type Accumulator = DtypeRow['accumulator'];
-
-/** Vector bytes of each instruction set; the baseline's vectors are what GCC and Clang make of them anywhere. */
-const VECTOR_BYTES: Readonly<Record<CpuIsa, number>> = { avx512: 64, avx2: 32, baseline: 16 };
-const ACCUMULATOR_BYTES: Readonly<Record<Accumulator, number>> = { float: 4, double: 8 };
 
 /** The first zone of each contraction's kernels. */
 const PASS_NAMES: Readonly<Record<Contraction, string>> = {
@@ -33,6 +29,10 @@ export const ENGINE_UNITS: readonly CpuUnit[] = (['float', 'double'] as const).m
   kernels: (isa) => engineKernels(isa, accumulator),
 }));
 
+/** Products re-order their weight. */
+const argumentsOf = (form: Contraction) =>
+  argumentTable(form, form === 'expand' || form === 'contract' ? 'packing' : 'general');
+
 interface EngineKernel extends CpuKernel {
   /** The driver's call. */
   readonly call: string;
@@ -48,8 +48,8 @@ function kernelsOf(isa: CpuIsa, accumulator: Accumulator, short: string, layout:
   const tile = `t${CPU_TILES[isa][accumulator].join('x')}`;
   const kernel = (form: Contraction, variant: string, lanes = ''): EngineKernel => ({
     name: `${PASS_NAMES[form]}_${short}_${layout}__${variant}__${isa}`,
-    kinds: kindsOf(argumentTable(form, 'general')),
-    extents: extentsText(argumentTable(form, 'general'), contractionExtents(form, storageBytes(short))),
+    kinds: kindsOf(argumentsOf(form)),
+    extents: extentsText(argumentsOf(form), contractionExtents(form, storageBytes(short))),
     call: `conv_${form}(params, ENGINE_${short.toUpperCase()}, ${layout.toUpperCase()}${lanes})`,
   });
   return [
@@ -72,16 +72,14 @@ function storageBytes(short: string): number {
 }
 
 const range = (count: number) => Array.from({ length: count }, (_, i) => i);
-const roundUp = (value: number, to: number) => Math.ceil(value / to) * to;
 
 /** Depth of one K block: a panel of B then is half of a 32 KiB first-level cache, or a little more. */
 const BLOCK_DEPTH = 256;
 
 function engineContext(isa: CpuIsa, accumulator: Accumulator): Record<string, unknown> {
-  const [rows, lanes] = CPU_TILES[isa][accumulator];
-  const width = VECTOR_BYTES[isa] / ACCUMULATOR_BYTES[accumulator];
-  const pitches = { a_pitch: roundUp(rows, width), k_pitch: BLOCK_DEPTH + width };
-  const tile = { rows, lanes, width, ...pitches };
+  const sizes = cpuTileOf(isa, accumulator);
+  const { lanes, width } = sizes;
+  const tile = { ...sizes, k_pitch: BLOCK_DEPTH + width };
   const [byK, byRow, direct] = MICRO_KINDS.map((kind) => microKernels(tile, kind));
   const names = (halves: typeof byK) => halves!.map((kernels) => kernels.map((kernel) => kernel.name).join(', '));
   return {

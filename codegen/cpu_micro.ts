@@ -3,18 +3,15 @@
  * loaded, what is multiplied with what.
  */
 
+import type { CpuTile } from './target.js';
+
 /** Where the operands of a micro-kernel lie: A by k or by rows in packed panels, or A by k and B where the tensor has it. */
 export const MICRO_KINDS = ['by_k', 'by_row', 'direct'] as const;
 export type MicroKind = (typeof MICRO_KINDS)[number];
 
 /** Sizes of a register tile and of packed panels, in elements. */
-export interface MicroTile {
-  readonly rows: number;
-  readonly lanes: number;
-  /** Lanes of one vector. */
-  readonly width: number;
-  /** From one k to the next of an A that is packed by k, and from one row to the next of one packed by rows. */
-  readonly a_pitch: number;
+export interface MicroTile extends CpuTile {
+  /** From one row to the next of an A that is packed by rows. */
   readonly k_pitch: number;
 }
 

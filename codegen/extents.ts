@@ -51,5 +51,6 @@ export function contractionExtents(
     large: of('n', 'cl', 'hl', 'wl'),
     weight: of('cs', 'cl', 'r', 's', '/groups'),
     bias: of(form === 'expand' ? 'cl' : 'cs'),
+    packed: { bytes: 1, factors: ['packed_bytes'] },
   };
 }

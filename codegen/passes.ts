@@ -46,17 +46,24 @@ export const SIZE_ARGS: readonly Arg[] = ints('n', 'cs', 'hs', 'ws', 'cl', 'hl',
 export const SHAPE_ARGS: readonly Arg[] = ints('r', 's', 'sh', 'sw', 'ph', 'pw', 'dh', 'dw', 'groups');
 /** Index of the activation in ACTIVATIONS (run-time kernels only), and the slope of leaky_relu. */
 export const EPILOGUE_ARGS: readonly Arg[] = [...ints('activation'), { name: 'slope', kind: 'd' }];
+/**
+ * Of kernels that keep a weight as they re-order it: how large the buffer `packed` is, and the name of its contents. A
+ * kernel that finds another stamp in the buffer packs the weight, and writes the stamp.
+ */
+export const PACKING_ARGS: readonly Arg[] = ['packed_bytes', 'stamp'].map((name) => ({ name, kind: 'l' }));
 /** Sizes of the gradient that bgrad sums: batch, channels, positions a channel. */
 export const BGRAD_ARGS: readonly Arg[] = ints('n', 'c', 'hw');
 
 /**
- * The full argument list. `general` kernels take the shape and the activation at run time; specialised ones have them
- * in their text and take operands, sizes and the slope.
+ * The full argument list. `general` kernels take the shape and the activation at run time, `packing` ones a buffer for
+ * the re-ordered weight besides; specialised ones have them in their text and take operands, sizes and the slope.
  */
-export function argumentTable(form: Contraction, kind: 'general' | 'specialised'): readonly Arg[] {
+export function argumentTable(form: Contraction, kind: 'general' | 'packing' | 'specialised'): readonly Arg[] {
   if (form === 'bgrad') return [...OPERANDS.bgrad, ...BGRAD_ARGS];
-  const epilogue = form === 'wgrad' ? [] : kind === 'general' ? EPILOGUE_ARGS : EPILOGUE_ARGS.slice(1);
-  return [...OPERANDS[form], ...SIZE_ARGS, ...(kind === 'general' ? SHAPE_ARGS : []), ...epilogue];
+  const epilogue = form === 'wgrad' ? [] : kind === 'specialised' ? EPILOGUE_ARGS.slice(1) : EPILOGUE_ARGS;
+  const scalars = [...SIZE_ARGS, ...(kind === 'specialised' ? [] : SHAPE_ARGS), ...epilogue];
+  if (kind !== 'packing') return [...OPERANDS[form], ...scalars];
+  return [...OPERANDS[form], output('packed'), ...scalars, ...PACKING_ARGS];
 }
 
 /** The scalar arguments of a problem by name, for packing. `slope` is the negative slope of leaky_relu. */

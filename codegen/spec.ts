@@ -14,6 +14,7 @@ import {
   type LaunchGeometry,
   type LibraryUse,
   NO_LIBRARY,
+  type Packing,
   type Place,
   type Tunables,
   type Variant,
@@ -160,8 +161,14 @@ export function settled(spec: Spec, words: string): Spec {
 
 /** The argument list that a kernel is launched with; of a library, the operands. */
 export function specArguments(spec: Spec): readonly Arg[] {
-  if (isLibrary(spec)) return OPERANDS[spec.form];
-  return argumentTable(spec.form, spec.baked === null ? 'general' : 'specialised');
+  const { kind, packs } = variantOf(spec);
+  if (kind === 'library') return OPERANDS[spec.form];
+  return argumentTable(spec.form, packs === undefined ? kind : 'packing');
+}
+
+/** How a spec re-orders the weight of a problem that it was chosen for; null for what reads it where it lies. */
+export function packingOf(spec: Spec, problem: Problem): Packing | null {
+  return variantOf(spec).packs?.(problem, spec.form, spec.tunables, spec.target) ?? null;
 }
 
 /** The launch of a spec for a problem that it was chosen for. */

@@ -41,6 +41,26 @@ export const CPU_TILES: Readonly<
   baseline: { float: [4, 8], double: [4, 4] },
 };
 
+/** Vector bytes of each instruction set; the baseline's vectors are what GCC and Clang make of them anywhere. */
+export const CPU_VECTOR_BYTES: Readonly<Record<CpuIsa, number>> = { avx512: 64, avx2: 32, baseline: 16 };
+export const ACCUMULATOR_BYTES: Readonly<Record<DtypeRow['accumulator'], number>> = { float: 4, double: 8 };
+
+/** Sizes of a CPU register tile, in elements. */
+export interface CpuTile {
+  readonly rows: number;
+  readonly lanes: number;
+  /** Lanes of one vector. */
+  readonly width: number;
+  /** From one k to the next of the operand that is broadcast, where it is packed by k. */
+  readonly a_pitch: number;
+}
+
+export function cpuTileOf(isa: CpuIsa, accumulator: DtypeRow['accumulator']): CpuTile {
+  const [rows, lanes] = CPU_TILES[isa][accumulator];
+  const width = CPU_VECTOR_BYTES[isa] / ACCUMULATOR_BYTES[accumulator];
+  return { rows, lanes, width, a_pitch: Math.ceil(rows / width) * width };
+}
+
 /** `sm_90`, `ptx`, or `cpu_avx512`: the spelling of flags and reports; `targetName` gives the zone of a kernel name. */
 export function targetFlag(target: Target): string {
   return target.kind === 'cuda' ? `sm_${target.arch}` : target.kind === 'ptx' ? 'ptx' : `cpu_${target.isa}`;

@@ -35,6 +35,12 @@ export interface Place {
   readonly library: LibraryUse;
 }
 
+/** A weight as a kernel re-orders it: bytes of the buffer, header included, and what besides the weight decides them. */
+export interface Packing {
+  readonly bytes: number;
+  readonly key: string;
+}
+
 export interface Variant {
   readonly name: string;
   readonly device: 'cpu' | 'cuda';
@@ -51,6 +57,11 @@ export interface Variant {
   ) => readonly Tunables[];
   /** Settings that a library settles on once it was asked: they are in names, and no candidates of their own. */
   readonly settled?: (form: Contraction) => readonly Tunables[];
+  /**
+   * Of kernels that re-order the weight and keep it so between calls. Problems of one kernel and one key share what was
+   * packed.
+   */
+  readonly packs?: (problem: Problem, form: Contraction, tunables: Tunables, target: Target) => Packing;
   /** Null when the variant computes this problem, else the reason it does not, as `<variant>: <reason>` reads well. */
   readonly legal: (problem: Problem, form: Contraction, tunables: Tunables, place: Place) => string | null;
   /** Relative cost; only the order within one problem and target means anything. */

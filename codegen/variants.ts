@@ -14,6 +14,7 @@ export {
   type LaunchGeometry,
   type LibraryUse,
   NO_LIBRARY,
+  type Packing,
   type Place,
   type Tunables,
   type Variant,

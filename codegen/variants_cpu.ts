@@ -1,8 +1,8 @@
 /** The CPU rows of the catalogue: an implicit matrix product around register-blocked micro-kernels, and sums of rows. */
 
 import type { Contraction, Geometry, Problem } from './problem.js';
-import { CPU_TILES, DTYPE_TABLE, type Target } from './target.js';
-import type { LaunchGeometry, Tunables, Variant } from './variant.js';
+import { ACCUMULATOR_BYTES, CPU_TILES, cpuTileOf, DTYPE_TABLE, type Target } from './target.js';
+import type { LaunchGeometry, Packing, Tunables, Variant } from './variant.js';
 
 const always = (): null => null;
 
@@ -17,6 +17,7 @@ export const CPU_VARIANTS: readonly Variant[] = [
     template: 'igemm.cpp.njk',
     kind: 'general',
     tunables: ({ dtype }, _, target) => ['px', 'ch'].map((lanes) => ({ lanes, tile: cpuTile(target, dtype) })),
+    packs: igemmPacking,
     legal: always,
     cost: igemmCost,
     launch: once,
@@ -45,9 +46,27 @@ export const CPU_VARIANTS: readonly Variant[] = [
   },
 ];
 
+const isaOf = (target: Target) => (target.kind === 'cpu' ? target.isa : 'baseline');
+
 function cpuTile(target: Target, dtype: Problem['dtype']): string {
-  const isa = target.kind === 'cpu' ? target.isa : 'baseline';
-  return `t${CPU_TILES[isa][DTYPE_TABLE[dtype].accumulator].join('x')}`;
+  return `t${CPU_TILES[isaOf(target)][DTYPE_TABLE[dtype].accumulator].join('x')}`;
+}
+
+/** Bytes before the contents of a packed weight (PackedHeader of cpu/conv_args.h). */
+export const PACKED_HEADER = 64;
+
+/** Panels of output channels, in each the taps by phase and the input channels, as cpu/conv_product.cc lays them out. */
+function igemmPacking(problem: Problem, form: Contraction, { lanes }: Tunables, target: Target): Packing {
+  const { cs, cl, groups, r, s, stride, padding, dilation, hl, wl } = problem.geometry;
+  const { accumulator } = DTYPE_TABLE[problem.dtype];
+  const tile = cpuTileOf(isaOf(target), accumulator);
+  const [inputs, outputs] = form === 'expand' ? [cs / groups, cl / groups] : [cl / groups, cs / groups];
+  const [across, pitch] = lanes === 'px' ? [tile.rows, tile.a_pitch] : [tile.lanes, tile.lanes];
+  const elements = groups * Math.ceil(outputs / across) * r * s * inputs * pitch;
+  // Which phases there are also depends on a large side that is smaller than the stride.
+  const phases = [Math.min(hl, stride[0]), Math.min(wl, stride[1])];
+  const key = [cs, cl, r, s, groups, stride, padding, dilation, phases].join(' ');
+  return { bytes: PACKED_HEADER + elements * ACCUMULATOR_BYTES[accumulator], key };
 }
 
 /**

@@ -35,6 +35,31 @@ ConvShape read_shape(void** params, int at) {
 
 }  // namespace
 
+ConvCall read_packing_call(void** params) {
+  // A pointer more, behind the operands: what follows is one place further on.
+  void* const packed = value_of<void*>(params, 4);
+  void* rest[22];
+  for (int i = 0; i < 22; i++) rest[i] = params[i < 4 ? i : i + 1];
+  ConvCall call = read_product_call(rest);
+  call.packed = packed;
+  call.packed_bytes = value_of<int64_t>(params, 23);
+  call.stamp = value_of<int64_t>(params, 24);
+  return call;
+}
+
+PackedHeader& packed_header(const ConvCall& call, int64_t bytes) {
+  const int64_t needed = bytes + static_cast<int64_t>(sizeof(PackedHeader));
+  if (call.packed_bytes < needed) {
+    throw std::invalid_argument("the buffer for a packed weight must have " + std::to_string(needed) + " bytes, got " +
+                                std::to_string(call.packed_bytes));
+  }
+  if (reinterpret_cast<uintptr_t>(call.packed) % alignof(PackedHeader) != 0) {
+    throw std::invalid_argument(
+        "the buffer for a packed weight must begin at a multiple of 64 bytes, got another address");
+  }
+  return *static_cast<PackedHeader*>(call.packed);
+}
+
 ConvCall read_product_call(void** params) {
   ConvCall call = {};
   call.first = value_of<void*>(params, 0);

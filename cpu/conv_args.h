@@ -15,11 +15,36 @@ struct ConvCall {
   ConvShape shape;
   int activation;
   double slope;
+  // The buffer for the re-ordered weight, and the name of what it should hold.
+  void* packed;
+  int64_t packed_bytes, stamp;
 };
 
-// Arguments of the `general` tables of codegen/passes.ts.
+// What a packed weight begins with; its contents follow.
+struct alignas(64) PackedHeader {
+  int64_t stamp;
+  bool finite;
+};
+
+// Arguments of the `packing` and `general` tables of codegen/passes.ts.
+ConvCall read_packing_call(void** params);
 ConvCall read_product_call(void** params);
 ConvCall read_wgrad_call(void** params);
+
+// The call's packed weight, of `bytes` bytes besides the header; refuses a buffer that is too small for it.
+PackedHeader& packed_header(const ConvCall& call, int64_t bytes);
+
+// The contents of the call's packed weight. Unless an earlier call has left them there, pack(contents) makes them and
+// says whether every weight is finite.
+template <class Pack>
+const PackedHeader& packed_weight(const ConvCall& call, int64_t bytes, const Pack& pack) {
+  PackedHeader& header = packed_header(call, bytes);
+  if (header.stamp == call.stamp) return header;
+  header.stamp = 0;
+  header.finite = pack(reinterpret_cast<char*>(&header + 1));
+  header.stamp = call.stamp;
+  return header;
+}
 
 // Pitches of a [n, c, h, w] tensor in a layout, for positions one step apart.
 struct Pitches {

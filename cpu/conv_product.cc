@@ -2,8 +2,9 @@
 //
 //   out[n, co, position q] = Σ_taps Σ_ci in[n, ci, q·step + delta(tap)] · W(ci, co, tap)
 //
-// One operand is the weight, packed once a call; the other is the input, packed by each task. The tasks are rectangles
-// of positions × ranges of output channels; each sums over all of K in an order that does not depend on the task.
+// One operand is the weight, packed when it has changed; the other is the input, packed by each task. The tasks are
+// rectangles of positions × ranges of output channels; each sums over all of K in an order that does not depend on the
+// task.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -73,10 +74,11 @@ class ProductRun {
     make_phases();
   }
 
-  void run() {
+  void run(const ConvCall& call) {
     if (p_.n == 0 || p_.co == 0 || phases_.empty()) return;
-    const bool finite = pack_weights();
-    make_regions(finite);
+    const int64_t bytes = packed_elements_ * e_.accumulator_bytes;
+    packed_ = reinterpret_cast<char*>(&packed_header(call, bytes) + 1);
+    make_regions(packed_weight(call, bytes, [this](char*) { return pack_weights(); }).finite);
     make_tasks();
     parallel_for(static_cast<int64_t>(tasks_.size()), [&](int64_t i) { run_task(tasks_[i]); });
   }
@@ -156,7 +158,6 @@ class ProductRun {
 
   // True when every weight is finite.
   bool pack_weights() {
-    packed_ = static_cast<char*>(scratch(SCRATCH_CALL_A, packed_elements_ * e_.accumulator_bytes));
     const std::vector<Place> places = place_taps();
     const int64_t parts = divide_up(p_.ci, PART_CHANNELS);
     std::atomic<bool> finite{true};
@@ -490,13 +491,13 @@ void run_product(const ConvCall& call, const ConvEngine& engine, ConvLayout layo
   const Product product = {engine,           layout,    lanes, s.n,          s.groups,     in.c / s.groups,
                            out.c / s.groups, source,    sink,  std::move(h), std::move(w), call.second,
                            weight.ci,        weight.co, s.s,   s.r * s.s};
-  ProductRun(product).run();
+  ProductRun(product).run(call);
 }
 
 }  // namespace
 
 void conv_expand(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
-  const ConvCall call = read_product_call(params);
+  const ConvCall call = read_packing_call(params);
   const ConvShape& s = call.shape;
   run_product(call, engine, layout, lanes, {s.cs, s.hs, s.ws}, {s.cl, s.hl, s.wl},
               expand_axis(s.hs, s.hl, s.r, s.sh, s.ph, s.dh), expand_axis(s.ws, s.wl, s.s, s.sw, s.pw, s.dw),
@@ -504,7 +505,7 @@ void conv_expand(void** params, const ConvEngine& engine, ConvLayout layout, Con
 }
 
 void conv_contract(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
-  const ConvCall call = read_product_call(params);
+  const ConvCall call = read_packing_call(params);
   const ConvShape& s = call.shape;
   run_product(call, engine, layout, lanes, {s.cl, s.hl, s.wl}, {s.cs, s.hs, s.ws},
               contract_axis(s.hl, s.hs, s.r, s.sh, s.ph, s.dh), contract_axis(s.wl, s.ws, s.s, s.sw, s.pw, s.dw),

@@ -145,7 +145,19 @@ export function setCpuThreads(count: number): void {
  * @throws FracstrideError ERR_OUT_OF_MEMORY, also for what the system would grant and could not keep
  */
 export function allocate(device: Device, bytes: number): number {
-  return translate(() => native().alloc(device.index, bytes));
+  try {
+    return translate(() => native().alloc(device.index, bytes));
+  } catch (error) {
+    if (!(error instanceof FracstrideError) || error.code !== 'ERR_OUT_OF_MEMORY' || !relieve(device)) throw error;
+    return translate(() => native().alloc(device.index, bytes));
+  }
+}
+
+let relieve = (_device: Device): boolean => false;
+
+/** Asks `give` to let go of what can be made again, when memory is short; it says whether there was any. */
+export function relieveWith(give: (device: Device) => boolean): void {
+  relieve = give;
 }
 
 export function release(device: Device, handle: number): void {
@@ -242,6 +254,7 @@ export function memoryOf(device: Device): MemoryInfo {
 }
 
 export function emptyCacheOf(device: Device): void {
+  relieve(device);
   translate(() => native().emptyCache(device.index));
 }
 

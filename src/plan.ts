@@ -3,12 +3,15 @@
 import type { Problem } from '../codegen/problem.js';
 import type { Spec } from '../codegen/spec.js';
 import type { Device } from './device.js';
+import type { Packable } from './packings.js';
 
 /** Part of a buffer: `bytes` from `byteOffset`. Handle 0 is the null pointer. */
 export interface Pointer {
   readonly handle: number;
   readonly byteOffset: number;
   readonly bytes: number;
+  /** What it is part of, where kernels may keep a re-ordered copy. */
+  readonly home?: Packable;
 }
 
 export const NULL: Pointer = Object.freeze({ handle: 0, byteOffset: 0, bytes: 0 });

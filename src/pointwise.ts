@@ -22,7 +22,7 @@ import { allocateTensor, Tensor, type Window } from './tensor.js';
 export function pointer(window: Window): Pointer {
   const size = elementBytes(window.dtype);
   const { storage, offset, shape, strides } = window;
-  return { handle: storage.handle, byteOffset: offset * size, bytes: extent(shape, strides) * size };
+  return { handle: storage.handle, byteOffset: offset * size, bytes: extent(shape, strides) * size, home: storage };
 }
 
 /** out = f(inputs), element by element; inputs are broadcast to out's shape. `out` may be one of the inputs. */

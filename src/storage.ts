@@ -2,6 +2,7 @@
 
 import { allocate, type Device, release } from './device.js';
 import type { Dtype } from './dtype.js';
+import type { Packings } from './packings.js';
 
 /** Bytes on a device, shared by a tensor, its views and what backward passes saved of them. */
 export class Storage {
@@ -10,6 +11,8 @@ export class Storage {
   readonly handle: number;
   /** Counts writes after creation; saved tensors compare it. */
   version = 0;
+  /** What kernels keep of its contents, re-ordered. */
+  packings: Packings | null = null;
   #references = 0;
 
   constructor(device: Device, bytes: number) {
@@ -28,7 +31,9 @@ export class Storage {
   }
 
   release(): void {
-    if (--this.#references === 0) release(this.device, this.handle);
+    if (--this.#references !== 0) return;
+    this.packings?.free();
+    release(this.device, this.handle);
   }
 }
 

@@ -44,6 +44,7 @@ const SRC = [
     'context',
     'device',
     'determinism',
+    'packings',
     'plan',
     'cudnn',
     'libraries',
@@ -235,7 +236,9 @@ describe('rules', () => {
 
   describe('one argument table', () => {
     const forms = ['expand', 'contract', 'wgrad', 'bgrad'] as const;
-    const tables = forms.flatMap((form) => [argumentTable(form, 'general'), argumentTable(form, 'specialised')]);
+    const tables = forms.flatMap((form) =>
+      (['general', 'packing', 'specialised'] as const).map((kind) => argumentTable(form, kind)),
+    );
     const word = (name: string) => `(?:(?:const\\s+)?[a-z_]\\w*\\s*\\*?\\s+)${name}|['"]${name}['"]`;
 
     it('is written nowhere a second time', () => {

@@ -5,7 +5,8 @@
 
 import { ERROR_CODES } from '../../codegen/errors.js';
 import { OPERATIONS, operationArguments, operationKernel } from '../../codegen/operations.js';
-import { type Arg, argumentTable } from '../../codegen/passes.js';
+import type { Arg } from '../../codegen/passes.js';
+import { parseKernelName, specArguments } from '../../codegen/spec.js';
 import { native } from '../../src/native.js';
 import { choices } from './choices.js';
 import { isas } from './kernels.js';
@@ -100,15 +101,10 @@ for (const isa of isas()) {
     }
   }
 }
-for (const [pass, form] of [
-  ['fwd', 'expand'],
-  ['dgrad', 'contract'],
-  ['wgrad', 'wgrad'],
-  ['bgrad', 'bgrad'],
-] as const) {
-  const args = argumentTable(form, 'general');
-  const kinds = args.map((arg) => arg.kind).join('');
-  for (const name of names) if (name.startsWith(`ct2d_${pass}_`)) kernels.set(addon.load(0, name, kinds, null), args);
+for (const name of names) {
+  if (!name.startsWith('ct2d_')) continue;
+  const args = specArguments(parseKernelName(name));
+  kernels.set(addon.load(0, name, args.map((arg) => arg.kind).join(''), null), args);
 }
 for (let i = 0; i < count; i++) {
   if (i % 2 === 0) callVerb();

@@ -1,0 +1,86 @@
+/**
+ * Weights as kernels re-order them, kept with the memory that they were made of: made again when that was written to,
+ * given back when it goes, when caches are emptied and when memory is short.
+ */
+
+import { allocate, type Device, release, relieveWith } from './device.js';
+
+/** Memory that kernels may keep re-ordered. */
+export interface Packable {
+  /** Counts writes. */
+  readonly version: number;
+  packings: Packings | null;
+}
+
+/** A buffer of a kernel's; its contents are named by the stamp. */
+interface Packed {
+  readonly handle: number;
+  readonly bytes: number;
+  version: number;
+  stamp: number;
+}
+
+/** Those that hold something, and the bytes they hold, by device. */
+const holders = new Map<Device, Set<Packings>>();
+const held = new Map<Device, number>();
+
+// No two environments of a process, which share memory that was freed, should use the same numbers.
+let stamps = Math.floor(Math.random() * 2 ** 52);
+
+/** A name for the contents of a packed buffer that no other has had. */
+export function nextStamp(): number {
+  stamps = stamps === Number.MAX_SAFE_INTEGER ? 1 : stamps + 1;
+  return stamps;
+}
+
+/** Everything that was made of one piece of memory. */
+export class Packings {
+  readonly #device: Device;
+  readonly #kept = new Map<string, Packed>();
+
+  constructor(device: Device) {
+    this.#device = device;
+  }
+
+  /** The buffer of this key for contents of this version: under its old stamp when they are what it was made of. */
+  take(key: string, bytes: number, version: number): Packed {
+    const known = this.#kept.get(key);
+    if (known !== undefined) {
+      if (known.version !== version) known.stamp = nextStamp();
+      known.version = version;
+      return known;
+    }
+    const made = { handle: allocate(this.#device, bytes), bytes, version, stamp: nextStamp() };
+    this.#kept.set(key, made);
+    const others = holders.get(this.#device) ?? new Set();
+    holders.set(this.#device, others.add(this));
+    count(this.#device, bytes);
+    return made;
+  }
+
+  /** Gives everything back. */
+  free(): void {
+    for (const { handle, bytes } of this.#kept.values()) {
+      release(this.#device, handle);
+      count(this.#device, -bytes);
+    }
+    this.#kept.clear();
+    holders.get(this.#device)?.delete(this);
+  }
+}
+
+function count(device: Device, bytes: number): void {
+  held.set(device, packedBytes(device) + bytes);
+}
+
+/** Bytes of a device that packed weights hold. */
+export function packedBytes(device: Device): number {
+  return held.get(device) ?? 0;
+}
+
+/** What packed weights hold is a cache: it goes before an allocation fails. */
+relieveWith((device) => {
+  const some = packedBytes(device) > 0;
+  for (const packings of holders.get(device) ?? []) packings.free();
+  return some;
+});
