@@ -1,5 +1,5 @@
-// Prints how many instructions of threads a second one host thread executes: npm run simulator:speed, or the program
-// itself. Nothing is asserted.
+// Prints how many instructions of threads a second one host thread executes; nothing is asserted. It is not part of any
+// build: compile it with simulator/*.cc, optimised.
 #include <chrono>
 #include <cstdio>
 
