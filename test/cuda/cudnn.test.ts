@@ -177,7 +177,10 @@ describe('cudnn', function () {
 
     const absent: Readonly<Record<string, Told & { reason: RegExp }>> = {
       'no library': { library: '/nowhere/libcudnn.so.9', reason: /\/nowhere\/libcudnn\.so\.9/ },
-      'an old version': { cudnn: 'version=7605', reason: /is cuDNN 7605, and 8000 is the oldest that can be used; install cuDNN 9 or 8/ },
+      'an old version': {
+        cudnn: 'version=7605',
+        reason: /is cuDNN 7605, and 8000 is the oldest that can be used; install cuDNN 9 or 8/,
+      },
       'a missing entry': { cudnn: 'without=cudnnConvolutionBackwardData', reason: /cudnnConvolutionBackwardData/ },
       'a library that does not start': { cudnn: 'status=cudnnCreate:1001', reason: /NOT_INITIALIZED/ },
     };
