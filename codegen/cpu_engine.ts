@@ -15,7 +15,7 @@ import { CPU_TILES, type CpuIsa, cpuTileOf, DTYPE_TABLE, type DtypeRow } from '.
 type Accumulator = DtypeRow['accumulator'];
 
 /** The first zone of each contraction's kernels. */
-const PASS_NAMES: Readonly<Record<Contraction, string>> = {
+export const PASS_NAMES: Readonly<Record<Contraction, string>> = {
   expand: 'ct2d_fwd',
   contract: 'ct2d_dgrad',
   wgrad: 'ct2d_wgrad',
@@ -32,6 +32,11 @@ export const ENGINE_UNITS: readonly CpuUnit[] = (['float', 'double'] as const).m
 /** Products re-order their weight. */
 const argumentsOf = (form: Contraction) =>
   argumentTable(form, form === 'expand' || form === 'contract' ? 'packing' : 'general');
+
+/** The engine of an element type, for every generated file of the instruction set. */
+export function engineName(isa: CpuIsa, short: string): string {
+  return `ENGINE_${short.toUpperCase()}_${isa}`;
+}
 
 interface EngineKernel extends CpuKernel {
   /** The driver's call. */
@@ -50,7 +55,7 @@ function kernelsOf(isa: CpuIsa, accumulator: Accumulator, short: string, layout:
     name: `${PASS_NAMES[form]}_${short}_${layout}__${variant}__${isa}`,
     kinds: kindsOf(argumentsOf(form)),
     extents: extentsText(argumentsOf(form), contractionExtents(form, storageBytes(short))),
-    call: `conv_${form}(params, ENGINE_${short.toUpperCase()}, ${layout.toUpperCase()}${lanes})`,
+    call: `conv_${form}(params, ${engineName(isa, short)}, ${layout.toUpperCase()}${lanes})`,
   });
   return [
     ...(['expand', 'contract'] as const).flatMap((form) =>
@@ -87,18 +92,22 @@ function engineContext(isa: CpuIsa, accumulator: Accumulator): Record<string, un
     accumulator,
     half_vectors: 1,
     counts: range(lanes).map((i) => i + 1),
-    // Lanes of two vectors a and b, of b from `width` on, in the order a0 b0 a1 b1 …: the first half, then the second.
-    zip_low: range(width)
-      .map((i) => (i >> 1) + (i % 2) * width)
-      .join(', '),
-    zip_high: range(width)
-      .map((i) => (i >> 1) + (i % 2) * width + width / 2)
-      .join(', '),
+    ...vectorContext(width, accumulator),
     micro: [byK, byRow, direct].flat(2),
     direct_tables: names(direct),
-    lane_integer: accumulator === 'float' ? 'int32_t' : 'int64_t',
     tables: [names(byK), names(byRow)],
     engines: storages(accumulator).map((short) => short.toUpperCase()),
     kernels: engineKernels(isa, accumulator),
+  };
+}
+
+/** What lib/conv_vector.cpp.njk prints. */
+export function vectorContext(width: number, accumulator: Accumulator): Record<string, unknown> {
+  // Lanes of two vectors a and b, of b from `width` on, in the order a0 b0 a1 b1 …: the first half, then the second.
+  const zipped = range(2 * width).map((i) => (i >> 1) + (i % 2) * width);
+  return {
+    zip_low: zipped.slice(0, width).join(', '),
+    zip_high: zipped.slice(width).join(', '),
+    lane_integer: accumulator === 'float' ? 'int32_t' : 'int64_t',
   };
 }

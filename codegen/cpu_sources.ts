@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { ENGINE_UNITS } from './cpu_engine.js';
 import { OPERATION_UNITS } from './cpu_operations.js';
 import type { CpuUnit } from './cpu_unit.js';
+import { WINOGRAD_UNIT } from './cpu_winograd.js';
 import { CPU_ISAS, type CpuIsa } from './target.js';
 import { renderTemplate } from './template.js';
 
@@ -19,7 +20,7 @@ export interface CpuSource {
   readonly text: string;
 }
 
-export const CPU_UNITS: readonly CpuUnit[] = [...ENGINE_UNITS, ...OPERATION_UNITS];
+export const CPU_UNITS: readonly CpuUnit[] = [...ENGINE_UNITS, WINOGRAD_UNIT, ...OPERATION_UNITS];
 
 /** The file names of every generated source, without rendering any. */
 export function cpuSourceNames(): string[] {

@@ -19,6 +19,7 @@ import {
   type Tunables,
   type Variant,
   variantsFor,
+  type WinogradMode,
 } from './variants.js';
 
 export { type LaunchGeometry, type LibraryUse, NO_LIBRARY } from './variants.js';
@@ -50,9 +51,14 @@ export interface Candidate {
 }
 
 /** Every row of the catalogue that could serve: its cost, or the reason it is refused. */
-export function candidates(problem: Problem, target: Target, library: LibraryUse = NO_LIBRARY): Candidate[] {
+export function candidates(
+  problem: Problem,
+  target: Target,
+  library: LibraryUse = NO_LIBRARY,
+  winograd: WinogradMode = 'accurate',
+): Candidate[] {
   const form = contraction(problem.op, problem.pass);
-  const place = { target, library };
+  const place = { target, library, winograd };
   return variantsFor(form, target).flatMap((row) =>
     row.tunables(problem, form, target).map((tunables) => candidate(problem, { form, row, tunables, place })),
   );

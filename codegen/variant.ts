@@ -29,10 +29,16 @@ export const NO_LIBRARY: LibraryUse = Object.freeze({
   allowTf32: false,
 });
 
+/** Which Winograd kernels may run: 'accurate', only ones as exact as the direct kernel; 'fast', any; 'off', none. */
+export const WINOGRAD_MODES = ['accurate', 'fast', 'off'] as const;
+export type WinogradMode = (typeof WINOGRAD_MODES)[number];
+
 /** Where a kernel is chosen for. */
 export interface Place {
   readonly target: Target;
   readonly library: LibraryUse;
+  /** 'accurate' where nothing else is said. */
+  readonly winograd?: WinogradMode;
 }
 
 /** A weight as a kernel re-orders it: bytes of the buffer, header included, and what besides the weight decides them. */
@@ -40,6 +46,9 @@ export interface Packing {
   readonly bytes: number;
   readonly key: string;
 }
+
+/** Bytes before the contents of a packed weight (PackedHeader of cpu/conv_args.h). */
+export const PACKED_HEADER = 64;
 
 export interface Variant {
   readonly name: string;

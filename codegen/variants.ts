@@ -9,6 +9,7 @@ import type { Variant } from './variant.js';
 import { CPU_VARIANTS } from './variants_cpu.js';
 import { CUDA_VARIANTS } from './variants_cuda.js';
 import { CUDNN_VARIANTS } from './variants_cudnn.js';
+import { WINOGRAD_VARIANTS } from './variants_winograd.js';
 
 export {
   type LaunchGeometry,
@@ -18,9 +19,15 @@ export {
   type Place,
   type Tunables,
   type Variant,
+  type WinogradMode,
 } from './variant.js';
 
-export const VARIANTS: readonly Variant[] = [...CPU_VARIANTS, ...CUDA_VARIANTS, ...CUDNN_VARIANTS];
+export const VARIANTS: readonly Variant[] = [
+  ...CPU_VARIANTS,
+  ...WINOGRAD_VARIANTS,
+  ...CUDA_VARIANTS,
+  ...CUDNN_VARIANTS,
+];
 
 /** The rows that could serve a contraction on a target. */
 export function variantsFor(form: Contraction, target: Target): Variant[] {

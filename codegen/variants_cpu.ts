@@ -2,7 +2,7 @@
 
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ACCUMULATOR_BYTES, CPU_TILES, cpuTileOf, DTYPE_TABLE, type Target } from './target.js';
-import type { LaunchGeometry, Packing, Tunables, Variant } from './variant.js';
+import { type LaunchGeometry, PACKED_HEADER, type Packing, type Tunables, type Variant } from './variant.js';
 
 const always = (): null => null;
 
@@ -51,9 +51,6 @@ const isaOf = (target: Target) => (target.kind === 'cpu' ? target.isa : 'baselin
 function cpuTile(target: Target, dtype: Problem['dtype']): string {
   return `t${CPU_TILES[isaOf(target)][DTYPE_TABLE[dtype].accumulator].join('x')}`;
 }
-
-/** Bytes before the contents of a packed weight (PackedHeader of cpu/conv_args.h). */
-export const PACKED_HEADER = 64;
 
 /** Panels of output channels, in each the taps by phase and the input channels, as cpu/conv_product.cc lays them out. */
 function igemmPacking(problem: Problem, form: Contraction, { lanes }: Tunables, target: Target): Packing {

@@ -46,6 +46,11 @@ const PackedHeader& packed_weight(const ConvCall& call, int64_t bytes, const Pac
   return header;
 }
 
+// The contractions as direct products (conv_product.cc). Where the call has no buffer for the packed weight, it is
+// packed into scratch memory.
+void expand_product(const ConvCall& call, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes);
+void contract_product(const ConvCall& call, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes);
+
 // Pitches of a [n, c, h, w] tensor in a layout, for positions one step apart.
 struct Pitches {
   int64_t n, c, h, w;

@@ -77,8 +77,13 @@ class ProductRun {
   void run(const ConvCall& call) {
     if (p_.n == 0 || p_.co == 0 || phases_.empty()) return;
     const int64_t bytes = packed_elements_ * e_.accumulator_bytes;
-    packed_ = reinterpret_cast<char*>(&packed_header(call, bytes) + 1);
-    make_regions(packed_weight(call, bytes, [this](char*) { return pack_weights(); }).finite);
+    if (call.packed == nullptr) {
+      packed_ = static_cast<char*>(scratch(SCRATCH_CALL_A, bytes));
+      make_regions(pack_weights());
+    } else {
+      packed_ = reinterpret_cast<char*>(&packed_header(call, bytes) + 1);
+      make_regions(packed_weight(call, bytes, [this](char*) { return pack_weights(); }).finite);
+    }
     make_tasks();
     parallel_for(static_cast<int64_t>(tasks_.size()), [&](int64_t i) { run_task(tasks_[i]); });
   }
@@ -496,20 +501,26 @@ void run_product(const ConvCall& call, const ConvEngine& engine, ConvLayout layo
 
 }  // namespace
 
-void conv_expand(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
-  const ConvCall call = read_packing_call(params);
+void expand_product(const ConvCall& call, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
   const ConvShape& s = call.shape;
   run_product(call, engine, layout, lanes, {s.cs, s.hs, s.ws}, {s.cl, s.hl, s.wl},
               expand_axis(s.hs, s.hl, s.r, s.sh, s.ph, s.dh), expand_axis(s.ws, s.wl, s.s, s.sw, s.pw, s.dw),
               {s.cl / s.groups * s.r * s.s, s.r * s.s});
 }
 
-void conv_contract(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
-  const ConvCall call = read_packing_call(params);
+void contract_product(const ConvCall& call, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
   const ConvShape& s = call.shape;
   run_product(call, engine, layout, lanes, {s.cl, s.hl, s.wl}, {s.cs, s.hs, s.ws},
               contract_axis(s.hl, s.hs, s.r, s.sh, s.ph, s.dh), contract_axis(s.wl, s.ws, s.s, s.sw, s.pw, s.dw),
               {s.r * s.s, s.cl / s.groups * s.r * s.s});
+}
+
+void conv_expand(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
+  expand_product(read_packing_call(params), engine, layout, lanes);
+}
+
+void conv_contract(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
+  contract_product(read_packing_call(params), engine, layout, lanes);
 }
 
 }  // namespace fracstride

@@ -1,15 +1,15 @@
 /** Settings of the back ends, with PyTorch's names where it has them. Assigning anything else throws ERR_ARGUMENT. */
 
+import { WINOGRAD_MODES, type WinogradMode } from '../codegen/variant.js';
 import { checkInteger, fail, options } from './checks.js';
 import { changeCudnn, cudnnSettings, cudnnUnavailableReason, cudnnVersion } from './cudnn.js';
 import { contractHolds, holdContract } from './determinism.js';
 import { availableIsas, cpuIsa, cpuThreads, cudaUnavailableReason, setCpuIsa, setCpuThreads } from './device.js';
+import { setWinogradMode, winogradMode } from './winograd.js';
 
-export const WINOGRAD_MODES = ['accurate', 'fast', 'off'] as const;
-export type WinogradMode = (typeof WINOGRAD_MODES)[number];
+export type { WinogradMode } from '../codegen/variant.js';
 
 const state = {
-  winograd: 'accurate' as WinogradMode,
   matmulTf32: false,
 };
 
@@ -40,17 +40,17 @@ const cpu = {
     setCpuThreads(checkInteger('backends.cpu.threads', 'value', value, 1, 1024));
   },
   /**
-   * Which Winograd kernels may run: 'accurate', only ones as exact as the direct kernel (default); 'fast', any; 'off',
-   * none. This version has no Winograd kernels, so the setting changes nothing yet.
+   * Which Winograd kernels may run, which need fewer products than a direct kernel: 'accurate', only ones as exact as it,
+   * F(2, 2), F(3, 2) and F(2, 3) (default); 'fast', any, whose errors are up to some ten times as large; 'off', none.
    */
   get winograd(): WinogradMode {
-    return state.winograd;
+    return winogradMode();
   },
   set winograd(value: WinogradMode) {
     if (!WINOGRAD_MODES.includes(value)) {
       fail('ERR_ARGUMENT', 'backends.cpu.winograd', 'value', `one of ${WINOGRAD_MODES.join(', ')}`, value);
     }
-    state.winograd = value;
+    setWinogradMode(value);
   },
 };
 

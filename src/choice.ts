@@ -4,7 +4,7 @@
  */
 
 import type { Problem } from '../codegen/problem.js';
-import { type Candidate, candidates, isLibrary } from '../codegen/spec.js';
+import { type Candidate, candidates, isLibrary, NO_LIBRARY } from '../codegen/spec.js';
 import { type Contestant, fastestOf, recalled, remembered, type Winner } from './benchmark.js';
 import { contractHolds } from './determinism.js';
 import { allocate, type Device, debug, debugging, isCapturing, release, targetOf } from './device.js';
@@ -12,6 +12,7 @@ import { FracstrideError } from './errors.js';
 import { launchOwn, type OwnKernel, ownKernel } from './launch.js';
 import { libraryIdentity, libraryTimes, libraryUse, planWithLibrary } from './libraries.js';
 import type { LaunchOperation, LibraryPlan, Pointer } from './plan.js';
+import { winogradMode } from './winograd.js';
 
 /** A kernel of this package, or a library's way. */
 export type Contraction = OwnKernel | { readonly plan: LibraryPlan };
@@ -32,7 +33,9 @@ let preferred: string | null = null;
 /** Every row of the catalogue for a problem, as this device, its libraries and the settings of now have it. */
 export function candidatesOn(device: Device, problem: Problem): Candidate[] {
   const target = targetOf(device);
-  return target.kind === 'cpu' ? candidates(problem, target) : candidates(problem, target, libraryUse());
+  return target.kind === 'cpu'
+    ? candidates(problem, target, NO_LIBRARY, winogradMode())
+    : candidates(problem, target, libraryUse());
 }
 
 /** From now on the variant of this name, with the settings that follow it if any do; null: no preference. */

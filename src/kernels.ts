@@ -23,6 +23,7 @@ import { type LoadedKernel, loadKernel } from './images.js';
 import { launch, launchOwn, type OwnKernel, setGrid, staging } from './launch.js';
 import { libraryChoice } from './libraries.js';
 import { type LaunchOperation, type LibraryPlan, type Pointer, setPointers } from './plan.js';
+import { winogradMode } from './winograd.js';
 
 export { candidatesOn } from './choice.js';
 export { NULL, type Pointer } from './plan.js';
@@ -175,7 +176,7 @@ function fresh(device: Device): Known {
 /** Settings that come back find what was chosen under them. */
 function chooseAnew(found: Known): void {
   found.choice = choiceGeneration();
-  const settings = libraryChoice();
+  const settings = `${libraryChoice()} ${winogradMode()}`;
   found.problems = found.chosen.get(settings) ?? new ProblemMap();
   found.chosen.set(settings, found.problems);
 }

@@ -1,0 +1,72 @@
+// Winograd's minimal filtering for expand and contract, as its driver (conv_winograd.cc) and the generated part of one
+// instruction set see each other. Both axes are cut into tiles of m outputs; a part of an axis with r taps needs m + r
+// − 1 inputs a tile and as many products, its points (codegen/winograd.ts has the matrices).
+//
+// Transforms work on vectors of channels: `width` neighbouring ones at [row][column][width] of a strip of tiles.
+#pragma once
+
+#include <stdint.h>
+
+#include "conv.h"
+
+namespace fracstride {
+
+constexpr int MIN_OUTPUTS = 2, MAX_OUTPUTS = 5, MAX_TAPS = 3;
+
+// Channels [c0, c0 + channels) of rows × columns positions from (h, w) on of image n: to[row · row_pitch + column ·
+// width + channel]; what does not exist is 0. Columns up to the next whole vector are written.
+struct Strip {
+  Source source;
+  int64_t n, c0, channels, h, w, rows, columns, row_pitch;
+};
+
+// to[point · point_pitch + tile · tile_pitch] = Bᵀ x B of each tile's window x of a strip.
+struct Windows {
+  const void* from;
+  int64_t row_pitch, column_pitch, step, tiles;
+  void* to;
+  int64_t point_pitch, tile_pitch;
+};
+
+// y = Aᵀ M A of each tile, written or added to a strip of outputs.
+struct Products {
+  const void* from;
+  int64_t point_pitch, tile_pitch;
+  void* to;
+  int64_t row_pitch, column_pitch, step, tiles;
+  bool add;
+};
+
+// to[point · point_pitch] = G g Gᵀ of `count` neighbouring elements; tap (i, j) at taps[i · r_w + j].
+struct Filters {
+  const void* const* taps;
+  int64_t count;
+  void* to;
+  int64_t point_pitch;
+};
+
+// Outputs [h, h + rows) × [w, w + columns) of image n, as far as they exist, channels from c0 on.
+struct StripOutput {
+  const void* from;
+  int64_t row_pitch;
+  Sink sink;
+  int64_t height, width, n, c0, channels, h, w, rows, columns;
+};
+
+// The generated part: [m − MIN_OUTPUTS][taps of the height − 1][taps of the width − 1], null where points are too many.
+struct WinogradEngine {
+  const ConvEngine* product;
+  int width;
+  void (*input[MAX_OUTPUTS - MIN_OUTPUTS + 1][MAX_TAPS][MAX_TAPS])(const Windows& what);
+  void (*output[MAX_OUTPUTS - MIN_OUTPUTS + 1][MAX_TAPS][MAX_TAPS])(const Products& what);
+  void (*weight[MAX_OUTPUTS - MIN_OUTPUTS + 1][MAX_TAPS][MAX_TAPS])(const Filters& what);
+  void (*stage)(const Strip& what, void* to);
+  // Bias and activation on the way; false when some sum is not finite.
+  bool (*store)(const StripOutput& what);
+};
+
+// `shared`: the phases of an expand read one set of windows; then all of them have equally many taps.
+void winograd_expand(void** params, const WinogradEngine& engine, ConvLayout layout, int64_t outputs, bool shared);
+void winograd_contract(void** params, const WinogradEngine& engine, ConvLayout layout, int64_t outputs);
+
+}  // namespace fracstride
