@@ -12,7 +12,7 @@ import type { Contraction, Layout } from './problem.js';
 import { LAYOUTS } from './problem.js';
 import { CPU_TILES, type CpuIsa, cpuTileOf, DTYPE_TABLE, type DtypeRow } from './target.js';
 
-type Accumulator = DtypeRow['accumulator'];
+export type Accumulator = DtypeRow['accumulator'];
 
 /** The first zone of each contraction's kernels. */
 export const PASS_NAMES: Readonly<Record<Contraction, string>> = {
@@ -30,7 +30,7 @@ export const ENGINE_UNITS: readonly CpuUnit[] = (['float', 'double'] as const).m
 }));
 
 /** Products re-order their weight. */
-const argumentsOf = (form: Contraction) =>
+export const argumentsOf = (form: Contraction) =>
   argumentTable(form, form === 'expand' || form === 'contract' ? 'packing' : 'general');
 
 /** The engine of an element type, for every generated file of the instruction set. */
@@ -44,17 +44,15 @@ interface EngineKernel extends CpuKernel {
 }
 
 function engineKernels(isa: CpuIsa, accumulator: Accumulator): EngineKernel[] {
-  return storages(accumulator).flatMap((short) =>
-    LAYOUTS.flatMap((layout) => kernelsOf(isa, accumulator, short, layout)),
-  );
+  return storages(accumulator).flatMap((row) => LAYOUTS.flatMap((layout) => kernelsOf(isa, row, layout)));
 }
 
-function kernelsOf(isa: CpuIsa, accumulator: Accumulator, short: string, layout: Layout): EngineKernel[] {
+function kernelsOf(isa: CpuIsa, { short, bytes, accumulator }: DtypeRow, layout: Layout): EngineKernel[] {
   const tile = `t${CPU_TILES[isa][accumulator].join('x')}`;
   const kernel = (form: Contraction, variant: string, lanes = ''): EngineKernel => ({
     name: `${PASS_NAMES[form]}_${short}_${layout}__${variant}__${isa}`,
     kinds: kindsOf(argumentsOf(form)),
-    extents: extentsText(argumentsOf(form), contractionExtents(form, storageBytes(short))),
+    extents: extentsText(argumentsOf(form), contractionExtents(form, bytes)),
     call: `conv_${form}(params, ${engineName(isa, short)}, ${layout.toUpperCase()}${lanes})`,
   });
   return [
@@ -66,14 +64,9 @@ function kernelsOf(isa: CpuIsa, accumulator: Accumulator, short: string, layout:
   ];
 }
 
-function storages(accumulator: Accumulator): string[] {
-  return Object.values(DTYPE_TABLE)
-    .filter((row) => row.accumulator === accumulator)
-    .map((row) => row.short);
-}
-
-function storageBytes(short: string): number {
-  return Object.values(DTYPE_TABLE).find((row) => row.short === short)!.bytes;
+/** The element types that are computed in this accumulator. */
+export function storages(accumulator: Accumulator): DtypeRow[] {
+  return Object.values(DTYPE_TABLE).filter((row) => row.accumulator === accumulator);
 }
 
 const range = (count: number) => Array.from({ length: count }, (_, i) => i);
@@ -96,7 +89,7 @@ function engineContext(isa: CpuIsa, accumulator: Accumulator): Record<string, un
     micro: [byK, byRow, direct].flat(2),
     direct_tables: names(direct),
     tables: [names(byK), names(byRow)],
-    engines: storages(accumulator).map((short) => short.toUpperCase()),
+    engines: storages(accumulator).map(({ short }) => short.toUpperCase()),
     kernels: engineKernels(isa, accumulator),
   };
 }

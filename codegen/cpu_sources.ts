@@ -8,6 +8,7 @@
 
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DIRECT_UNITS } from './cpu_direct.js';
 import { ENGINE_UNITS } from './cpu_engine.js';
 import { OPERATION_UNITS } from './cpu_operations.js';
 import type { CpuUnit } from './cpu_unit.js';
@@ -20,7 +21,7 @@ export interface CpuSource {
   readonly text: string;
 }
 
-export const CPU_UNITS: readonly CpuUnit[] = [...ENGINE_UNITS, WINOGRAD_UNIT, ...OPERATION_UNITS];
+export const CPU_UNITS: readonly CpuUnit[] = [...ENGINE_UNITS, ...DIRECT_UNITS, WINOGRAD_UNIT, ...OPERATION_UNITS];
 
 /** The file names of every generated source, without rendering any. */
 export function cpuSourceNames(): string[] {

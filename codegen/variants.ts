@@ -9,6 +9,7 @@ import type { Variant } from './variant.js';
 import { CPU_VARIANTS } from './variants_cpu.js';
 import { CUDA_VARIANTS } from './variants_cuda.js';
 import { CUDNN_VARIANTS } from './variants_cudnn.js';
+import { DIRECT_VARIANT } from './variants_direct.js';
 import { WINOGRAD_VARIANTS } from './variants_winograd.js';
 
 export {
@@ -24,6 +25,7 @@ export {
 
 export const VARIANTS: readonly Variant[] = [
   ...CPU_VARIANTS,
+  DIRECT_VARIANT,
   ...WINOGRAD_VARIANTS,
   ...CUDA_VARIANTS,
   ...CUDNN_VARIANTS,

@@ -78,7 +78,14 @@ function igemmCost(problem: Problem, form: Contraction, tunables: Tunables): num
   const lanes = Number(String(tunables.tile).split('x')[1]);
   if (tunables.lanes === 'ch') return (problem.layout === 'nhwc' ? 1 : 1.35) / filled(outputs, positions, lanes);
   const layout = problem.layout === 'nchw' ? 1 + 2.2 / Math.max(1, width) : 1.2;
-  return layout / filled(positions, outputs, lanes);
+  return layout / filled(positions, outputs, lanes) + aroundPixels(g, form, outputs);
+}
+
+/** Packing a vector of inputs, shared by the outputs that it serves, and storing one of outputs, by what was summed. */
+function aroundPixels(g: Geometry, form: Contraction, outputs: number): number {
+  const taps = (g.r * g.s) / (form === 'expand' ? g.stride[0] * g.stride[1] : 1);
+  const depth = ((form === 'expand' ? g.cs : g.cl) / g.groups) * taps;
+  return 10 / Math.max(8, outputs) + 40 / Math.max(1, depth);
 }
 
 /** Share of the lanes that hold something, half tiles being possible; tiles of fewer than eight rows wait for loads. */

@@ -10,8 +10,7 @@
 #include <cstring>
 #include <utility>
 
-#include "conv_args.h"
-#include "conv_plan.h"
+#include "conv_form.h"
 #include "team.h"
 
 namespace fracstride {
@@ -24,16 +23,10 @@ constexpr int64_t PART_CHANNELS = 64;
 // What copying one short piece of a row costs, in vector multiply-adds.
 constexpr double COPY_COST = 4;
 
-struct Product {
+struct Product : ConvForm {
   const ConvEngine& engine;
   ConvLayout layout;
   ConvLanes lanes;
-  int64_t n, groups, ci, co;
-  Source source;
-  Sink sink;
-  Axis h, w;
-  const void* weight;
-  int64_t weight_pitch_c, weight_pitch_co, kernel_w, kernel_area;
 };
 
 struct Phase {
@@ -478,41 +471,16 @@ class ProductRun {
   std::vector<Task> tasks_;
 };
 
-struct Side {
-  int64_t c, h, w;
-};
-
-// How far apart in the weight neighbouring input channels and neighbouring output channels are.
-struct WeightPitches {
-  int64_t ci, co;
-};
-
-void run_product(const ConvCall& call, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes, const Side& in,
-                 const Side& out, Axis h, Axis w, WeightPitches weight) {
-  const ConvShape& s = call.shape;
-  const Pitches from = pitches_of(layout, in.c, in.h, in.w), to = pitches_of(layout, out.c, out.h, out.w);
-  const Source source = {call.first, from.n, from.c, from.h, from.w, in.h, in.w, h.input_step, w.input_step};
-  const Sink sink = {call.output, call.bias, to.n, to.c, to.h, to.w, call.activation, call.slope};
-  const Product product = {engine,           layout,    lanes, s.n,          s.groups,     in.c / s.groups,
-                           out.c / s.groups, source,    sink,  std::move(h), std::move(w), call.second,
-                           weight.ci,        weight.co, s.s,   s.r * s.s};
-  ProductRun(product).run(call);
-}
-
 }  // namespace
 
 void expand_product(const ConvCall& call, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
-  const ConvShape& s = call.shape;
-  run_product(call, engine, layout, lanes, {s.cs, s.hs, s.ws}, {s.cl, s.hl, s.wl},
-              expand_axis(s.hs, s.hl, s.r, s.sh, s.ph, s.dh), expand_axis(s.ws, s.wl, s.s, s.sw, s.pw, s.dw),
-              {s.cl / s.groups * s.r * s.s, s.r * s.s});
+  const Product product = {expand_form(call, layout), engine, layout, lanes};
+  ProductRun(product).run(call);
 }
 
 void contract_product(const ConvCall& call, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {
-  const ConvShape& s = call.shape;
-  run_product(call, engine, layout, lanes, {s.cl, s.hl, s.wl}, {s.cs, s.hs, s.ws},
-              contract_axis(s.hl, s.hs, s.r, s.sh, s.ph, s.dh), contract_axis(s.wl, s.ws, s.s, s.sw, s.pw, s.dw),
-              {s.r * s.s, s.cl / s.groups * s.r * s.s});
+  const Product product = {contract_form(call, layout), engine, layout, lanes};
+  ProductRun(product).run(call);
 }
 
 void conv_expand(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes) {

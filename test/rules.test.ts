@@ -31,6 +31,7 @@ const CODEGEN = [
   ],
   ...[
     'variants_cpu',
+    'variants_direct',
     'variants_winograd',
     'variants_cuda',
     'variants_cudnn',
@@ -44,6 +45,7 @@ const CODEGEN = [
     'cpu_unit',
     'cpu_micro',
     'cpu_engine',
+    'cpu_direct',
     'cpu_winograd',
     'cpu_operations',
     'cpu_sources',

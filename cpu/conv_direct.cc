@@ -1,0 +1,492 @@
+// expand and contract with output positions in the lanes and inputs read where they lie:
+//
+//   out[n, co, position q] = Σ_taps Σ_ci in[n, ci, q·step + delta(tap)] · W(ci, co, tap)
+//
+// Phases whose taps read the same inputs are merged: their outputs are rows of one product, so that a vector of inputs
+// is loaded once for all of them. Positions of an image count row by row with the pitch of the input's rows, so that
+// lanes are neighbours in memory across rows too. An input that is not made of such rows (strided, channels last, 16
+// bits) is copied, task by task, into planes: one a residue of the step on each axis.
+#include "conv_direct.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "conv_form.h"
+#include "conv_plan.h"
+#include "team.h"
+
+namespace fracstride {
+namespace {
+
+// Planes that a task copies should stay in a second-level cache, and so should the tile of outputs that it writes.
+constexpr int64_t PLANES_BYTES = 512 * 1024;
+constexpr int64_t TILE_BYTES = 128 * 1024;
+// Positions of a tile of outputs.
+constexpr int64_t MOST_LANES = 512;
+// Channels summed for one tap before the next tap's.
+constexpr int64_t CHANNEL_BLOCK = 64;
+// Outputs below which phases are merged that read the same inputs but for a shift.
+constexpr int64_t FEW_OUTPUTS = 5;
+constexpr int64_t TASKS_A_THREAD = 4;
+
+int64_t floor_divide(int64_t a, int64_t b) {
+  return a >= 0 ? a / b : -((-a + b - 1) / b);
+}
+
+// Phases of one axis that read the same inputs: position q of a member is u − shift, its tap t reads u·step +
+// deltas[t].
+struct Merged {
+  struct Member {
+    const AxisPhase* phase;
+    int64_t index, shift;
+  };
+  std::vector<Member> members;
+  std::vector<int64_t> deltas;
+  int64_t first, last;
+  int64_t size() const { return static_cast<int64_t>(members.size()); }
+};
+
+std::vector<int64_t> deltas_of(const AxisPhase& phase, int64_t shift) {
+  std::vector<int64_t> deltas;
+  for (const AxisTap& tap : phase.taps) deltas.push_back(tap.delta - shift);
+  return deltas;
+}
+
+std::vector<Merged> merge_phases(const Axis& axis, bool shifted) {
+  std::vector<Merged> all;
+  for (const AxisPhase& phase : axis.phases) {
+    const int64_t shift = shifted && !phase.taps.empty() ? phase.taps.front().delta : 0;
+    const std::vector<int64_t> deltas = deltas_of(phase, shift);
+    auto same = std::find_if(all.begin(), all.end(), [&](const Merged& m) { return m.deltas == deltas; });
+    if (same == all.end()) same = all.insert(all.end(), Merged{{}, deltas, shift, shift + phase.count});
+    same->members.push_back({&phase, phase.first, shift});
+    same->first = std::min(same->first, shift);
+    same->last = std::max(same->last, shift + phase.count);
+  }
+  return all;
+}
+
+// A register tile of rows: its weights begin at `packed`, its rows belong at `at[row]` of the tile of outputs.
+struct RowTile {
+  int64_t packed, rows, at[MAX_PIXEL_ROWS];
+};
+
+// One product: merged phases of columns under merged phases of rows. Rows are (co, phase of h, phase of w).
+struct Part {
+  const Merged* w;
+  int64_t taps;
+  std::vector<RowTile> tiles;
+};
+
+// Channels [first, first + count) of every phase of a block, whose outputs are stored together.
+struct Channels {
+  int64_t first, count;
+  std::vector<Part> parts;
+};
+
+struct Block {
+  const Merged* h;
+  int log_vectors;
+  // Register tiles of positions whose outputs are stored together, and the pitch of their rows.
+  int64_t tiles, pitch;
+  std::vector<Channels> channels;
+};
+
+struct Task {
+  const Block* block;
+  int64_t n, group, first, last;
+  double cost;
+};
+
+// Where the inputs of a task lie: element (c, u, q) of the plane of residues (fh, fw) at
+// data[c · pitch_c + (fh · residues_w + fw) · pitch_plane + (u − first) · pitch + q].
+struct Planes {
+  const char* data;
+  int64_t pitch_c, pitch_plane, first, pitch;
+};
+
+class DirectRun {
+ public:
+  DirectRun(const ConvForm& form, const PixelEngine& engine) : p_(form), e_(engine) {
+    positions_w_ = p_.w.phases.empty() ? 0 : p_.w.phases.front().count;
+    pitch_ = std::max(positions_w_, divide_up(p_.source.w, p_.w.input_step));
+    in_place_ = p_.source.pitch_w == 1 && e_.storage_bytes == e_.accumulator_bytes && p_.h.input_step == 1 &&
+                p_.w.input_step == 1 && p_.source.w == pitch_;
+    merged_h_ = merge_phases(p_.h, p_.h.phases.size() > 1 && p_.co < FEW_OUTPUTS);
+    merged_w_ = merge_phases(p_.w, false);
+    make_blocks();
+  }
+
+  void run(const ConvCall& call) {
+    if (p_.n == 0 || p_.co == 0 || positions_w_ == 0) return;
+    const int64_t bytes = packed_elements_ * e_.accumulator_bytes;
+    packed_ = reinterpret_cast<char*>(&packed_header(call, bytes) + 1);
+    packed_weight(call, bytes, [this](char*) { return pack_weights(); });
+    make_tasks();
+    parallel_for(static_cast<int64_t>(tasks_.size()), [&](int64_t i) { run_task(tasks_[i]); });
+  }
+
+ private:
+  int64_t phases_w() const { return static_cast<int64_t>(p_.w.phases.size()); }
+  int64_t lanes(const Block& block) const { return static_cast<int64_t>(e_.width) << block.log_vectors; }
+  // Rows of a channel in the tile of outputs.
+  int64_t rows_each(const Block& block) const { return block.h->size() * phases_w(); }
+
+  void make_blocks() {
+    for (const Merged& h : merged_h_) {
+      Block block = {&h, vectors_for(h), 1, 0, {}};
+      const int64_t row_bytes = lanes(block) * e_.accumulator_bytes, at_once = channels_at_once(h, row_bytes);
+      block.tiles = std::max<int64_t>(1, TILE_BYTES / 2 / (at_once * rows_each(block) * row_bytes));
+      block.tiles = std::min(block.tiles, MOST_LANES / lanes(block));
+      block.pitch = block.tiles * lanes(block) + e_.width;
+      for (int64_t c = 0; c < p_.co; c += at_once) {
+        block.channels.push_back(make_channels(block, c, std::min(at_once, p_.co - c)));
+      }
+      blocks_.push_back(std::move(block));
+    }
+  }
+
+  int64_t channels_at_once(const Merged& h, int64_t row_bytes) const {
+    const int64_t fitting = std::max<int64_t>(1, TILE_BYTES / (h.size() * phases_w() * row_bytes));
+    return divide_up(p_.co, divide_up(p_.co, fitting));
+  }
+
+  // The widest tile with the fewest loads: an input vector costs about four products, a weight one for each row.
+  int vectors_for(const Merged& h) const {
+    int64_t rows = 1;
+    for (const Merged& w : merged_w_) rows = std::max(rows, p_.co * h.size() * w.size());
+    int best = 0;
+    double least = 0;
+    for (int v = 0; v < PIXEL_TILES; v++) {
+      const int64_t vectors = int64_t{1} << v;
+      const double each = static_cast<double>(rows) / divide_up(rows, e_.rows[v]);
+      const double cost = std::max(1.0, (4.0 * vectors + each) / (vectors * each)) + 1.0 / (vectors * each);
+      if (v == 0 || cost < least) {
+        best = v;
+        least = cost;
+      }
+    }
+    return best;
+  }
+
+  Channels make_channels(const Block& block, int64_t first, int64_t count) {
+    Channels channels = {first, count, {}};
+    for (const Merged& w : merged_w_) {
+      const int64_t taps = static_cast<int64_t>(block.h->deltas.size() * w.deltas.size());
+      const int64_t rows = count * block.h->size() * w.size(), tiles = divide_up(rows, e_.rows[block.log_vectors]);
+      Part part = {&w, taps, {}};
+      for (int64_t i = 0; i < tiles; i++) {
+        const int64_t begin = rows * i / tiles, end = rows * (i + 1) / tiles;
+        RowTile tile = {packed_elements_, end - begin, {}};
+        for (int64_t r = begin; r < end; r++) {
+          tile.at[r - begin] = (r / w.size() * phases_w() + w.members[r % w.size()].index) * block.pitch;
+        }
+        part.tiles.push_back(tile);
+        packed_elements_ += p_.groups * (end - begin) * taps * p_.ci;
+      }
+      channels.parts.push_back(std::move(part));
+    }
+    return channels;
+  }
+
+  char* packed_at(const Part& part, const RowTile& tile, int64_t group) const {
+    return packed_ + (tile.packed + group * tile.rows * part.taps * p_.ci) * e_.accumulator_bytes;
+  }
+
+  // Weights in the order in which they are read: of each tile of rows and group, [tap][ci][row].
+  bool pack_weights() const {
+    parallel_for(static_cast<int64_t>(blocks_.size()) * p_.groups, [&](int64_t i) {
+      const Block& block = blocks_[i / p_.groups];
+      for (const Channels& channels : block.channels)
+        for (const Part& part : channels.parts) pack_part(block, channels, part, i % p_.groups);
+    });
+    return true;
+  }
+
+  void pack_part(const Block& block, const Channels& channels, const Part& part, int64_t group) const {
+    const int64_t w_taps = static_cast<int64_t>(part.w->deltas.size());
+    const void* const data = element(p_.weight, group * p_.ci * p_.co * p_.kernel_area, e_.storage_bytes);
+    int64_t row = channels.first * block.h->size() * part.w->size();
+    for (const RowTile& tile : part.tiles) {
+      char* to = packed_at(part, tile, group);
+      for (int64_t t = 0; t < part.taps; t++, to += tile.rows * p_.ci * e_.accumulator_bytes) {
+        int64_t offset[MAX_PIXEL_ROWS];
+        for (int64_t r = 0; r < tile.rows; r++) {
+          const int64_t w = (row + r) % part.w->size(), rest = (row + r) / part.w->size();
+          const int64_t h = rest % block.h->size(), co = rest / block.h->size();
+          offset[r] = co * p_.weight_pitch_co + block.h->members[h].phase->taps[t / w_taps].k * p_.kernel_w +
+                      part.w->members[w].phase->taps[t % w_taps].k;
+        }
+        e_.pack_rows(data, offset, tile.rows, p_.ci, p_.weight_pitch_c, to);
+      }
+      row += tile.rows;
+    }
+  }
+
+  // Bands of rows: several a thread, and no larger than what their copied inputs leave room for.
+  void make_tasks() {
+    const int64_t threads = team_threads(), wanted = threads == 1 ? 1 : TASKS_A_THREAD * threads;
+    const int64_t images = std::max<int64_t>(1, p_.n * p_.groups * static_cast<int64_t>(blocks_.size()));
+    const int64_t bands = divide_up(wanted, images);
+    for (int64_t n = 0; n < p_.n; n++)
+      for (int64_t group = 0; group < p_.groups; group++)
+        for (const Block& block : blocks_) {
+          const int64_t rows = block.h->last - block.h->first;
+          const int64_t parts = std::min(rows, std::max(bands, divide_up(rows, rows_that_fit())));
+          for (int64_t i = 0; i < parts; i++) {
+            const int64_t first = block.h->first + rows * i / parts, last = block.h->first + rows * (i + 1) / parts;
+            const double cost = static_cast<double>(last - first) * (block.h->size() * block.h->deltas.size() + 1);
+            tasks_.push_back({&block, n, group, first, last, cost});
+          }
+        }
+    std::stable_sort(tasks_.begin(), tasks_.end(), [](const Task& a, const Task& b) { return a.cost > b.cost; });
+  }
+
+  int64_t rows_that_fit() const {
+    if (in_place_) return p_.h.output;
+    const int64_t row = p_.ci * p_.h.input_step * p_.w.input_step * pitch_ * e_.accumulator_bytes;
+    return std::max<int64_t>(4, PLANES_BYTES / row);
+  }
+
+  // Lanes [lane, lane + length) of a vector: positions (u, q), (u, q + 1), …
+  struct Piece {
+    int64_t vector, lane, length, u, q;
+  };
+
+  // What a task works with; kept by each thread.
+  struct Work {
+    std::vector<Run> runs;
+    std::vector<Piece> pieces;
+    std::vector<uint32_t> lanes_h, lanes_w;
+    // Of all register tiles, in each of all parts; where those of each end.
+    std::vector<PixelTap> taps;
+    std::vector<int64_t> tap_end;
+  };
+
+  void run_task(const Task& task) const {
+    static thread_local Work work;
+    const Planes planes = in_place_ ? planes_in_place(task) : copy_planes(task, work);
+    const Block& block = *task.block;
+    const int64_t rows = block.channels.front().count * rows_each(block);
+    char* const tile = static_cast<char*>(scratch(SCRATCH_ITEM_A, rows * block.pitch * e_.accumulator_bytes));
+    const int64_t positions = (task.last - task.first) * pitch_, at_once = block.tiles * lanes(block);
+    for (int64_t at = 0; at < positions; at += at_once) {
+      const int64_t count = std::min(at_once, positions - at);
+      select_taps(task, planes, at, count, work);
+      for (const Channels& channels : block.channels) {
+        multiply(task, planes, work, at, channels, tile);
+        store(task, work.pieces, channels, tile);
+      }
+    }
+  }
+
+  Planes planes_in_place(const Task& task) const {
+    const Source& s = p_.source;
+    const int64_t from = task.n * s.pitch_n + task.group * p_.ci * s.pitch_c;
+    const void* const data = element(s.data, from, e_.storage_bytes);
+    return {static_cast<const char*>(data), s.pitch_c, 0, 0, pitch_};
+  }
+
+  // Rows of every residue that the task's taps read.
+  Planes copy_planes(const Task& task, Work& work) const {
+    const int64_t step_h = p_.h.input_step, step_w = p_.w.input_step;
+    int64_t first = task.first, last = task.last;
+    for (const int64_t delta : task.block->h->deltas) {
+      first = std::min(first, task.first + floor_divide(delta, step_h));
+      last = std::max(last, task.last + floor_divide(delta, step_h));
+    }
+    first = std::max<int64_t>(first, 0);
+    last = std::max(first, std::min(last, divide_up(p_.source.h, step_h)));
+    const int64_t rows = last - first, plane = rows * pitch_, pitch_c = step_h * step_w * plane + 2 * e_.width;
+    char* const data = static_cast<char*>(scratch(SCRATCH_ITEM_B, (p_.ci * pitch_c + 1) * e_.accumulator_bytes));
+    work.runs.clear();
+    for (int64_t u = first; u < last; u++) work.runs.push_back({(u - first) * pitch_, pitch_, task.n, u, 0});
+    PackInput what = {};
+    what.source = p_.source;
+    what.source.data = element(p_.source.data, task.group * p_.ci * p_.source.pitch_c, e_.storage_bytes);
+    what.runs = {work.runs.data(), rows};
+    what.channels = p_.ci;
+    what.positions = what.fill = plane;
+    what.pitch_channel = pitch_c;
+    what.pitch_position = 1;
+    for (int64_t h = 0; rows > 0 && h < step_h; h++)
+      for (int64_t w = 0; w < step_w; w++) {
+        what.tap = {h, w};
+        e_.pack_input(what, data + (h * step_w + w) * plane * e_.accumulator_bytes);
+      }
+    return {data, pitch_c, plane, first, pitch_};
+  }
+
+  // The pieces of rows that positions [at, at + count) are made of.
+  void cut_rows(const Task& task, int64_t at, int64_t count, std::vector<Piece>& pieces) const {
+    int64_t u = task.first + at / pitch_, q = at % pitch_;
+    pieces.clear();
+    for (int64_t i = 0; i < count;) {
+      const int64_t vector = i / e_.width, lane = i % e_.width;
+      const int64_t length = std::min({e_.width - lane, pitch_ - q, count - i});
+      pieces.push_back({vector, lane, length, u, q});
+      i += length;
+      q += length;
+      if (q == pitch_) {
+        q = 0;
+        u++;
+      }
+    }
+  }
+
+  static uint32_t bits(int64_t first, int64_t last) {
+    return first >= last ? 0 : static_cast<uint32_t>((uint64_t{1} << last) - (uint64_t{1} << first));
+  }
+
+  // The lanes of each of `vectors` vectors whose inputs exist under each tap of an axis: [tap][vector].
+  void select_lanes(const Task& task, int64_t vectors, Work& work) const {
+    const int64_t step = p_.w.input_step;
+    work.lanes_h.clear();
+    for (const int64_t delta : task.block->h->deltas) {
+      uint32_t* const lanes = append(work.lanes_h, vectors);
+      for (const Piece& piece : work.pieces) {
+        const int64_t h = piece.u * p_.h.input_step + delta;
+        if (h >= 0 && h < p_.source.h) lanes[piece.vector] |= bits(piece.lane, piece.lane + piece.length);
+      }
+    }
+    work.lanes_w.clear();
+    for (const Merged& w : merged_w_)
+      for (const int64_t delta : w.deltas) {
+        const int64_t low = -floor_divide(delta, step), high = -floor_divide(delta - p_.source.w, step);
+        uint32_t* const lanes = append(work.lanes_w, vectors);
+        for (const Piece& piece : work.pieces) {
+          const int64_t first = std::max<int64_t>(0, low - piece.q), last = std::min(piece.length, high - piece.q);
+          lanes[piece.vector] |= bits(piece.lane + first, piece.lane + last);
+        }
+      }
+  }
+
+  static uint32_t* append(std::vector<uint32_t>& to, int64_t count) {
+    to.resize(to.size() + count, 0);
+    return to.data() + to.size() - count;
+  }
+
+  // The taps that some lane of each register tile needs, part by part.
+  void select_taps(const Task& task, const Planes& planes, int64_t at, int64_t count, Work& work) const {
+    const std::vector<int64_t>& deltas_h = task.block->h->deltas;
+    const int64_t each = int64_t{1} << task.block->log_vectors, tiles = divide_up(count, lanes(*task.block));
+    cut_rows(task, at, count, work.pieces);
+    select_lanes(task, tiles * each, work);
+    work.taps.clear();
+    work.tap_end.clear();
+    for (int64_t tile = 0; tile < tiles; tile++) {
+      const uint32_t *const lanes_h = &work.lanes_h[tile * each], *lanes_w = &work.lanes_w[tile * each];
+      for (const Merged& w : merged_w_) {
+        int64_t index = 0;
+        for (size_t i = 0; i < deltas_h.size(); i++)
+          for (size_t j = 0; j < w.deltas.size(); j++) {
+            const PixelTap tap = {offset_of(task, planes, deltas_h[i], w.deltas[j]), index++, {}, true};
+            add_tap(tap, lanes_h + i * tiles * each, lanes_w + j * tiles * each, each, work.taps);
+          }
+        lanes_w += w.deltas.size() * tiles * each;
+        work.tap_end.push_back(static_cast<int64_t>(work.taps.size()));
+      }
+    }
+  }
+
+  int64_t offset_of(const Task& task, const Planes& planes, int64_t delta_h, int64_t delta_w) const {
+    const int64_t step_h = p_.h.input_step, step_w = p_.w.input_step;
+    const int64_t shift_h = floor_divide(delta_h, step_h), shift_w = floor_divide(delta_w, step_w);
+    const int64_t residue = (delta_h - shift_h * step_h) * step_w + delta_w - shift_w * step_w;
+    return residue * planes.pitch_plane + (task.first + shift_h - planes.first) * planes.pitch + shift_w;
+  }
+
+  void add_tap(PixelTap tap, const uint32_t* h, const uint32_t* w, int64_t vectors, std::vector<PixelTap>& taps) const {
+    const uint32_t all = bits(0, e_.width);
+    uint32_t any = 0;
+    for (int64_t v = 0; v < vectors; v++) {
+      tap.lanes[v] = h[v] & w[v];
+      tap.whole = tap.whole && tap.lanes[v] == all;
+      any |= tap.lanes[v];
+    }
+    if (any != 0) taps.push_back(tap);
+  }
+
+  // Rows of the tile of outputs: [co][phase of h][phase of w].
+  void multiply(const Task& task, const Planes& planes, const Work& work, int64_t at, const Channels& channels,
+                char* to) const {
+    const Block& block = *task.block;
+    const int64_t bytes = e_.accumulator_bytes;
+    int64_t first = 0;
+    for (size_t i = 0; i < work.tap_end.size(); i++) {
+      const Part& part = channels.parts[i % channels.parts.size()];
+      const int64_t lane = static_cast<int64_t>(i / channels.parts.size()) * lanes(block);
+      PixelProduct what = {work.taps.data() + first,
+                           work.tap_end[i] - first,
+                           p_.ci,
+                           CHANNEL_BLOCK,
+                           planes.data + (at + lane) * bytes,
+                           planes.pitch_c,
+                           nullptr,
+                           to + lane * bytes,
+                           nullptr};
+      for (const RowTile& tile : part.tiles) {
+        what.weights = packed_at(part, tile, task.group);
+        what.at = tile.at;
+        e_.micro[block.log_vectors][tile.rows - 1](what);
+      }
+      first = work.tap_end[i];
+    }
+  }
+
+  void store(const Task& task, const std::vector<Piece>& pieces, const Channels& channels, char* tile) const {
+    const int64_t bytes = e_.accumulator_bytes, first = task.group * p_.co + channels.first;
+    e_.finish(tile, channels.count, rows_each(*task.block) * task.block->pitch,
+              element(p_.sink.bias, first, e_.storage_bytes), p_.sink.activation, p_.sink.slope);
+    for (size_t i = 0; i < pieces.size();) {
+      const Piece& piece = pieces[i];
+      const int64_t lane = piece.vector * e_.width + piece.lane;
+      int64_t length = 0;
+      while (i < pieces.size() && pieces[i].u == piece.u) length += pieces[i++].length;
+      store_row(task, piece, length, first, channels.count, tile + lane * bytes);
+    }
+  }
+
+  // `length` neighbouring positions of one row, of every phase and of channels [first, first + channels).
+  void store_row(const Task& task, const Piece& from, int64_t length, int64_t first, int64_t channels,
+                 const char* tile) const {
+    const Block& block = *task.block;
+    const int64_t pitch_h = phases_w() * block.pitch;
+    const int64_t column = from.q * phases_w(), end = std::min(p_.w.output, column + length * phases_w());
+    for (int64_t h = 0; h < block.h->size() && column < end; h++) {
+      const Merged::Member& member = block.h->members[h];
+      const int64_t qh = from.u - member.shift;
+      if (qh < 0 || qh >= member.phase->count) continue;
+      const int64_t to = task.n * p_.sink.pitch_n + first * p_.sink.pitch_c +
+                         (member.phase->first + qh * p_.h.step) * p_.sink.pitch_h + column * p_.sink.pitch_w;
+      e_.store({tile + h * pitch_h * e_.accumulator_bytes, block.h->size() * pitch_h, block.pitch, channels, phases_w(),
+                end - column, element(p_.sink.data, to, e_.storage_bytes), p_.sink.pitch_c, p_.sink.pitch_w});
+    }
+  }
+
+  const ConvForm& p_;
+  const PixelEngine& e_;
+  int64_t positions_w_ = 0, pitch_ = 0, packed_elements_ = 0;
+  bool in_place_ = false;
+  char* packed_ = nullptr;
+  std::vector<Merged> merged_h_, merged_w_;
+  std::vector<Block> blocks_;
+  std::vector<Task> tasks_;
+};
+
+}  // namespace
+
+void conv_direct_expand(void** params, const PixelEngine& engine, ConvLayout layout) {
+  const ConvCall call = read_packing_call(params);
+  const ConvForm form = expand_form(call, layout);
+  DirectRun(form, engine).run(call);
+}
+
+void conv_direct_contract(void** params, const PixelEngine& engine, ConvLayout layout) {
+  const ConvCall call = read_packing_call(params);
+  const ConvForm form = contract_form(call, layout);
+  DirectRun(form, engine).run(call);
+}
+
+}  // namespace fracstride
