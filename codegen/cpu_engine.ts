@@ -101,6 +101,13 @@ export function vectorContext(width: number, accumulator: Accumulator): Record<s
   return {
     zip_low: zipped.slice(0, width).join(', '),
     zip_high: zipped.slice(width).join(', '),
+    // And back: every second lane of both, from the first on and from the second on.
+    even_lanes: range(width)
+      .map((i) => 2 * i)
+      .join(', '),
+    odd_lanes: range(width)
+      .map((i) => 2 * i + 1)
+      .join(', '),
     lane_integer: accumulator === 'float' ? 'int32_t' : 'int64_t',
   };
 }

@@ -8,6 +8,7 @@
 
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DEPTHWISE_UNITS } from './cpu_depthwise.js';
 import { DIRECT_UNITS } from './cpu_direct.js';
 import { ENGINE_UNITS } from './cpu_engine.js';
 import { OPERATION_UNITS } from './cpu_operations.js';
@@ -21,7 +22,13 @@ export interface CpuSource {
   readonly text: string;
 }
 
-export const CPU_UNITS: readonly CpuUnit[] = [...ENGINE_UNITS, ...DIRECT_UNITS, WINOGRAD_UNIT, ...OPERATION_UNITS];
+export const CPU_UNITS: readonly CpuUnit[] = [
+  ...ENGINE_UNITS,
+  ...DEPTHWISE_UNITS,
+  ...DIRECT_UNITS,
+  WINOGRAD_UNIT,
+  ...OPERATION_UNITS,
+];
 
 /** The file names of every generated source, without rendering any. */
 export function cpuSourceNames(): string[] {

@@ -9,6 +9,7 @@ import type { Variant } from './variant.js';
 import { CPU_VARIANTS } from './variants_cpu.js';
 import { CUDA_VARIANTS } from './variants_cuda.js';
 import { CUDNN_VARIANTS } from './variants_cudnn.js';
+import { DEPTHWISE_VARIANT } from './variants_depthwise.js';
 import { DIRECT_VARIANT } from './variants_direct.js';
 import { WINOGRAD_VARIANTS } from './variants_winograd.js';
 
@@ -25,6 +26,7 @@ export {
 
 export const VARIANTS: readonly Variant[] = [
   ...CPU_VARIANTS,
+  DEPTHWISE_VARIANT,
   DIRECT_VARIANT,
   ...WINOGRAD_VARIANTS,
   ...CUDA_VARIANTS,

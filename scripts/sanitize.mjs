@@ -36,9 +36,10 @@ function isasHere() {
 /** The engine's sources for some instruction sets, as paths from the root. */
 async function generate(isas) {
   const load = (file) => import(pathToFileURL(join(root, 'dist/codegen', file)).href);
-  const [{ cpuSource }, { ENGINE_UNITS }] = await Promise.all([load('cpu_sources.js'), load('cpu_engine.js')]);
+  const { cpuSource, CPU_UNITS } = await load('cpu_sources.js');
   fs.mkdirSync(folder, { recursive: true });
-  return ENGINE_UNITS.flatMap((unit) =>
+  const swept = CPU_UNITS.filter(({ what }) => /^(igemm|depthwise)_/.test(what));
+  return swept.flatMap((unit) =>
     isas.map((isa) => {
       const { file, text } = cpuSource(unit, isa);
       fs.writeFileSync(join(folder, file), text);

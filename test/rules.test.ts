@@ -31,6 +31,7 @@ const CODEGEN = [
   ],
   ...[
     'variants_cpu',
+    'variants_depthwise',
     'variants_direct',
     'variants_winograd',
     'variants_cuda',
@@ -45,6 +46,7 @@ const CODEGEN = [
     'cpu_unit',
     'cpu_micro',
     'cpu_engine',
+    'cpu_depthwise',
     'cpu_direct',
     'cpu_winograd',
     'cpu_operations',

@@ -6,6 +6,7 @@
 // the address sanitizer sees every access outside; results must be the same bits for any number of threads.
 //
 // usage: engine_sweep <problems> <first seed>; compiled with ONLY_BASELINE it needs no other instruction set's files.
+#include <algorithm>
 #include <cinttypes>
 #include <cmath>
 #include <cstdio>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <memory>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -21,12 +23,18 @@
 #include "kernel.h"
 #include "team.h"
 
+// Families of kernels, each with a table an accumulator and instruction set.
+#define FOR_EACH_FAMILY(use, isa) \
+  use(igemm_float_##isa) use(igemm_double_##isa) use(depthwise_float_##isa) use(depthwise_double_##isa)
+#define DECLARE_TABLE(name) extern const CpuKernelTable fracstride_table_##name;
+#define LIST_TABLE(name) &fracstride_table_##name,
+
 namespace fracstride {
 #if defined(__x86_64__) && !defined(ONLY_BASELINE)
-extern const CpuKernelTable fracstride_table_igemm_float_avx512, fracstride_table_igemm_double_avx512;
-extern const CpuKernelTable fracstride_table_igemm_float_avx2, fracstride_table_igemm_double_avx2;
+FOR_EACH_FAMILY(DECLARE_TABLE, avx512)
+FOR_EACH_FAMILY(DECLARE_TABLE, avx2)
 #endif
-extern const CpuKernelTable fracstride_table_igemm_float_baseline, fracstride_table_igemm_double_baseline;
+FOR_EACH_FAMILY(DECLARE_TABLE, baseline)
 }  // namespace fracstride
 
 namespace {
@@ -145,6 +153,19 @@ int pick(std::mt19937& random, int low, int high) {
   return low + static_cast<int>(random() % (high - low + 1));
 }
 
+// Both axes alike: kernels for common shapes take no others.
+void make_square(Problem& p, std::mt19937& random) {
+  int32_t* v = p.size;
+  v[S] = v[R] = std::max(2, v[R] + (random() % 4 == 0 ? 2 : 0));
+  v[SH] = v[SW] = pick(random, 1, 2);
+  v[DH] = v[DW] = 1;
+  v[PW] = v[PH];
+  for (int axis = 0; axis < 2; axis++) {
+    const int reach = (v[HS + axis] - 1) * v[SH] + v[R];
+    v[HL + axis] = std::max(1, reach - 2 * v[PH] + pick(random, -1, 2));
+  }
+}
+
 Problem random_problem(std::mt19937& random) {
   Problem p = {};
   int32_t* v = p.size;
@@ -153,6 +174,10 @@ Problem random_problem(std::mt19937& random) {
   v[N] = random() % 20 == 0 ? 0 : pick(random, 1, 4);
   v[CS] = v[G] * (wide ? pick(random, 30, 90) : pick(random, 1, 9));
   v[CL] = v[G] * (wide ? pick(random, 14, 70) : pick(random, 1, 9));
+  if (random() % 3 == 0) {
+    v[G] = wide ? pick(random, 20, 40) : pick(random, 1, 9);
+    v[CS] = v[CL] = v[G];
+  }
   v[R] = pick(random, 1, 5);
   v[S] = random() % 30 == 0 ? 40 : pick(random, 1, 5);
   for (int axis = 0; axis < 2; axis++) {
@@ -164,6 +189,7 @@ Problem random_problem(std::mt19937& random) {
     // The exact size, cropped, or with rows that nothing reaches.
     v[HL + axis] = std::max(random() % 40 == 0 ? 0 : 1, reach - 2 * v[PH + axis] + pick(random, -1, 3));
   }
+  if (random() % 3 == 0) make_square(p, random);
   p.nhwc = random() % 2;
   p.bias = random() % 2;
   p.activation = pick(random, 0, 4);
@@ -249,6 +275,10 @@ std::vector<char> launch(const CpuKernelRow& row, const std::string& pass, const
   std::memcpy(size, p.size, sizeof size);
   int32_t planes[3] = {size[N], size[CL], size[HL] * size[WL]};
   double slope = 0.25;
+  // Room for panels of any variant, of a weight that was not packed before.
+  int64_t packed_bytes = 64 + static_cast<int64_t>(sizeof(double)) * 64 * (in.weight.value.size() + 64), stamp = 1;
+  std::unique_ptr<char[]> room(new char[packed_bytes + 64]());
+  void* packed = room.get() + 64 - reinterpret_cast<uintptr_t>(room.get()) % 64;
   std::vector<void*> params;
   if (pass == "bgrad") {
     params = {&first, &output, &planes[0], &planes[1], &planes[2]};
@@ -256,8 +286,11 @@ std::vector<char> launch(const CpuKernelRow& row, const std::string& pass, const
     params = {&first, &second};
     if (pass != "wgrad") params.push_back(&third);
     params.push_back(&output);
+    const bool packs = std::count(row.kinds, row.kinds + std::strlen(row.kinds), 'p') == 5;
+    if (packs) params.push_back(&packed);
     for (int32_t& v : size) params.push_back(&v);
     if (pass != "wgrad") params.insert(params.end(), {&activation, &slope});
+    if (packs) params.insert(params.end(), {&packed_bytes, &stamp});
   }
   if (params.size() != std::strlen(row.kinds)) throw std::runtime_error("the argument list has changed");
   row.entry(params.data());
@@ -270,6 +303,13 @@ std::string part(const std::string& name, int index) {
   return name.substr(from, name.find('_', from) - from);
 }
 
+// What the catalogue calls legal (codegen/variants_*.ts).
+bool takes(const std::string& name, const Problem& p) {
+  const int32_t* v = p.size;
+  if (name.find("__depthwise") != std::string::npos) return v[CS] == v[G] && v[CL] == v[G];
+  return true;
+}
+
 int failures = 0;
 int64_t runs = 0;
 
@@ -277,7 +317,7 @@ int64_t runs = 0;
 void check(const CpuKernelRow& row, const Problem& p, const Operands& in, std::map<std::string, Tensor>& known,
            uint32_t seed) {
   const std::string name = row.name, pass = part(name, 1), layout = part(name, 3);
-  if ((layout == "nhwc") != p.nhwc) return;
+  if ((layout == "nhwc") != p.nhwc || !takes(name, p)) return;
   const Dtype type = {part(name, 2), part(name, 2) == "f64" ? 8u : part(name, 2) == "f32" ? 4u : 2u};
   if (known.count(pass) == 0) known.emplace(pass, expected(pass, p, in));
   const Tensor& want = known.at(pass);
@@ -305,15 +345,14 @@ void check(const CpuKernelRow& row, const Problem& p, const Operands& in, std::m
 }
 
 std::vector<const CpuKernelTable*> tables() {
-  std::vector<const CpuKernelTable*> list = {&fracstride_table_igemm_float_baseline,
-                                             &fracstride_table_igemm_double_baseline};
+  std::vector<const CpuKernelTable*> list = {FOR_EACH_FAMILY(LIST_TABLE, baseline)};
 #if defined(__x86_64__) && !defined(ONLY_BASELINE)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    list.insert(list.end(), {&fracstride_table_igemm_float_avx2, &fracstride_table_igemm_double_avx2});
+    list.insert(list.end(), {FOR_EACH_FAMILY(LIST_TABLE, avx2)});
   }
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq")) {
-    list.insert(list.end(), {&fracstride_table_igemm_float_avx512, &fracstride_table_igemm_double_avx512});
+    list.insert(list.end(), {FOR_EACH_FAMILY(LIST_TABLE, avx512)});
   }
 #endif
   return list;
