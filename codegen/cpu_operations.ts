@@ -12,7 +12,7 @@ import {
   type StorageType,
 } from './operations.js';
 import { POINTWISE, POINTWISE_DIMS } from './pointwise.js';
-import type { CpuIsa } from './target.js';
+import { CPU_VECTOR_BYTES, type CpuIsa } from './target.js';
 
 type Accumulator = 'float' | 'double';
 
@@ -71,6 +71,7 @@ function unit(what: string, template: string, list: readonly Member[], context: 
     kernels: (isa) => kernelsOf(list, isa),
     context: (isa) => ({
       dims: POINTWISE_DIMS,
+      vector_bytes: CPU_VECTOR_BYTES[isa],
       ...context,
       kernels: list.map((member) => kernelContext(member, isa)),
     }),
@@ -130,4 +131,9 @@ export const OPERATION_UNITS: readonly CpuUnit[] = [
     members((o) => o.family === 'fill'),
   ),
   ...(['reduce', 'norm', 'optimizer', 'random'] as const).flatMap(familyUnits),
+  unit(
+    'probe',
+    'probe.cpp.njk',
+    members((o) => o.family === 'probe'),
+  ),
 ];

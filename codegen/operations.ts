@@ -16,7 +16,7 @@ import type { Target } from './target.js';
 export const STORAGE_TYPES = ['f32', 'f64', 'f16', 'bf16', 'i32'] as const;
 export type StorageType = (typeof STORAGE_TYPES)[number];
 
-export const FAMILIES = ['pointwise', 'cast', 'reduce', 'norm', 'optimizer', 'random', 'fill'] as const;
+export const FAMILIES = ['pointwise', 'cast', 'reduce', 'norm', 'optimizer', 'random', 'fill', 'probe'] as const;
 export type Family = (typeof FAMILIES)[number];
 
 export interface Operation {
@@ -215,12 +215,26 @@ const fills: Operation[] = [
   holds: holding(['out'], 'type', 'count'),
 }));
 
+/**
+ * What a machine can do, for benches; on CPUs only. `fma`: `count` items of `steps` multiply-adds each, in registers; an
+ * item's sum goes to out. `triad`: out = a + 3 b, with stores that go around the caches where `streaming` is not 0.
+ */
+const probes: Operation[] = [
+  { name: 'fma', args: [output('out'), ...all('l', 'count', 'steps')] },
+  { name: 'triad', args: [output('out'), input('a'), input('b'), ...all('l', 'count'), ...all('i', 'streaming')] },
+].map(({ name, args }) => ({
+  name,
+  family: 'probe',
+  types: ['f32', 'f64'],
+  args,
+  holds: holding(['out', 'a', 'b'].slice(0, name === 'fma' ? 1 : 3), 'type', 'count'),
+}));
+
 /** Every operation by name (`add`, `cast_f32`, `sum`, `adam`, …). */
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
-  [...pointwise, ...casts, ...reductions, ...norms, ...optimizers, ...groups, ...randoms, ...fills].map((o) => [
-    o.name,
-    Object.freeze({ ...o, args: Object.freeze(o.args) }),
-  ]),
+  [...pointwise, ...casts, ...reductions, ...norms, ...optimizers, ...groups, ...randoms, ...fills, ...probes].map(
+    (o) => [o.name, Object.freeze({ ...o, args: Object.freeze(o.args) })],
+  ),
 );
 
 /** The kernel of an operation, e.g. ('add', 'f32', 'avx2') → `add_f32__pointwise__avx2`; `target` is a name's last zone. */

@@ -115,6 +115,51 @@ export function flops(problem: Problem): number {
   return 2 * g.n * g.hs * g.ws * g.cs * (g.cl / g.groups) * g.r * g.s;
 }
 
+/**
+ * The multiply-adds times two that a result depends on: taps whose element of the large side exists. Rows and columns are
+ * independent, so the taps of an image are those of its rows times those of its columns.
+ */
+export function usefulFlops(problem: Problem): number {
+  if (problem.pass === 'bgrad') return flops(problem);
+  const { n, cs, cl, hs, ws, hl, wl, r, s, stride, padding, dilation, groups } = problem.geometry;
+  const rows = existingTaps({
+    small: hs,
+    large: hl,
+    taps: r,
+    stride: stride[0],
+    padding: padding[0],
+    dilation: dilation[0],
+  });
+  const columns = existingTaps({
+    small: ws,
+    large: wl,
+    taps: s,
+    stride: stride[1],
+    padding: padding[1],
+    dilation: dilation[1],
+  });
+  return 2 * n * cs * (cl / groups) * rows * columns;
+}
+
+/** Pairs of a position i of the small side and a tap a with 0 ≤ i · stride − padding + a · dilation < large, on one axis. */
+function existingTaps(axis: {
+  small: number;
+  large: number;
+  taps: number;
+  stride: number;
+  padding: number;
+  dilation: number;
+}): number {
+  let pairs = 0;
+  for (let i = 0; i < axis.small; i++) {
+    for (let a = 0; a < axis.taps; a++) {
+      const at = i * axis.stride - axis.padding + a * axis.dilation;
+      if (at >= 0 && at < axis.large) pairs++;
+    }
+  }
+  return pairs;
+}
+
 /** Bytes when each tensor is touched once: the floor of memory traffic. */
 export function bytes(problem: Problem): number {
   const form = contraction(problem.op, problem.pass);

@@ -113,7 +113,8 @@ function filesUnder(folder: string, ending: RegExp): string[] {
   if (!existsSync(join(ROOT, folder))) return [];
   const entries = readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile() && ending.test(entry.name));
-  return files.map((entry) => relative(ROOT, join(entry.parentPath, entry.name))).sort();
+  const paths = files.map((entry) => relative(ROOT, join(entry.parentPath, entry.name)));
+  return paths.filter((path) => !path.includes('node_modules/')).sort();
 }
 
 const text = (file: string) => readFileSync(join(ROOT, file), 'utf8');
