@@ -4,7 +4,7 @@ import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { flops } from '../../codegen/passes.js';
+import { bytes, flops, usefulFlops } from '../../codegen/passes.js';
 import { formatProblem, parseProblem } from '../../codegen/problem_text.js';
 import { BENCH_LAYERS } from '../../src/bench/layers.js';
 import { CUDNN_SIMULATOR, describeCuda, simulatedEnvironment, simulatorOnly } from '../support/simulated.js';
@@ -22,6 +22,19 @@ function expectRow(row: Row): void {
   expect(min).to.be.above(0).and.at.most(median);
   const work = flops(parseProblem(row.problem as string));
   expect(row.tflops as number).to.be.closeTo(work / median / 1e6, (0.01 * work) / median / 1e6);
+}
+
+function expectRoofline(row: Row): void {
+  const number = (name: string): number => row[name] as number;
+  expect(row).to.include.all.keys('threads', 'isa', 'triad_gbs', 'bound');
+  const problem = parseProblem(row.problem as string);
+  const gflops = flops(problem) / number('us_min') / 1e3;
+  expect(number('gflops')).to.be.closeTo(gflops, 0.01 * gflops);
+  expect(number('peak_share')).to.be.closeTo(gflops / number('peak_gflops'), 0.01 * number('peak_share'));
+  const arithmetic = usefulFlops(problem) / number('peak_gflops') / 1e3;
+  const memory = bytes(problem) / number('triad_streaming_gbs') / 1e3;
+  expect(number('roof_us')).to.be.closeTo(Math.max(arithmetic, memory), 0.01 * number('roof_us'));
+  expect(number('roof_share')).to.be.closeTo(number('roof_us') / number('us_min'), 0.01 * number('roof_share'));
 }
 
 describe('fracstride bench', function () {
@@ -44,22 +57,30 @@ describe('fracstride bench', function () {
     const { code, out, err } = await fracstride(words, { env: ABSENT });
     expect(code, err).to.equal(0);
     const rows = JSON.parse(out) as Row[];
-    expect(rows.map(({ pass }) => pass)).to.deep.equal(['fwd', 'dgrad', 'wgrad']);
+    expect(rows.map(({ pass }) => pass)).to.deep.equal(['fwd', 'dgrad', 'wgrad', 'bgrad']);
     for (const row of rows) {
       expectRow(row);
       expect(row).to.include({
         bench: 'layers',
         device: 'cpu',
-        variant: 'igemm',
         chosen: true,
         cudnn_ratio: null,
         rounds: 2,
       });
-      expect(row.kernel).to.match(/^ct2d_\w+_f32_nchw__igemm_/);
+      expectRoofline(row);
+      expect(row.kernel).to.match(new RegExp(`^ct2d_\\w+_f32_nchw__${row.variant as string}_`));
     }
     const kept = fs.readFileSync(file, 'utf8').trimEnd().split('\n');
     expect(kept.map((line) => JSON.parse(line) as Row)).to.deep.equal(rows);
-    expect(err).to.match(/^dcgan_n16_l1_\S+ fwd: igemm [\d.]+ µs$/m);
+    expect(err).to.match(/^dcgan_n16_l1_\S+ fwd: \w+ [\d.]+ µs$/m);
+  });
+
+  it('measures with each number of threads that is asked for', async () => {
+    const words = ['bench', '--device', 'cpu', '--layer', 'dcgan_n16_l1', '--pass', 'fwd', '--threads', '1,2'];
+    const { code, out, err } = await fracstride([...words, '--rounds', '1'], { env: ABSENT });
+    expect(code, err).to.equal(0);
+    expect([...out.matchAll(/^dcgan\S+ +fwd +\w+ +(\d) /gm)].map(([, threads]) => threads)).to.deep.equal(['1', '2']);
+    expect(out).to.match(/^2 threads: peak [\d.]+ GFLOP\/s, memory [\d.]+ GB\/s, streaming [\d.]+$/m);
   });
 
   it('takes a type, a layout and a pass, and prints a table', async () => {
@@ -67,7 +88,7 @@ describe('fracstride bench', function () {
     const { code, out } = await fracstride([...words, '--dtype', 'bfloat16', '--layout', 'nhwc'], { env: ABSENT });
     expect(code).to.equal(0);
     expect(out).to.match(/^layer +pass +kernel +µs/m);
-    expect(out.match(/^dcgan_n(16|64)_l1\S+ +fwd +igemm +[\d.]+ .*$/gm)).to.have.length(2);
+    expect(out.match(/^dcgan_n(16|64)_l1\S+ +fwd +\w+ +[\d.]+ .*$/gm)).to.have.length(2);
   });
 
   it('refuses what it does not understand with 2, and a device that is not there with 4', async () => {
@@ -75,7 +96,9 @@ describe('fracstride bench', function () {
       ['--layer', '('],
       ['--layer', 'nothing_of_this_name'],
       ['--rounds', '0'],
-      ['--pass', 'bgrad'],
+      ['--pass', 'backward'],
+      ['--threads', '0'],
+      ['--threads', '1,'],
       ['--dtype', 'int8'],
       ['--device', 'tpu'],
     ]) {
