@@ -94,7 +94,8 @@ export function scalarArguments(problem: Problem, slope: number, activationIndex
   };
 }
 
-function gradSide(problem: Problem): { c: number; hw: number } {
+/** The side whose gradient bgrad sums: its channels, and positions a channel. */
+export function gradSide(problem: Problem): { c: number; hw: number } {
   const g = problem.geometry;
   return problem.op === 'convT2d' ? { c: g.cl, hw: g.hl * g.wl } : { c: g.cs, hw: g.hs * g.ws };
 }

@@ -4,7 +4,7 @@
  * kernels of one problem take turns, so that whatever else the machine does meets all of them alike.
  */
 
-import { bytes, flops, OPERANDS, operandElements } from '../../codegen/passes.js';
+import { bytes, flops, gradSide, OPERANDS, operandElements } from '../../codegen/passes.js';
 import { contraction, makeProblem, type Problem } from '../../codegen/problem.js';
 import { isLibrary } from '../../codegen/spec.js';
 import { empty, rand } from '../create.js';
@@ -177,10 +177,12 @@ function recorded(device: Device, work: () => void): number | null {
 
 function operands(device: string, problem: Problem): Pointer[] {
   const form = contraction(problem.op, problem.pass);
-  const elements = operandElements(form, problem.geometry);
+  const { c, hw } = gradSide(problem);
+  const shared = operandElements(form, problem.geometry);
+  const elements: Record<string, number> = form === 'bgrad' ? { grad: problem.geometry.n * c * hw, bias: c } : shared;
   const { dtype } = problem;
-  return OPERANDS[form].map(({ name, role }) => {
-    if (name === 'bias') return NULL;
+  return OPERANDS[form].map(({ name, role, optional }) => {
+    if (optional) return NULL;
     const make = role === 'out' ? empty : rand;
     return pointer(Tensor.window(make([elements[name]!], { device, dtype })));
   });

@@ -9,9 +9,7 @@ import { usefulFlops } from '../../codegen/passes.js';
 import { parseProblem } from '../../codegen/problem_text.js';
 import { BENCH_LAYERS } from '../../src/bench/layers.js';
 
-const PEERS = JSON.parse(
-  readFileSync(new URL('../../../bench/peers/shares.json', import.meta.url), 'utf8'),
-) as Peers;
+const PEERS = JSON.parse(readFileSync(new URL('../../../bench/peers/shares.json', import.meta.url), 'utf8')) as Peers;
 
 const DCGAN = 'dcgan_n16_l2_512-256_4x4_k4s2';
 const ROW: LayerRow = {
@@ -47,7 +45,11 @@ describe('benches', () => {
   });
 
   it('add up gradients, each at the peak of its moment', () => {
-    const parts = (['dgrad', 'wgrad', 'bgrad'] as const).map((pass, i) => ({ ...ROW, pass, us_min: [8000, 9000, 100][i]! }));
+    const parts = (['dgrad', 'wgrad', 'bgrad'] as const).map((pass, i) => ({
+      ...ROW,
+      pass,
+      us_min: [8000, 9000, 100][i]!,
+    }));
     const [found] = compareBackward(latest(parts), PEERS, { threads: 1, layout: 'nchw', against: null });
     expect(found!.share).to.be.closeTo((2 * 1073.741824) / 17_100 / 0.1, 1e-3);
     expect(found!.peer).to.equal('oneDNN dx + dw');
@@ -67,7 +69,11 @@ describe('benches', () => {
       for (const layer of Object.keys(BENCH_LAYERS)) {
         const found = Object.keys(PEERS.forward[threads]![layer]!);
         const { nchw, nhwc, own } = PEERS.layouts;
-        for (const group of [nchw, nhwc, own]) expect(found.some((peer) => group.includes(peer)), layer).to.equal(true);
+        for (const group of [nchw, nhwc, own])
+          expect(
+            found.some((peer) => group.includes(peer)),
+            layer,
+          ).to.equal(true);
         for (const peer of found) expect([...nchw, ...nhwc, ...own], layer).to.include(peer);
         expect(PEERS.backward[threads]![layer], layer).to.have.property('oneDNN dx + dw');
       }

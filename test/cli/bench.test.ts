@@ -87,7 +87,7 @@ describe('fracstride bench', function () {
     const words = ['bench', '--device', 'cpu', '--layer', 'l1_100', '--rounds', '1', '--pass', 'fwd'];
     const { code, out } = await fracstride([...words, '--dtype', 'bfloat16', '--layout', 'nhwc'], { env: ABSENT });
     expect(code).to.equal(0);
-    expect(out).to.match(/^layer +pass +kernel +µs/m);
+    expect(out).to.match(/^layer +pass +kernel +threads +µs +median/m);
     expect(out.match(/^dcgan_n(16|64)_l1\S+ +fwd +\w+ +[\d.]+ .*$/gm)).to.have.length(2);
   });
 
