@@ -3,6 +3,7 @@
 import type { CpuKernel, CpuUnit } from './cpu_unit.js';
 import {
   type Family,
+  FUSED_WITH_NORM,
   kindsOf,
   OPERATIONS,
   type Operation,
@@ -12,6 +13,7 @@ import {
   type StorageType,
 } from './operations.js';
 import { POINTWISE, POINTWISE_DIMS } from './pointwise.js';
+import { ACTIVATIONS } from './problem.js';
 import { CPU_VECTOR_BYTES, type CpuIsa } from './target.js';
 
 type Accumulator = 'float' | 'double';
@@ -106,10 +108,34 @@ function familyUnits(family: Family): CpuUnit[] {
     unit(
       `${family}_${accumulator}`,
       `${family}.cpp.njk`,
-      members((o, type) => o.family === family && COMPUTED_IN[accumulator].includes(type)),
+      members((o, type) => o.family === family && !o.together && COMPUTED_IN[accumulator].includes(type)),
       { accumulator },
     ),
   );
+}
+
+/** Activations as the element-wise operations of the same name compute them. */
+const FUSED_ACTIVATIONS = FUSED_WITH_NORM.map((name) => ({
+  name,
+  index: ACTIVATIONS.indexOf(name),
+  forward: name === 'none' ? 'x0' : POINTWISE[name].expr,
+  backward: name === 'none' ? 'x0' : POINTWISE[`${name}_backward`].expr,
+}));
+
+function fusedNormUnit(accumulator: Accumulator): CpuUnit {
+  const list = members((o, type) => o.together === true && COMPUTED_IN[accumulator].includes(type));
+  const kernels = (isa: CpuIsa) =>
+    list.map((member) => ({
+      ...kernelContext(member, isa),
+      part: member.operation.name.slice('bn_'.length),
+      activation_at: member.operation.args.findIndex(({ name }) => name === 'activation'),
+    }));
+  return {
+    what: `norm_fused_${accumulator}`,
+    template: 'norm_fused.cpp.njk',
+    kernels: (isa) => kernelsOf(list, isa),
+    context: (isa) => ({ accumulator, activations: FUSED_ACTIVATIONS, kernels: kernels(isa) }),
+  };
 }
 
 export const OPERATION_UNITS: readonly CpuUnit[] = [
@@ -136,4 +162,5 @@ export const OPERATION_UNITS: readonly CpuUnit[] = [
     'probe.cpp.njk',
     members((o) => o.family === 'probe'),
   ),
+  ...(['float', 'double'] as const).map(fusedNormUnit),
 ];

@@ -10,6 +10,7 @@ import { FracstrideError, show } from './errors.js';
 import { type Extent, extentsText } from './extents.js';
 import { type Arg, type ArgKind, kindText } from './passes.js';
 import { POINTWISE, POINTWISE_DIMS, type PointwiseOperation } from './pointwise.js';
+import type { Activation } from './problem.js';
 import type { Target } from './target.js';
 
 /** Element types of these kernels: those of target.ts, and 32-bit integers where an operation has them. */
@@ -28,6 +29,8 @@ export interface Operation {
   readonly holds: Readonly<Record<string, Holding>>;
   /** Only for operations that take many tensors at once, in tables by value; they are those of CUDA devices. */
   readonly group?: Group;
+  /** Only for operations of a CPU alone: several of the others in one launch. */
+  readonly together?: true;
 }
 
 export type GroupOperation = Operation & { readonly group: Group };
@@ -131,17 +134,43 @@ const norms: Operation[] = [
       output('gx'),
     ],
   },
-].map(({ name, args }) => ({
-  name,
-  family: 'norm',
-  types: FLOATS,
-  args: [...args, ...PLANES],
-  holds: {
+].map(({ name, args }) => norm(name, [...args, ...PLANES]));
+
+/**
+ * All of a batch normalisation and the activation behind it. `own`: mean and var are computed, not given. `activation` is
+ * an index in ACTIVATIONS, one of FUSED_WITH_NORM, `slope` leaky_relu's.
+ */
+const fusedNorms: Operation[] = [
+  {
+    ...norm('bn_forward', [
+      ...[input('x'), optional('weight'), optional('bias')],
+      ...['mean', 'var', 'invstd', 'out'].map(output),
+      ...[...PLANES, ...all('d', 'eps', 'slope'), ...all('i', 'own', 'activation')],
+    ]),
+    together: true,
+  },
+  {
+    ...norm('bn_backward', [
+      ...['gy', 'x', 'mean', 'invstd'].map(input),
+      ...['weight', 'bias'].map(optional),
+      ...[...['sum_gy', 'sum_gy_xhat'].map(output), { ...output('gx'), optional: true }],
+      ...[...PLANES, ...all('d', 'slope'), ...all('i', 'own', 'activation')],
+    ]),
+    together: true,
+  },
+];
+
+/** Activations whose derivative is a function of the sign of what they are applied to. */
+export const FUSED_WITH_NORM = ['none', 'relu', 'leaky_relu'] as const satisfies readonly Activation[];
+
+function norm(name: string, args: readonly Arg[]): Operation {
+  const holds = {
     ...holding(['x', 'gy', 'gx', 'out'], 'type', 'n', 'c', 'hw'),
     ...holding(['mean', 'var', 'invstd', 'sum_gy', 'sum_gy_xhat'], 'accumulator', 'c'),
     ...holding(['weight', 'bias'], 'type', 'c'),
-  },
-}));
+  };
+  return { name, family: 'norm', types: FLOATS, args, holds };
+}
 
 /** PyTorch's formulas (torch.optim.SGD, Adam, AdamW); `correction1` is 1 − beta1^step, `correction2` 1 − beta2^step. */
 const optimizers: Operation[] = [
@@ -232,9 +261,10 @@ const probes: Operation[] = [
 
 /** Every operation by name (`add`, `cast_f32`, `sum`, `adam`, …). */
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
-  [...pointwise, ...casts, ...reductions, ...norms, ...optimizers, ...groups, ...randoms, ...fills, ...probes].map(
-    (o) => [o.name, Object.freeze({ ...o, args: Object.freeze(o.args) })],
-  ),
+  [
+    ...[...pointwise, ...casts, ...reductions, ...norms, ...fusedNorms],
+    ...[...optimizers, ...groups, ...randoms, ...fills, ...probes],
+  ].map((o) => [o.name, Object.freeze({ ...o, args: Object.freeze(o.args) })]),
 );
 
 /** The kernel of an operation, e.g. ('add', 'f32', 'avx2') → `add_f32__pointwise__avx2`; `target` is a name's last zone. */
@@ -247,6 +277,12 @@ const GROUPS: ReadonlyMap<string, GroupOperation> = new Map(groups.map((o) => [o
 /** The operation that does to many tensors what `name` does to one, where a target has it; null on the others. */
 export function groupOperation(name: string, target: Target): GroupOperation | null {
   return target.kind === 'cpu' ? null : (GROUPS.get(name) ?? null);
+}
+
+/** Whether a target has an operation. */
+export function hasOperation(name: string, target: Target): boolean {
+  const { group, together, family } = operationOf(name);
+  return target.kind === 'cpu' ? group === undefined : together === undefined && family !== 'probe';
 }
 
 /** The argument list of an operation, in launch order. */

@@ -115,11 +115,11 @@ class DirectRun {
                 p_.w.input_step == 1 && p_.source.w == pitch_;
     merged_h_ = merge_phases(p_.h, p_.h.phases.size() > 1 && p_.co < FEW_OUTPUTS);
     merged_w_ = merge_phases(p_.w, false);
-    make_blocks();
+    if (!empty()) make_blocks();
   }
 
   void run(const ConvCall& call) {
-    if (p_.n == 0 || p_.co == 0 || positions_w_ == 0) return;
+    if (empty()) return;
     const int64_t bytes = packed_elements_ * e_.accumulator_bytes;
     packed_ = reinterpret_cast<char*>(&packed_header(call, bytes) + 1);
     packed_weight(call, bytes, [this](char*) { return pack_weights(); });
@@ -128,6 +128,7 @@ class DirectRun {
   }
 
  private:
+  bool empty() const { return p_.n == 0 || p_.co == 0 || positions_w_ == 0; }
   int64_t phases_w() const { return static_cast<int64_t>(p_.w.phases.size()); }
   int64_t lanes(const Block& block) const { return static_cast<int64_t>(e_.width) << block.log_vectors; }
   // Rows of a channel in the tile of outputs.

@@ -1,5 +1,6 @@
 /** Modules made of modules, numbered or named: Sequential and ModuleList. State names are '0.weight', '1.bias', … */
 
+import { FUSED_WITH_NORM } from '../../codegen/operations.js';
 import { checkArray, checkTensor, fail, isArray } from '../checks.js';
 import type { FusedOptions } from '../ops/conv_checks.js';
 import { alias, type Tensor, tidy } from '../tensor.js';
@@ -9,6 +10,7 @@ import type { ConvBase } from './conv_base.js';
 import { ConvTranspose2d } from './conv_transpose2d.js';
 import { Conv2d } from './conv2d.js';
 import { type Layer, Module } from './module.js';
+import { BatchNorm2d } from './norm.js';
 
 /** Children in the order of their numbers. */
 abstract class Container extends Module implements Iterable<Module> {
@@ -43,8 +45,8 @@ abstract class Container extends Module implements Iterable<Module> {
 }
 
 /**
- * Modules one after the other. A convolution that is followed by an activation runs as one kernel with it: the same
- * values up to rounding, one pass over memory less. What layers make on the way is disposed at the end of the call; a
+ * Modules one after the other. A convolution or a batch normalisation that is followed by an activation runs as one
+ * kernel with it where there is one: the same values up to rounding, one pass over memory less. What layers make on the way is disposed at the end of the call; a
  * layer that wants to hold on to a tensor calls `keep` on it.
  */
 export class Sequential extends Container {
@@ -74,10 +76,10 @@ export class Sequential extends Container {
       let value = input;
       for (let i = 0; i < layers.length; i++) {
         const [name, layer] = layers[i]!;
-        const epilogue = fusable(layer) ? fusedActivation(layers[i + 1]?.[1]) : null;
-        value = epilogue === null ? (layer as Layer).forward(value) : (layer as ConvBase).forwardFused(value, epilogue);
+        const fused = fusedPair(layer, layers[i + 1]?.[1]);
+        value = fused === null ? (layer as Layer).forward(value) : fused(value);
         checkTensor('Sequential', `the result of layer ${name}`, value);
-        if (epilogue !== null) i++;
+        if (fused !== null) i++;
       }
       return value;
     });
@@ -97,10 +99,19 @@ export class ModuleList extends Container {
   }
 }
 
-/** Exactly the package's own convolutions: a sub-class may compute something else. */
-function fusable(layer: Module): boolean {
+/** What does the work of a layer and of the activation behind it in one, or null where nothing does. */
+function fusedPair(layer: Module, next: Module | undefined): ((input: Tensor) => Tensor) | null {
+  // Exactly the package's own: a sub-class may compute something else.
+  if (Object.hasOwn(layer, 'forward')) return null;
   const kind = layer.constructor;
-  return (kind === ConvTranspose2d || kind === Conv2d) && !Object.hasOwn(layer, 'forward');
+  const isConvolution = kind === ConvTranspose2d || kind === Conv2d;
+  if (!isConvolution && kind !== BatchNorm2d) return null;
+  const epilogue = fusedActivation(next);
+  if (epilogue === null) return null;
+  if (isConvolution) return (input) => (layer as ConvBase).forwardFused(input, epilogue);
+  const activation = FUSED_WITH_NORM.find((name) => name === epilogue.activation);
+  if (activation === undefined) return null;
+  return (input) => (layer as BatchNorm2d).forwardFused(input, { activation, slope: epilogue.negativeSlope ?? 0 });
 }
 
 /** The epilogue that does what an activation module does, or null where there is none. */

@@ -7,9 +7,10 @@ import { checkBoolean, checkPlacement, checkTensor, fail, options, type Placemen
 import { isCapturing } from '../device.js';
 import type { Dtype } from '../dtype.js';
 import { readData } from '../host.js';
+import type { Activated } from '../ops/batch_norm.js';
 import { allocateTensor, Tensor } from '../tensor.js';
 import { COUNT, checkRule, FINITE, NOT_NEGATIVE } from './arguments.js';
-import { batchNorm } from './functional.js';
+import { batchNormActivated } from './batch_norm.js';
 import { fillInPlace } from './in_place.js';
 import { Module } from './module.js';
 import { type Parameter, parameter } from './parameter.js';
@@ -109,6 +110,11 @@ export class BatchNorm2d extends Module {
    * @throws FracstrideError ERR_SHAPE for another shape, or one value a channel while training; ERR_DTYPE, …
    */
   forward(input: Tensor): Tensor {
+    return this.forwardFused(input, { activation: 'none', slope: 0 });
+  }
+
+  /** @internal `forward` and an activation behind it. */
+  forwardFused(input: Tensor, activated: Activated): Tensor {
     const { shape } = checkTensor(WHERE, 'input', input);
     if (shape.length !== 4) fail('ERR_SHAPE', WHERE, 'input', '4D (N, C, H, W)', shape);
     const { weight, bias, eps, runningMean, runningVar } = this;
@@ -118,7 +124,8 @@ export class BatchNorm2d extends Module {
     const wanted = counted !== null && (this.momentum === null || !this.#replayed);
     const seen = wanted ? this.#readCount(counted) + 1 : 0;
     const momentum = this.momentum ?? (seen === 0 ? 0 : 1 / seen);
-    const output = batchNorm(input, runningMean, runningVar, { weight, bias, training, momentum, eps });
+    const running = { runningMean, runningVar };
+    const output = batchNormActivated(input, running, { weight, bias, training, momentum, eps }, activated);
     if (counted !== null && this.#replayed) countOneMore(counted);
     else if (counted !== null) this.#setCount(counted, seen);
     return output;
