@@ -253,6 +253,7 @@ constexpr int64_t STREAM_BYTES = 24 << 20;
 void run_product(const ConvCall& call, const DepthwiseEngine& engine, ConvLayout layout, bool expand, Axis h, Axis w) {
   const ConvShape& s = call.shape;
   const int64_t bytes = s.n * s.groups * h.output * w.output * engine.storage_bytes;
+  if (bytes == 0) return;
   const DepthwiseFinish finish = {call.bias, call.activation, call.slope, bytes >= STREAM_BYTES};
   const DepthwiseProduct product = {s,          expand,      s.n,         s.groups, std::move(h), std::move(w),
                                     call.first, call.second, call.output, finish};

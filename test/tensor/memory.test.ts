@@ -14,6 +14,7 @@ import {
   tensor,
   zeros,
 } from '../../src/index.js';
+import { startTraining } from '../support/training.js';
 
 const CPU = { device: 'cpu' } as const;
 const LEAF = { ...CPU, requiresGrad: true } as const;
@@ -319,6 +320,18 @@ describe('a long loop', () => {
     w.dispose();
     b.dispose();
     expect(live()).equals(before);
+  });
+
+  it('that trains asks the system for nothing once it is warm', () => {
+    const training = startTraining(7);
+    for (let i = 0; i < 5; i++) training.step();
+    const { cached } = memory().cpu;
+    for (let i = 0; i < 10; i++) {
+      training.step();
+      // a block that the system gave, or got back, would be seen here
+      expect(memory().cpu.cached).equals(cached);
+    }
+    training.dispose();
   });
 
   it('peak and cached bytes are told', () => {
