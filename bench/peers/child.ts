@@ -41,6 +41,6 @@ export class Child {
 }
 
 /** Lets a thread that spins after its work fall asleep before somebody else is measured. */
-export function settle(milliseconds = 15): Promise<void> {
+export function settle(milliseconds = 60): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
