@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod';
+import { axisTable, IGEMM_SCHEMA, igemmValues } from './context_igemm.js';
 import { FracstrideError } from './errors.js';
 import type { ArgKind } from './passes.js';
 import type { AxisPhase } from './phases.js';
@@ -40,6 +41,14 @@ const read = z.strictObject({
   uses: z.array(z.strictObject({ phase: index, column: index })),
 });
 
+const shape = { stride: pair, padding: pair, dilation: pair, groups: count };
+const steps = {
+  row_output_step: count,
+  row_source_step: count,
+  column_output_step: count,
+  column_source_step: count,
+};
+
 /** What each template takes, by the template's name. */
 const SCHEMAS = {
   'gather.cu.njk': z.strictObject({ ...common, source: side, output: side }),
@@ -49,10 +58,8 @@ const SCHEMAS = {
     ...common,
     source: side,
     output: side,
-    stride: pair,
-    padding: pair,
-    dilation: pair,
-    groups: count,
+    ...shape,
+    ...steps,
     taps: count,
     kernel_width: count,
     has_bias: z.enum(['true', 'false']),
@@ -67,10 +74,6 @@ const SCHEMAS = {
     phases: count,
     columns: count,
     depth: count,
-    row_output_step: count,
-    row_source_step: count,
-    column_output_step: count,
-    column_source_step: count,
     run: count,
     run_bytes: count,
     run_length: count,
@@ -81,12 +84,10 @@ const SCHEMAS = {
     column_taps: list,
     column_groups: z.array(z.strictObject({ index, residues: list, reads: z.array(read) })),
   }),
+  'igemm.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...steps, ...IGEMM_SCHEMA }),
   'phase_wgrad.cu.njk': z.strictObject({
     ...common,
-    stride: pair,
-    padding: pair,
-    dilation: pair,
-    groups: count,
+    ...shape,
     kernel_height: count,
     kernel_width: count,
     small_channels: count,
@@ -168,6 +169,8 @@ function valuesFor(spec: Spec, template: string): Values {
     return { threads: positions * channels, positions, channels };
   }
   if (template === 'phase.cu.njk' && spec.baked !== null && volume) return phaseValues(spec, spec.form, spec.baked);
+  if (template === 'igemm.cu.njk' && spec.baked !== null && volume)
+    return { ...sideNames(spec.form), ...shapeValues(spec.baked), ...igemmValues(spec, spec.form, spec.baked) };
   if (template === 'phase_wgrad.cu.njk' && spec.baked !== null) return wgradValues(spec, spec.baked);
   return {};
 }
@@ -193,7 +196,7 @@ function phaseValues(spec: Spec, form: 'expand' | 'contract', baked: Baked): Val
   return {
     ...sideNames(form),
     ...shapeValues(baked),
-    ...rowTables(plan),
+    ...axisTable('row', plan.rows),
     ...runValues(spec, spec.layout === 'nchw' ? plan.together : tile.channels),
     ...axisSteps(plan),
     taps: baked.r * baked.s,
@@ -227,17 +230,6 @@ function axisSteps({ rows, columns }: PhasePlan): Values {
     row_source_step: rows.sourceStep,
     column_output_step: columns.outputStep,
     column_source_step: columns.sourceStep,
-  };
-}
-
-function rowTables({ rows }: PhasePlan): Values {
-  const starts = [0];
-  for (const phase of rows.phases) starts.push(starts.at(-1)! + phase.taps.length);
-  const taps = rows.phases.flatMap((phase) => phase.taps);
-  return {
-    row_start: starts.join(', '),
-    row_taps: taps.map((tap) => tap.tap).join(', '),
-    row_deltas: taps.map((tap) => tap.delta).join(', '),
   };
 }
 

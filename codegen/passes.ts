@@ -56,14 +56,20 @@ export const BGRAD_ARGS: readonly Arg[] = ints('n', 'c', 'hw');
 
 /**
  * The full argument list. `general` kernels take the shape and the activation at run time, `packing` ones a buffer for
- * the re-ordered weight besides; specialised ones have them in their text and take operands, sizes and the slope.
+ * the re-ordered weight besides; specialised ones have them in their text and take operands, sizes and the slope,
+ * `packed` ones the re-ordered weight besides, which was made before they are launched.
  */
-export function argumentTable(form: Contraction, kind: 'general' | 'packing' | 'specialised'): readonly Arg[] {
+export function argumentTable(
+  form: Contraction,
+  kind: 'general' | 'packing' | 'specialised' | 'packed',
+): readonly Arg[] {
   if (form === 'bgrad') return [...OPERANDS.bgrad, ...BGRAD_ARGS];
-  const epilogue = form === 'wgrad' ? [] : kind === 'specialised' ? EPILOGUE_ARGS.slice(1) : EPILOGUE_ARGS;
-  const scalars = [...SIZE_ARGS, ...(kind === 'specialised' ? [] : SHAPE_ARGS), ...epilogue];
-  if (kind !== 'packing') return [...OPERANDS[form], ...scalars];
-  return [...OPERANDS[form], output('packed'), ...scalars, ...PACKING_ARGS];
+  const baked = kind === 'specialised' || kind === 'packed';
+  const epilogue = form === 'wgrad' ? [] : baked ? EPILOGUE_ARGS.slice(1) : EPILOGUE_ARGS;
+  const scalars = [...SIZE_ARGS, ...(baked ? [] : SHAPE_ARGS), ...epilogue];
+  if (kind === 'general' || kind === 'specialised') return [...OPERANDS[form], ...scalars];
+  const packed = kind === 'packing' ? output('packed') : input('packed');
+  return [...OPERANDS[form], packed, ...scalars, ...PACKING_ARGS];
 }
 
 /** The scalar arguments of a problem by name, for packing. `slope` is the negative slope of leaky_relu. */

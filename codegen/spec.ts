@@ -169,7 +169,8 @@ export function settled(spec: Spec, words: string): Spec {
 export function specArguments(spec: Spec): readonly Arg[] {
   const { kind, packs } = variantOf(spec);
   if (kind === 'library') return OPERANDS[spec.form];
-  return argumentTable(spec.form, packs === undefined ? kind : 'packing');
+  if (packs === undefined) return argumentTable(spec.form, kind);
+  return argumentTable(spec.form, kind === 'specialised' ? 'packed' : 'packing');
 }
 
 /** How a spec re-orders the weight of a problem that it was chosen for; null for what reads it where it lies. */
@@ -179,5 +180,5 @@ export function packingOf(spec: Spec, problem: Problem): Packing | null {
 
 /** The launch of a spec for a problem that it was chosen for. */
 export function launchGeometry(spec: Spec, problem: Problem): LaunchGeometry {
-  return variantOf(spec).launch(problem, spec.form, spec.tunables);
+  return variantOf(spec).launch(problem, spec.form, spec.tunables, spec.target);
 }

@@ -1,5 +1,6 @@
 /** One row of the catalogue of variants: what a kernel family computes, when it may, what it costs, how it is launched. */
 
+import type { PointwiseDim } from './pointwise.js';
 import type { Contraction, Problem } from './problem.js';
 import type { Target } from './target.js';
 
@@ -45,6 +46,8 @@ export interface Place {
 export interface Packing {
   readonly bytes: number;
   readonly key: string;
+  /** The copy (target first) that makes it before the kernel is launched; without one the kernel packs by itself. */
+  readonly copy?: readonly PointwiseDim[];
 }
 
 /** Bytes before the contents of a packed weight (PackedHeader of cpu/conv_args.h). */
@@ -75,5 +78,5 @@ export interface Variant {
   readonly legal: (problem: Problem, form: Contraction, tunables: Tunables, place: Place) => string | null;
   /** Relative cost; only the order within one problem and target means anything. */
   readonly cost: (problem: Problem, form: Contraction, tunables: Tunables, place: Place) => number;
-  readonly launch: (problem: Problem, form: Contraction, tunables: Tunables) => LaunchGeometry;
+  readonly launch: (problem: Problem, form: Contraction, tunables: Tunables, target: Target) => LaunchGeometry;
 }

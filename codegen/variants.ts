@@ -8,6 +8,7 @@ import type { Target } from './target.js';
 import type { Variant } from './variant.js';
 import { CPU_VARIANTS } from './variants_cpu.js';
 import { CUDA_VARIANTS } from './variants_cuda.js';
+import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
 import { CUDNN_VARIANTS } from './variants_cudnn.js';
 import { DEPTHWISE_VARIANT } from './variants_depthwise.js';
 import { DIRECT_VARIANT } from './variants_direct.js';
@@ -30,6 +31,7 @@ export const VARIANTS: readonly Variant[] = [
   DIRECT_VARIANT,
   ...WINOGRAD_VARIANTS,
   ...CUDA_VARIANTS,
+  ...IGEMM_VARIANTS,
   ...CUDNN_VARIANTS,
 ];
 

@@ -8,11 +8,11 @@ import type { Contraction, Geometry, Problem } from './problem.js';
 import { parseTile, phasePlan, sidesOf, tiledPositions, wgradSegments } from './tiles.js';
 import type { LaunchGeometry, Tunables, Variant } from './variant.js';
 
-type Volume = 'expand' | 'contract';
+export type Volume = 'expand' | 'contract';
 
 /** Largest extent of a grid along x, and along y. */
-const GRID_X = 0x7fffffff;
-const GRID_Y = 0xffff;
+export const GRID_X = 0x7fffffff;
+export const GRID_Y = 0xffff;
 /** Blocks of a gather launch; its threads and blocks stride over what is left. */
 const GATHER_BLOCKS = 1 << 20;
 export const GATHER_THREADS = 256;
@@ -24,10 +24,10 @@ export const BGRAD_BLOCK = { nchw: { positions: 256, channels: 1 }, nhwc: { posi
 /** Threads that a GPU runs at the same time, in the middle of the range; fewer leave it idle. */
 export const RESIDENT_THREADS = 132 * 512;
 /** Multiply-adds that one load from cache costs, and one from shared memory. */
-const LOAD = 4;
+export const LOAD = 4;
 const SHARED_LOAD = 1;
 /** What starting and ending a thread costs: positions by division, stores. */
-const THREAD = 80;
+export const THREAD = 80;
 
 const tunablesOf = (...pairs: string[]): Tunables[] =>
   pairs.map((pair) => {
@@ -130,7 +130,7 @@ function gatherCost(problem: Problem, form: Contraction): number {
   return concurrent(outputs, THREAD + terms * perTerm + probes);
 }
 
-function concurrent(threads: number, issued: number): number {
+export function concurrent(threads: number, issued: number): number {
   return (threads * issued) / Math.max(1, Math.min(threads, RESIDENT_THREADS));
 }
 
@@ -180,7 +180,7 @@ function volumeReason(problem: Problem, form: Volume, tunables: Tunables): strin
   return null;
 }
 
-function shapeReason(g: Geometry): string | null {
+export function shapeReason(g: Geometry): string | null {
   if (g.r > MOST_TAPS || g.s > MOST_TAPS) return `it takes kernels of at most ${MOST_TAPS} by ${MOST_TAPS} taps`;
   if (Math.max(...g.stride) > MOST_STRIDE) return `it takes strides of at most ${MOST_STRIDE}`;
   if (Math.max(...g.padding, ...g.dilation) > 0xffff) return 'it takes paddings and dilations of at most 65535';

@@ -3,7 +3,9 @@
 // needs more registers than its __launch_bounds__ leave it, and on one that does not compile.
 // Convolutions are checked for every architecture; the other operations, which are far from their limits, for the
 // oldest and the newest, unless --every asks for all.
-// usage: npm run resources [-- --presets full] [-- --target sm_80,sm_90] [-- --every]
+// With --loops also reads the machine code: which share of the hottest loop's instructions are multiply-adds, and what
+// the others are. Items named after the options (problems, kernel names) are looked at instead of a preset.
+// usage: npm run resources [-- --presets full] [-- --target sm_80,sm_90] [-- --every] [-- --loops] [-- <item>…]
 
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -20,8 +22,9 @@ const [
   { nvcc },
   { parseTargets },
   { table },
+  { machineCode },
 ] = await Promise.all(
-  ['build.js', 'presets.js', 'store.js', 'toolchain.js', 'cli/arguments.js', 'cli/table.js'].map(fromDist),
+  ['build.js', 'presets.js', 'store.js', 'toolchain.js', 'cli/arguments.js', 'cli/table.js', 'cubin.js'].map(fromDist),
 );
 
 /** Registers of one multiprocessor, on every architecture here. */
@@ -33,11 +36,13 @@ process.exitCode = await main().catch((error) => {
 });
 
 async function main() {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
     options: {
       presets: { type: 'string', default: 'default' },
       target: { type: 'string' },
       every: { type: 'boolean', default: false },
+      loops: { type: 'boolean', default: false },
     },
   });
   if (!Object.hasOwn(PRESETS, values.presets))
@@ -45,7 +50,7 @@ async function main() {
   const all = CHECKED_ARCHITECTURES.map((arch) => ({ kind: 'cuda', arch }));
   const targets = values.target ? parseTargets(values.target) : all;
   const few = values.target || values.every ? targets : [all[0], all.at(-1)];
-  const items = PRESETS[values.presets];
+  const items = positionals.length > 0 ? positionals : PRESETS[values.presets];
   const isOperation = (item) => isKernelName(item) && !item.startsWith('ct2d_');
   const specs = [
     ...specsFor(
@@ -59,6 +64,7 @@ async function main() {
   const report = await runBuild(plan, place, { jobs: availableParallelism(), progress: progressLine });
   const rows = report.kernels.map((built, i) => rowOf(built, plan[i]));
   console.log(tableOf(rows));
+  if (values.loops) console.log(`\n${loopsOf(report.kernels, place.store)}\n`);
   for (const { name, complaint } of rows.filter((row) => row.complaint)) console.log(`${name}: ${complaint}`);
   const bad = rows.filter((row) => row.complaint).length;
   console.log(
@@ -103,6 +109,23 @@ function tableOf(rows) {
     return [kernel, ...registers, most('shared'), most('spills')];
   });
   return table(['registers by target', ...targets, 'shared', 'spills'], lines);
+}
+
+/** A line a kernel: its hottest loop, by the operations that it has most of. */
+function loopsOf(kernels, store) {
+  const lines = kernels.flatMap(({ name, kernel }) => {
+    if (kernel?.meta.image.file !== 'kernel.cubin') return [];
+    const { whole, hottest } = machineCode(store.read(kernel, 'image'), name);
+    if (hottest === null) return [[name, String(whole.instructions), '–', '–', '–', 'no loop multiplies']];
+    const { work, share, instructions, operations } = hottest;
+    const others = Object.entries(operations)
+      .filter(([operation]) => operation !== work)
+      .sort((a, b) => b[1] - a[1])
+      .map(([operation, count]) => `${operation} ${count}`);
+    const part = `${(100 * share).toFixed(1)} %`;
+    return [[name, String(whole.instructions), String(instructions), `${work} ${operations[work]}`, part, others.join(', ')]];
+  });
+  return table(['hottest loop', 'kernel', 'loop', 'multiply-adds', 'share', 'others'], lines);
 }
 
 function progressLine({ done, total }) {

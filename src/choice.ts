@@ -150,10 +150,10 @@ function race(call: Call, legal: readonly Candidate[]): Winner | null {
 const LIBRARY_CONTESTANTS = 3;
 
 function contestants(call: Call, row: Candidate, plans: LibraryPlan[]): Contestant[] {
-  const { device, pointers, slope } = call;
+  const { pointers, slope } = call;
   const by = orNull(() => made(call, row, null));
   if (by === null) return [];
-  if (by.plan === null) return [{ words: wordsOf(row), run: () => launched(device, by, call) }];
+  if (by.plan === null) return [{ words: wordsOf(row), run: () => launched(by, call) }];
   plans.push(by.plan);
   const found = by.plan.find(pointers).slice(0, LIBRARY_CONTESTANTS);
   return found.flatMap((settings) => {
@@ -167,8 +167,8 @@ function contestants(call: Call, row: Candidate, plans: LibraryPlan[]): Contesta
   });
 }
 
-function launched(device: Device, kernel: OwnKernel, { pointers, slope }: Call): true {
-  launchOwn(device, kernel, pointers, slope);
+function launched(kernel: OwnKernel, call: Call): true {
+  launchOwn(kernel, call);
   return true;
 }
 

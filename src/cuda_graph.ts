@@ -14,6 +14,7 @@ import {
   resolveDevice,
 } from './device.js';
 import { FracstrideError, show } from './errors.js';
+import { distrustPackings } from './packings.js';
 import { scope } from './scope.js';
 import { markWritten, Tensor } from './tensor.js';
 
@@ -124,6 +125,7 @@ function made<R>(lease: Lease, outputs: R): Graph<R> {
         );
       if (lease.varies !== null && contractHolds()) refuseReplay(lease.varies);
       replayGraph(lease.device, lease.handle);
+      distrustPackings();
       for (const value of tensors) if (!value.isDisposed) markWritten(value);
     },
     dispose(): void {

@@ -96,7 +96,7 @@ export function runProblem(device: Device, problem: Problem, pointers: readonly 
   if (by.plan !== null) {
     runPlan(entry, by.plan, { device, problem, pointers, slope, launch: found.launch });
   } else {
-    launchOwn(device, by, pointers, slope);
+    launchOwn(by, { device, pointers, slope, launch: found.launch });
     ran = by.name;
   }
   if (debugging(1)) report(device, ran, start);
@@ -115,7 +115,7 @@ function runPlan(entry: Entry, plan: LibraryPlan, call: Call): void {
     entry.by = entry.own;
   }
   entry.own ??= chooseOwn(call);
-  launchOwn(call.device, entry.own, call.pointers, call.slope);
+  launchOwn(entry.own, call);
   ran = entry.own.name;
 }
 

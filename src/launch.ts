@@ -1,14 +1,16 @@
 /** A loaded kernel of this package and its launch: the staging area filled, the addon called. */
 
 import { type Arg, scalarArguments } from '../codegen/passes.js';
+import { stridedScalars } from '../codegen/pointwise.js';
 import { ACTIVATIONS, type Problem } from '../codegen/problem.js';
 import { launchGeometry, packingOf, type Spec, specArguments } from '../codegen/spec.js';
+import { DTYPE_TABLE } from '../codegen/target.js';
 import type { LaunchGeometry, Packing } from '../codegen/variant.js';
-import { allocate, type Device, release, translate, verbs } from './device.js';
+import { allocate, type Device, isCapturing, release, translate, verbs } from './device.js';
 import { type LoadedKernel, loadKernel } from './images.js';
 import type { Native } from './native.js';
 import { nextStamp, Packings } from './packings.js';
-import { type Pointer, setPointers } from './plan.js';
+import { type LaunchOperation, type Pointer, setPointers } from './plan.js';
 
 /** A contraction's kernel, and everything of its launch but pointers and slope. */
 export interface OwnKernel extends LoadedKernel {
@@ -19,7 +21,13 @@ export interface OwnKernel extends LoadedKernel {
   /** Where the slope belongs, -1 where there is none. */
   readonly slopeAt: number;
   /** How it re-orders the weight, the second operand; null for what reads it where it lies. */
-  readonly packing: Packing | null;
+  readonly packing: NamedPacking | null;
+}
+
+/** Its key has the kernel's name in it. */
+export interface NamedPacking extends Packing {
+  /** Of the weight's elements. */
+  readonly type: string;
 }
 
 let addon: Native | null = null;
@@ -41,50 +49,81 @@ export function ownKernel(device: Device, problem: Problem, spec: Spec): OwnKern
   const slope = args.findIndex((arg) => arg.name === 'slope');
   const slopeAt = slope < 0 ? -1 : slope + 2 * args.filter(isPointer).length;
   const grid = setGrid(new Uint32Array(7), launchGeometry(spec, problem));
-  const named = packing === null ? null : { ...packing, key: `${name} ${packing.key}` };
+  const type = DTYPE_TABLE[spec.dtype].short;
+  const named = packing === null ? null : { ...packing, key: `${name} ${packing.key}`, type };
   return { plan: null, name, handle, grid, packed: Float64Array.from(slots), slopeAt, packing: named };
 }
 
+/** One call of a kernel: its operands in the order of `OPERANDS`, and how other operations are launched. */
+export interface OwnCall {
+  readonly device: Device;
+  readonly pointers: readonly Pointer[];
+  readonly slope: number;
+  readonly launch: LaunchOperation;
+}
+
 /** @throws FracstrideError what launching throws */
-export function launchOwn(device: Device, kernel: OwnKernel, pointers: readonly Pointer[], slope: number): void {
+export function launchOwn(kernel: OwnKernel, call: OwnCall): void {
+  if (kernel.packing === null) {
+    stage(kernel, call);
+    launch(call.device, kernel.handle);
+  } else launchPacking(kernel, kernel.packing, call);
+}
+
+/** Into the addon's staging area, which the launch of another kernel overwrites. */
+function stage(kernel: OwnKernel, { pointers, slope }: OwnCall): void {
   const { args, grid } = staging();
   args.set(kernel.packed);
   if (kernel.slopeAt >= 0) args[kernel.slopeAt] = slope;
   setPointers(args, 0, pointers);
   grid.set(kernel.grid);
-  if (kernel.packing === null) launch(device, kernel.handle);
-  else launchPacking(device, kernel, kernel.packing, pointers);
 }
 
 /** With the buffer in which the kernel finds, or leaves, the weight as it re-orders it. */
-function launchPacking(device: Device, kernel: OwnKernel, { bytes, key }: Packing, pointers: readonly Pointer[]): void {
+function launchPacking(kernel: OwnKernel, packing: NamedPacking, call: OwnCall): void {
+  const { device, pointers } = call;
   const { home, byteOffset } = pointers[1]!;
-  if (home === undefined) {
-    launchOnce(device, kernel, bytes, pointers);
+  // A graph packs each time it runs: its weights may have changed by then, and its memory is set aside for it.
+  if (home === undefined || (packing.copy !== undefined && isCapturing(device))) {
+    launchOnce(kernel, packing, call);
     return;
   }
   home.packings ??= new Packings(device);
-  const { handle, stamp } = home.packings.take(`${key} ${byteOffset}`, bytes, home.version);
-  setPacked(kernel, pointers, { handle, byteOffset: 0, bytes }, stamp);
-  launch(device, kernel.handle);
+  const { bytes } = packing;
+  const packed = home.packings.take(`${packing.key} ${byteOffset}`, bytes, home.version);
+  const buffer = { handle: packed.handle, byteOffset: 0, bytes };
+  if (packed.stale) pack(packing, buffer, call);
+  packed.stale = false;
+  launchPacked(kernel, call, buffer, packed.stamp);
 }
 
 /** For a weight of which nothing can be kept. */
-function launchOnce(device: Device, kernel: OwnKernel, bytes: number, pointers: readonly Pointer[]): void {
+function launchOnce(kernel: OwnKernel, packing: NamedPacking, call: OwnCall): void {
+  const { device } = call;
+  const { bytes } = packing;
   const handle = allocate(device, bytes);
   try {
-    setPacked(kernel, pointers, { handle, byteOffset: 0, bytes }, nextStamp());
-    launch(device, kernel.handle);
+    const buffer = { handle, byteOffset: 0, bytes };
+    pack(packing, buffer, call);
+    launchPacked(kernel, call, buffer, nextStamp());
   } finally {
     release(device, handle);
   }
 }
 
+/** By a copy, where the kernel does not do it. */
+function pack({ copy, type }: NamedPacking, buffer: Pointer, { pointers, launch: launchOther }: OwnCall): void {
+  if (copy === undefined) return;
+  launchOther({ name: 'copy', type }, [buffer, pointers[1]!], stridedScalars([], copy, 2));
+}
+
 /** The buffer's pointer follows the operands', the stamp is the last argument. */
-function setPacked(kernel: OwnKernel, pointers: readonly Pointer[], buffer: Pointer, stamp: number): void {
+function launchPacked(kernel: OwnKernel, call: OwnCall, buffer: Pointer, stamp: number): void {
+  stage(kernel, call);
   const { args } = staging();
-  setPointers(args, 3 * pointers.length, [buffer]);
+  setPointers(args, 3 * call.pointers.length, [buffer]);
   args[kernel.packed.length - 1] = stamp;
+  launch(call.device, kernel.handle);
 }
 
 /** Launches with what the staging area holds. */

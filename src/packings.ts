@@ -18,6 +18,8 @@ interface Packed {
   readonly bytes: number;
   version: number;
   stamp: number;
+  /** Whether a copy has to make the contents first; kernels that pack by themselves know it by the stamp. */
+  stale: boolean;
 }
 
 /** Those that hold something, and the bytes they hold, by device. */
@@ -33,10 +35,19 @@ export function nextStamp(): number {
   return stamps;
 }
 
+/** Counts what may have written to any memory without its version counting it. */
+let rewrites = 0;
+
+/** From here on nothing that was packed is taken for what its weight is: a recorded graph has run. */
+export function distrustPackings(): void {
+  rewrites++;
+}
+
 /** Everything that was made of one piece of memory. */
 export class Packings {
   readonly #device: Device;
   readonly #kept = new Map<string, Packed>();
+  #rewrites = rewrites;
 
   constructor(device: Device) {
     this.#device = device;
@@ -44,13 +55,14 @@ export class Packings {
 
   /** The buffer of this key for contents of this version: under its old stamp when they are what it was made of. */
   take(key: string, bytes: number, version: number): Packed {
+    if (this.#rewrites !== rewrites) for (const packed of this.#kept.values()) packed.version = Number.NaN;
+    this.#rewrites = rewrites;
     const known = this.#kept.get(key);
     if (known !== undefined) {
-      if (known.version !== version) known.stamp = nextStamp();
-      known.version = version;
+      if (known.version !== version) Object.assign(known, { version, stamp: nextStamp(), stale: true });
       return known;
     }
-    const made = { handle: allocate(this.#device, bytes), bytes, version, stamp: nextStamp() };
+    const made = { handle: allocate(this.#device, bytes), bytes, version, stamp: nextStamp(), stale: true };
     this.#kept.set(key, made);
     const others = holders.get(this.#device) ?? new Set();
     holders.set(this.#device, others.add(this));

@@ -3,7 +3,7 @@
 import { expect } from 'chai';
 import { type Contraction, LAYOUTS } from '../../codegen/problem.js';
 import { kernelName } from '../../codegen/spec.js';
-import { DTYPE_TABLE } from '../../codegen/target.js';
+import { DTYPE_TABLE, type Dtype, type Target } from '../../codegen/target.js';
 import { decode, encode } from '../support/kernels.js';
 import { type JobResult, runOnHost } from './host_program.js';
 import { DTYPES, type Filling, GEOMETRIES, type KernelCase, makeCase, problemFor, specsOf } from './kernel_cases.js';
@@ -13,15 +13,27 @@ const FORMS: readonly Contraction[] = ['expand', 'contract', 'wgrad', 'bgrad'];
 /** Error allowed where the C library computes the activation and the result is rounded again; everything else is exact. */
 const TRANSCENDENTAL = { float32: 4e-7, float64: 1e-15, float16: 1e-3, bfloat16: 8e-3 } as const;
 
+const PTX: Target = { kind: 'ptx' };
+/** Each variant, and where it is rendered for: igemm's text depends on it, and the two take turns. */
+const VARIANTS: Readonly<Record<string, readonly Target[]>> = {
+  gather: [PTX],
+  phase: [PTX],
+  igemm: [PTX, { kind: 'cuda', arch: 90 }],
+};
+
+const dtypesOf = (variant: string): readonly Dtype[] => (variant === 'igemm' ? ['float32'] : DTYPES);
+
 /** Every geometry through each form, layout and variant; element types, tiles and activations take turns. */
 function allCases(): KernelCase[] {
   return Object.entries(GEOMETRIES).flatMap(([title, geometry], turn) =>
     FORMS.flatMap((form) =>
       LAYOUTS.flatMap((layout, other) =>
-        ['gather', 'phase'].flatMap((variant) => {
-          const dtype = DTYPES[(turn + other) % DTYPES.length]!;
+        Object.entries(VARIANTS).flatMap(([variant, targets]) => {
+          const target = targets[Math.floor(turn / 4) % targets.length]!;
+          const dtypes = dtypesOf(variant);
+          const dtype = dtypes[(turn + other) % dtypes.length]!;
           const problem = problemFor({ form, geometry, dtype, layout, turn });
-          const specs = specsOf(problem, variant);
+          const specs = specsOf(problem, variant, target);
           const spec = specs[(turn + other) % specs.length];
           const filling: Filling = turn % 3 === 2 ? 'special' : 'exact';
           return spec === undefined ? [] : [makeCase({ title, problem, spec, filling, seed: turn + 1 })];
@@ -81,19 +93,21 @@ describe('rendered CUDA kernels on the host', function () {
   it('are of every variant, form, layout, element type and tile', () => {
     const covered = new Set<string>();
     for (const { spec } of cases) {
-      const what = `${spec.form} ${spec.layout} ${spec.variant}`;
+      const what = `${spec.form} ${spec.layout} ${spec.variant} ${spec.target.kind}`;
       covered.add(`${what} ${spec.dtype}`).add(`${what} ${Object.values(spec.tunables).join('_')}`);
     }
     const wanted = FORMS.flatMap((form) =>
       LAYOUTS.flatMap((layout) =>
-        DTYPES.flatMap((dtype) =>
-          ['gather', 'phase'].flatMap((variant) =>
-            specsOf(problemFor({ form, geometry: GEOMETRIES['k4 s2 p1']!, dtype, layout, turn: 0 }), variant).flatMap(
-              (spec) => [
-                `${form} ${layout} ${variant} ${dtype}`,
-                `${form} ${layout} ${variant} ${Object.values(spec.tunables).join('_')}`,
-              ],
-            ),
+        Object.entries(VARIANTS).flatMap(([variant, targets]) =>
+          targets.flatMap((target) =>
+            dtypesOf(variant).flatMap((dtype) => {
+              const problem = problemFor({ form, geometry: GEOMETRIES['k4 s2 p1']!, dtype, layout, turn: 0 });
+              const what = `${form} ${layout} ${variant} ${target.kind}`;
+              return specsOf(problem, variant, target).flatMap((spec) => [
+                `${what} ${dtype}`,
+                `${what} ${Object.values(spec.tunables).join('_')}`,
+              ]);
+            }),
           ),
         ),
       ),

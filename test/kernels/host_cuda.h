@@ -59,6 +59,7 @@ static inline void sincospi(double x, double* sine, double* cosine) {
   *sine = (double)sinl(3.141592653589793238462643383279502884L * x);
   *cosine = (double)cosl(3.141592653589793238462643383279502884L * x);
 }
+static inline size_t __cvta_generic_to_shared(const void* at) { return (const char*)at - __start_block_shared; }
 // Threads take turns, so that nothing more is needed.
 static inline void __threadfence() {}
 static inline unsigned atomicAdd(unsigned* at, unsigned value) {
@@ -68,6 +69,17 @@ static inline unsigned atomicAdd(unsigned* at, unsigned value) {
 }
 
 namespace host {
+
+// What a launch asks for beside a kernel's own shared variables.
+alignas(16) __attribute__((section("block_shared"))) static char dynamic_shared[128 * 1024];
+
+// cp.async, done at once.
+static inline void copy_async(unsigned to, const void* from, unsigned bytes, bool there) {
+  if (there)
+    memcpy(__start_block_shared + to, from, bytes);
+  else
+    memset(__start_block_shared + to, 0, bytes);
+}
 
 // The two conversions that kernels write in PTX, in plain arithmetic. half: 1 sign, 5 exponent, 10 mantissa bits.
 static inline float float_of_half(unsigned short half) {

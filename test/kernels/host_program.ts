@@ -88,14 +88,23 @@ function programText(specs: readonly KernelSpec[]): string {
   return `${text.join('\n')}\n`;
 }
 
-/** The PTX of a kernel's text, and what it does in host_cuda.h's plain arithmetic. */
-const PTX: readonly (readonly [RegExp, string])[] = [
+/** The PTX of a kernel's text, and what it does in host_cuda.h's plain arithmetic; dynamic shared memory has its place there. */
+const PTX: readonly (readonly [RegExp, string | ((...match: string[]) => string)])[] = [
   [/asm\("cvt\.f32\.f16 %0, %1;" : "=f"\((\w+)\) : "h"\((\w+)\)\)/g, '$1 = host::float_of_half($2)'],
   [/asm\("cvt\.rn\.f16\.f32 %0, %1;" : "=h"\((\w+)\) : "f"\((\w+)\)\)/g, '$1 = host::half_of_float($2)'],
+  [
+    /asm volatile\("\{ [^"]* cp\.async\.\w+\.shared\.global \[%0\], \[%1\], (\d+), p; \}" ::([^:]*):/g,
+    (_: string, bytes: string, operands: string) => {
+      const [to, from, left, depth] = [...operands.matchAll(/\((\w+)\)/g)].map((match) => match[1]);
+      return `host::copy_async(${to}, ${from}, ${bytes}, ${left} > ${depth}); (void)(`;
+    },
+  ],
+  [/asm volatile\("cp\.async\.(commit_group|wait_group %0);" ::("n"\(\w+\) )?: "memory"\)/g, '(void)0'],
+  [/extern __shared__ __align__\(16\) real (\w+)\[\];/g, 'real* const $1 = (real*)host::dynamic_shared;'],
 ];
 
 function withoutPtx(text: string): string {
-  const plain = PTX.reduce((rest, [ptx, arithmetic]) => rest.replace(ptx, arithmetic), text);
+  const plain = PTX.reduce((rest, [ptx, plainly]) => rest.replace(ptx, plainly as string), text);
   if (/\basm\b/.test(plain)) throw new Error(`the host cannot run this PTX: ${/.*\basm\b.*/.exec(plain)?.[0]}`);
   return plain;
 }

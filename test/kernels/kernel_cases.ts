@@ -14,8 +14,8 @@ import {
   type Problem,
 } from '../../codegen/problem.js';
 import { parseProblem } from '../../codegen/problem_text.js';
-import { candidates, type LaunchGeometry, launchGeometry, type Spec } from '../../codegen/spec.js';
-import { DTYPE_TABLE, DTYPES, type Dtype } from '../../codegen/target.js';
+import { candidates, type LaunchGeometry, launchGeometry, packingOf, type Spec } from '../../codegen/spec.js';
+import { DTYPE_TABLE, DTYPES, type Dtype, type Target } from '../../codegen/target.js';
 import { bgrad, contract, expand, wgrad } from '../../src/verify/oracle.js';
 import { encode, rounded } from '../support/kernels.js';
 import { type Job, ORDERS } from './host_program.js';
@@ -83,12 +83,29 @@ export function makeCase(a: {
     return [name, new Uint8Array(encode(short, laid).buffer)] as const;
   });
   const missing = problem.pass === 'fwd' && !problem.bias ? { bias: null } : {};
-  const operands = { ...Object.fromEntries(stored), ...missing, [output]: expected.length * bytes };
-  const scalars = scalarArguments(problem, SLOPE, ACTIVATIONS.indexOf(problem.activation));
+  const packed = packedWeight(problem, spec, tensors);
+  const operands = { ...Object.fromEntries(stored), ...missing, ...packed, [output]: expected.length * bytes };
+  const sizes = scalarArguments(problem, SLOPE, ACTIVATIONS.indexOf(problem.activation));
+  const scalars = { ...sizes, packed_bytes: packed.packed?.length ?? 0, stamp: 1 };
   const launch = fewerBlocks(spec, launchGeometry(spec, problem), a.seed);
   const jobs = ORDERS.map((order) => ({ spec, launch, order, operands, scalars }));
   const laid = output === 'weight' || output === 'bias' ? expected : laidOut(problem, output, expected);
   return { title: a.title, problem, spec, jobs, expected: rounded(short, laid) };
+}
+
+/** The weight as the launcher would pack it, NaN where nothing belongs. */
+function packedWeight(problem: Problem, spec: Spec, { weight }: Tensors): { packed?: Uint8Array } {
+  const packing = packingOf(spec, problem);
+  if (packing?.copy === undefined) return {};
+  const { short, bytes } = DTYPE_TABLE[problem.dtype];
+  const packed = new Float64Array(packing.bytes / bytes).fill(Number.NaN);
+  const walk = (d: number, to: number, from: number): void => {
+    const dim = packing.copy![d];
+    if (dim === undefined) packed[to] = weight![from]!;
+    else for (let i = 0; i < dim.size; i++) walk(d + 1, to + i * dim.strides[0]!, from + i * dim.strides[1]!);
+  };
+  walk(0, 0, 0);
+  return { packed: new Uint8Array(encode(short, packed).buffer) };
 }
 
 /** Kernels for any size stride over what a grid cannot hold: every other one gets a grid of three blocks. */
@@ -184,8 +201,8 @@ export function problemFor(a: {
 }
 
 /** The legal specs of a problem that are of one variant. */
-export function specsOf(problem: Problem, variant: string): Spec[] {
-  const legal = candidates(problem, { kind: 'ptx' }).flatMap(({ spec }) => (spec === null ? [] : [spec]));
+export function specsOf(problem: Problem, variant: string, target: Target = { kind: 'ptx' }): Spec[] {
+  const legal = candidates(problem, target).flatMap(({ spec }) => (spec === null ? [] : [spec]));
   return legal.filter((spec) => spec.variant === variant);
 }
 

@@ -1,0 +1,91 @@
+/** What the template of the CUDA igemm kernels takes: its schema, and its values from a spec. */
+
+import { z } from 'zod';
+import { gemmMemory, gemmPlan, isAsynchronous, PITCH_MULTIPLE, parseGemmTile } from './igemm_tiles.js';
+import type { Axis } from './phases.js';
+import { ACTIVATIONS } from './problem.js';
+import type { Baked, Spec } from './spec.js';
+
+const count = z.int().min(1).max(0x7fffffff);
+/** Integers and commas: the inside of an initialiser. */
+const list = z.string().regex(/^[-\d, ]+$/);
+
+export const IGEMM_SCHEMA = {
+  asynchronous: z.boolean(),
+  pitch_multiple: count,
+  tile_m: count,
+  tile_n: count,
+  tile_k: count,
+  thread_n: count,
+  stages: count,
+  a_pitch: count,
+  a_lanes: count,
+  taps: count,
+  kernel_width: count,
+  phases: count,
+  column_phases: count,
+  row_start: list,
+  row_taps: list,
+  row_deltas: list,
+  column_start: list,
+  column_taps: list,
+  column_deltas: list,
+  has_bias: z.enum(['true', 'false']),
+  activation: z.int().min(0),
+} as const;
+
+/** Blocks of more than one resident may have together this many threads: each then has at least 128 registers. */
+const RESIDENT_THREADS = 512;
+
+/**
+ * Blocks a multiprocessor. Where tiles pass through registers, 128 of them are too few; neither do they suffice ptxas for
+ * compute capability 12 where the phase is known when it compiles (it spills 20 bytes, found by `npm run resources`).
+ */
+function residentBlocks({ target }: Spec, { threads }: { threads: number }, phases: number): number {
+  const hungry = !isAsynchronous(target) || (target.kind === 'cuda' && target.arch >= 120 && phases === 1);
+  return Math.min(3, (hungry ? RESIDENT_THREADS / 2 : RESIDENT_THREADS) / threads);
+}
+
+export function igemmValues(spec: Spec, form: 'expand' | 'contract', baked: Baked) {
+  const { tunables, layout, target } = spec;
+  const tile = parseGemmTile(tunables);
+  const plan = gemmPlan(form, baked);
+  const { stages, pitch, lanes } = gemmMemory(tile, layout, target, plan.mostTaps);
+  return {
+    asynchronous: isAsynchronous(target),
+    resident: residentBlocks(spec, tile, plan.phases),
+    threads: tile.threads,
+    pitch_multiple: PITCH_MULTIPLE,
+    tile_m: tile.m,
+    tile_n: tile.n,
+    tile_k: tile.k,
+    thread_n: tile.threadN,
+    stages,
+    a_pitch: pitch,
+    a_lanes: lanes,
+    taps: baked.r * baked.s,
+    kernel_width: baked.s,
+    phases: plan.phases,
+    column_phases: plan.columns.phases.length,
+    ...axisTable('row', plan.rows),
+    ...axisTable('column', plan.columns),
+    row_output_step: plan.rows.outputStep,
+    row_source_step: plan.rows.sourceStep,
+    column_output_step: plan.columns.outputStep,
+    column_source_step: plan.columns.sourceStep,
+    has_bias: String(baked.bias),
+    activation: ACTIVATIONS.indexOf(baked.activation),
+  };
+}
+
+/** The taps of an axis, phase by phase, with where each phase begins. */
+export function axisTable(name: 'row' | 'column', { phases }: Axis): Record<string, string> {
+  const starts = [0];
+  for (const phase of phases) starts.push(starts.at(-1)! + phase.taps.length);
+  const taps = phases.flatMap((phase) => phase.taps);
+  return {
+    [`${name}_start`]: starts.join(', '),
+    [`${name}_taps`]: taps.map((tap) => tap.tap).join(', '),
+    [`${name}_deltas`]: taps.map((tap) => tap.delta).join(', '),
+  };
+}

@@ -1,0 +1,145 @@
+/**
+ * What machine code holds: the instructions of a cubin and of its hottest loop, by operation. Reads the ELF file itself,
+ * so that no disassembler is needed.
+ *
+ * From sm_70 on an instruction has 16 bytes, and the low 9 bits of it are its operation (bits 9 to 11 say where operands
+ * come from). A branch has its distance in bits 34 to 81; from sm_90 on another 8 bits, the low ones, in 16 to 23. It
+ * counts from the next instruction.
+ */
+
+import { FracstrideError } from './errors.js';
+
+/** Operations by the low 9 bits, as far as anybody asks for them; the others count as `other`. */
+const OPERATIONS: Readonly<Record<number, string>> = {
+  0x002: 'MOV',
+  0x007: 'SEL',
+  0x00b: 'FSETP',
+  0x00c: 'ISETP',
+  0x010: 'IADD3',
+  0x011: 'LEA',
+  0x012: 'LOP3',
+  0x016: 'PRMT',
+  0x019: 'SHF',
+  0x020: 'FMUL',
+  0x021: 'FADD',
+  0x023: 'FFMA',
+  0x024: 'IMAD',
+  0x025: 'IMAD.WIDE',
+  0x02b: 'DFMA',
+  0x03b: 'LDSM',
+  0x03c: 'HMMA',
+  0x11a: 'DEPBAR',
+  0x11d: 'BAR',
+  0x147: 'BRA',
+  0x181: 'LDG',
+  0x182: 'LDC',
+  0x183: 'LDL',
+  0x184: 'LDS',
+  0x186: 'STG',
+  0x187: 'STL',
+  0x188: 'STS',
+  0x1ae: 'LDGSTS',
+  0x1af: 'LDGDEPBAR',
+};
+
+const INSTRUCTION_BYTES = 16;
+const BRANCH = 0x147;
+/** Operations that are a kernel's work; everything else in a loop is what it costs to get there. */
+const WORK = ['FFMA', 'HMMA', 'DFMA'] as const;
+
+export interface Mix {
+  readonly instructions: number;
+  readonly operations: Readonly<Record<string, number>>;
+}
+
+export interface Loop extends Mix {
+  /** The operation that the loop has most of, among the multiply-adds. */
+  readonly work: (typeof WORK)[number];
+  /** Its share of the loop's instructions. */
+  readonly share: number;
+}
+
+export interface MachineCode {
+  readonly whole: Mix;
+  /** The loop with most multiply-adds, and the shortest of those; null when no loop has any. */
+  readonly hottest: Loop | null;
+}
+
+/**
+ * The instructions of one kernel.
+ *
+ * @throws FracstrideError ERR_ARGUMENT when the image is no cubin that holds the kernel
+ */
+export function machineCode(cubin: Uint8Array, kernel: string): MachineCode {
+  const { arch, code } = textSection(cubin, kernel);
+  const count = Math.floor(code.byteLength / INSTRUCTION_BYTES);
+  const loops = Array.from({ length: count }, (_, at) => loopEndingAt(code, at, arch)).filter((loop) => loop !== null);
+  const mixes = loops.map(([first, last]) => loopOf(mixOf(code, first, last + 1)));
+  const multiplyAdds = (loop: Loop) => loop.operations[loop.work] ?? 0;
+  const best = mixes.sort((a, b) => multiplyAdds(b) - multiplyAdds(a) || a.instructions - b.instructions)[0];
+  return {
+    whole: mixOf(code, 0, count),
+    hottest: best === undefined || multiplyAdds(best) === 0 ? null : best,
+  };
+}
+
+function loopOf(mix: Mix): Loop {
+  const count = (name: string) => mix.operations[name] ?? 0;
+  const work = [...WORK].sort((a, b) => count(b) - count(a))[0]!;
+  return { ...mix, work, share: count(work) / mix.instructions };
+}
+
+/** First and last instruction of the loop that a branch backwards closes; null for anything else. */
+function loopEndingAt(code: DataView, at: number, arch: number): [first: number, last: number] | null {
+  if (operationAt(code, at) !== BRANCH) return null;
+  const low = code.getBigUint64(at * INSTRUCTION_BYTES, true);
+  const high = code.getBigUint64(at * INSTRUCTION_BYTES + 8, true);
+  const field = BigInt.asIntN(48, (low >> 34n) | (high << 30n));
+  const words = arch >= 90 ? (field << 8n) | ((low >> 16n) & 0xffn) : field;
+  const target = at + 1 + Number(words * 4n) / INSTRUCTION_BYTES;
+  return Number.isInteger(target) && target >= 0 && target < at ? [target, at] : null;
+}
+
+function operationAt(code: DataView, at: number): number {
+  return code.getUint16(at * INSTRUCTION_BYTES, true) & 0x1ff;
+}
+
+function mixOf(code: DataView, first: number, end: number): Mix {
+  const operations: Record<string, number> = {};
+  for (let at = first; at < end; at++) {
+    const name = OPERATIONS[operationAt(code, at)] ?? 'other';
+    operations[name] = (operations[name] ?? 0) + 1;
+  }
+  return { instructions: end - first, operations };
+}
+
+/** Section `.text.<kernel>` of a 64-bit little-endian ELF file, and the architecture that the file is for. */
+function textSection(cubin: Uint8Array, kernel: string): { arch: number; code: DataView } {
+  const file = new DataView(cubin.buffer, cubin.byteOffset, cubin.byteLength);
+  const refuse = (got: string) =>
+    new FracstrideError('ERR_ARGUMENT', `cubin: the image must hold machine code of ${kernel}, got ${got}`);
+  if (file.byteLength < 64 || file.getUint32(0, true) !== 0x464c457f) throw refuse('no ELF file');
+  const headers = Number(file.getBigUint64(40, true));
+  const [size, count, names] = [file.getUint16(58, true), file.getUint16(60, true), file.getUint16(62, true)];
+  const section = (i: number) => {
+    const at = headers + i * size;
+    const offset = Number(file.getBigUint64(at + 24, true));
+    return { name: file.getUint32(at, true), offset, bytes: Number(file.getBigUint64(at + 32, true)) };
+  };
+  const strings = section(names).offset;
+  const nameOf = (from: number) => {
+    const end = cubin.indexOf(0, strings + from);
+    return new TextDecoder().decode(cubin.subarray(strings + from, end));
+  };
+  const found = Array.from({ length: count }, (_, i) => section(i)).find(
+    ({ name }) => nameOf(name) === `.text.${kernel}`,
+  );
+  if (found === undefined) throw refuse('an ELF file without it');
+  return { arch: archOf(file), code: new DataView(cubin.buffer, cubin.byteOffset + found.offset, found.bytes) };
+}
+
+/** The flags of the header: the architecture is in their low byte, in newer files (ELF ABI 8) in the second. */
+function archOf(file: DataView): number {
+  const flags = file.getUint32(48, true);
+  return file.getUint8(8) >= 8 ? (flags >> 8) & 0xff : flags & 0xff;
+}

@@ -1,0 +1,86 @@
+/**
+ * What the CUDA igemm kernels derive from a shape and a tile: a block computes `m` positions of one residue class by `n`
+ * output channels, `k` channels of one tap at a time; a warp has 8 by 4 threads, each of them 8 positions by 4 or 8
+ * channels. Costs, contexts and launches read the same numbers from here.
+ */
+
+import { type Axis, axisPhases } from './phases.js';
+import type { Layout } from './problem.js';
+import type { Target } from './target.js';
+import type { BakedShape } from './tiles.js';
+
+export interface GemmTile {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Output channels of a thread; it has 8 positions. */
+  readonly threadN: number;
+  readonly threads: number;
+}
+
+export const THREAD_M = 8;
+/** Bytes of what a kernel knows of a tap, in shared memory. */
+const TAP_BYTES = 16;
+/** Channels of packed weights come in fours, which are copied at once. */
+export const PITCH_MULTIPLE = 4;
+/** Rows, and columns, of taps of one residue: bits of half a word say which lie outside the source. */
+export const MOST_AXIS_TAPS = 16;
+
+/** `{ tile: 'm128n64k16', thread: 't8x8' }` → numbers. */
+export function parseGemmTile(tunables: Readonly<Record<string, number | string>>): GemmTile {
+  const [m, n, k] = String(tunables.tile).slice(1).split(/[nk]/).map(Number) as [number, number, number];
+  const threadN = Number(String(tunables.thread).split('x')[1]);
+  return { m, n, k, threadN, threads: (m * n) / (THREAD_M * threadN) };
+}
+
+/** Whether global memory is copied into shared memory without passing through registers: from compute capability 8.0 on. */
+export function isAsynchronous(target: Target): boolean {
+  return target.kind === 'cuda' && target.arch >= 80;
+}
+
+export interface GemmPlan {
+  readonly rows: Axis;
+  readonly columns: Axis;
+  readonly phases: number;
+  /** Most taps that one phase has. */
+  readonly mostTaps: number;
+}
+
+export function gemmPlan(form: 'expand' | 'contract', shape: BakedShape): GemmPlan {
+  const axis = (d: 0 | 1) =>
+    axisPhases(form, {
+      kernel: d === 0 ? shape.r : shape.s,
+      stride: shape.stride[d],
+      padding: shape.padding[d],
+      dilation: shape.dilation[d],
+    });
+  const [rows, columns] = [axis(0), axis(1)];
+  return {
+    rows,
+    columns,
+    phases: rows.phases.length * columns.phases.length,
+    mostTaps: mostTaps(rows) * mostTaps(columns),
+  };
+}
+
+export function mostTaps({ phases }: Axis): number {
+  return Math.max(...phases.map(({ taps }) => taps.length));
+}
+
+/** How a block's shared memory is laid out. */
+export interface GemmMemory {
+  /** Tiles of A and B that are there at the same time. */
+  readonly stages: number;
+  /** From one k of A to the next. In NHWC eight neighbouring k are written at once: they need banks of their own. */
+  readonly pitch: number;
+  /** Threads that read A along k: neighbours where channels are neighbours in memory. */
+  readonly lanes: number;
+  readonly bytes: number;
+}
+
+export function gemmMemory(tile: GemmTile, layout: Layout, target: Target, taps: number): GemmMemory {
+  const stages = isAsynchronous(target) ? 3 : 2;
+  const pitch = layout === 'nchw' ? tile.m : tile.m + 4;
+  const lanes = layout === 'nchw' ? tile.threads / tile.m : 8;
+  return { stages, pitch, lanes, bytes: stages * tile.k * (pitch + tile.n) * 4 + taps * TAP_BYTES };
+}
