@@ -49,6 +49,9 @@ function packing({ geometry: g }: Problem, form: Contraction): Packing {
   return { bytes, key: [g.groups, taps, inputs, outputs].join(' '), copy };
 }
 
+/** A thread's products do not wait for one another: one warp keeps a scheduler busy that otherwise needs this many. */
+const INDEPENDENT = 4;
+
 interface Blocks {
   readonly m: number;
   readonly n: number;
@@ -94,5 +97,6 @@ function cost(problem: Problem, form: Volume, tunables: Tunables): number {
   const inputs = Math.ceil(sidesOf(form, g).source.channels / g.groups / tile.k) * tile.k;
   const depth = (inputs * g.r * g.s) / (form === 'expand' ? g.stride[0] * g.stride[1] : 1);
   const stores = 8 * tile.threadN * LOAD;
-  return concurrent(m * n * tile.threads, 4 * THREAD + depth * perDepth(tile) + stores);
+  const issued = 4 * THREAD + depth * perDepth(tile) + stores;
+  return concurrent(m * n * tile.threads * INDEPENDENT, issued / INDEPENDENT);
 }

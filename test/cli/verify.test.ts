@@ -159,7 +159,7 @@ describe('fracstride verify', function () {
       expectWhole(report, 'cuda:0');
       const own = report.rows.filter((row) => row.device === 'cuda:0' && row.group === 'convolutions');
       const variants = distinct(own, ({ kernel }) => kernel!.split('__')[1]!.split('_')[0]!);
-      expect(variants).to.include.members(['gather', 'phase', ...(REAL_DEVICE ? [] : ['cudnn'])]);
+      expect(variants).to.include.members(['gather', 'igemm', 'phase', ...(REAL_DEVICE ? [] : ['cudnn'])]);
     });
 
     simulatorOnly('finds a kernel in the cache that computes something else', async () => {

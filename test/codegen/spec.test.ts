@@ -98,14 +98,15 @@ describe('spec', () => {
   it('launches within the limits of a GPU', () => {
     fc.assert(
       fc.property(problems, (problem) => {
-        for (const { spec } of candidates(problem, { kind: 'ptx' })) {
+        const targets: Target[] = [{ kind: 'ptx' }, { kind: 'cuda', arch: 89 }];
+        for (const { spec } of targets.flatMap((target) => candidates(problem, target))) {
           if (spec === null) continue;
           const { grid, block, sharedBytes } = launchGeometry(spec, problem);
           expect(grid[0]).within(1, 2 ** 31 - 1);
           expect(grid[1]).within(1, 65535);
           expect(block[0] * block[1] * block[2]).within(1, 1024);
           expect(block[0] % 32).equal(0);
-          expect(sharedBytes).equal(0);
+          expect(sharedBytes).within(0, spec.target.kind === 'ptx' ? 64 * 1024 : 99 * 1024);
         }
       }),
       { seed: 3, numRuns: 300 },
@@ -114,7 +115,7 @@ describe('spec', () => {
 
   it('has the names of the grammar', () => {
     const name = (text: string, target: Target) => kernelName(choose(parseProblem(text), target));
-    expect(name(LAYER, { kind: 'cuda', arch: 90 })).match(/^ct2d_fwd_f32_nchw_k4s2p1__phase_t\dx\d_b\d+x\d+__sm90$/);
+    expect(name(LAYER, { kind: 'cuda', arch: 90 })).match(/^ct2d_fwd_f32_nchw_k4s2p1__igemm_m\d+n\d+k16_t8x\d__sm90$/);
     const pairs = 'convT2d n=8 c=64 k=64 h=32 w=32 r=3x5 stride=2x1 padding=4x2 dilation=3x1 groups=2 bias=true';
     expect(name(`${pairs} activation=leaky_relu dtype=bfloat16 layout=nhwc`, { kind: 'ptx' })).match(
       /^ct2d_fwd_bf16_nhwc_k3x5s2x1p4x2d3x1g2_bias_leaky_relu__phase_[a-z0-9_]+__ptx$/,
@@ -205,7 +206,7 @@ describe('spec', () => {
         choose(parseProblem(text), sm90, { ...library, ...use });
       const big = 'convT2d n=64 c=512 k=256 h=16 w=16 r=4 stride=2 padding=1';
       expect(kernelName(chosen(big))).equal('ct2d_fwd_f32_nchw__cudnn__sm90');
-      expect(chosen(big, { allowTf32: false }).variant).equal('phase');
+      expect(chosen(big, { allowTf32: false }).variant).equal('igemm');
       expect(chosen('convT2d n=16 c=64 k=3 h=32 w=32 r=4 stride=2 padding=1').variant).equal('phase');
       expect(chosen('convT2d n=1 c=256 k=256 h=64 w=64 r=4 stride=2 padding=1 groups=256').variant).equal('phase');
     });

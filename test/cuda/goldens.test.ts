@@ -48,4 +48,23 @@ describeCuda('golden cases on cuda', function () {
       expect(variants!.ran.phase, 'contractions by phase kernels').to.be.at.least(50);
     }
   });
+
+  it('pass with the igemm kernels in both layouts, warps in any order', async () => {
+    const orders = [
+      ['nchw', 'reverse'],
+      ['nhwc', 'mixed:7'],
+    ] as const;
+    const both = await Promise.all(
+      orders.map(async ([layout, order]) => {
+        const args = ['--variant', 'igemm', '--dtype', 'float32', '--layout', layout, '--every', '32'];
+        return [await run(args), await run(args, `order=${order}`)] as const;
+      }),
+    );
+    for (const [forward, other] of both) {
+      expect(forward.failed).to.equal(0);
+      expect(forward.variants!.wrong).to.deep.equal([]);
+      expect(forward.variants!.ran.igemm, 'contractions by igemm kernels').to.be.at.least(20);
+      expect(other.digests).to.deep.equal(forward.digests);
+    }
+  });
 });

@@ -19,9 +19,13 @@ const SEED = Number(process.env.TEST_SEED ?? 20261122);
 describe('on cuda, the whole', function () {
   this.timeout(4 * 3600_000);
 
-  for (const variant of ['gather', 'phase']) {
+  for (const [variant, dtypes] of [
+    ['gather', DTYPES],
+    ['phase', DTYPES],
+    ['igemm', ['float32']],
+  ] as const) {
     it(`golden cases with the ${variant} kernels`, async () => {
-      const settings = LAYOUTS.flatMap((layout) => DTYPES.map((dtype) => ({ layout, dtype })));
+      const settings = LAYOUTS.flatMap((layout) => dtypes.map((dtype) => ({ layout, dtype })));
       const summaries = await severalAtOnce(settings, ({ layout, dtype }) =>
         simulatedReport<GoldenSummary>({
           program: 'golden_cli',
