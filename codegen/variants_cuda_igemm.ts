@@ -3,7 +3,15 @@
  * The weight is packed by a copy, once for every change of it. Costs are in the units of codegen/variants_cuda.ts.
  */
 
-import { type GemmTile, gemmMemory, gemmPlan, MOST_AXIS_TAPS, mostTaps, PITCH_MULTIPLE, parseGemmTile } from './igemm_tiles.js';
+import {
+  type GemmTile,
+  gemmMemory,
+  gemmPlan,
+  MOST_AXIS_TAPS,
+  mostTaps,
+  PITCH_MULTIPLE,
+  parseGemmTile,
+} from './igemm_tiles.js';
 import type { Contraction, Problem } from './problem.js';
 import type { Target } from './target.js';
 import { sidesOf, tiledPositions } from './tiles.js';

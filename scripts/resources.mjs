@@ -123,7 +123,9 @@ function loopsOf(kernels, store) {
       .sort((a, b) => b[1] - a[1])
       .map(([operation, count]) => `${operation} ${count}`);
     const part = `${(100 * share).toFixed(1)} %`;
-    return [[name, String(whole.instructions), String(instructions), `${work} ${operations[work]}`, part, others.join(', ')]];
+    return [
+      [name, String(whole.instructions), String(instructions), `${work} ${operations[work]}`, part, others.join(', ')],
+    ];
   });
   return table(['hottest loop', 'kernel', 'loop', 'multiply-adds', 'share', 'others'], lines);
 }

@@ -59,7 +59,9 @@ static inline void sincospi(double x, double* sine, double* cosine) {
   *sine = (double)sinl(3.141592653589793238462643383279502884L * x);
   *cosine = (double)cosl(3.141592653589793238462643383279502884L * x);
 }
-static inline size_t __cvta_generic_to_shared(const void* at) { return (const char*)at - __start_block_shared; }
+static inline size_t __cvta_generic_to_shared(const void* at) {
+  return (const char*)at - __start_block_shared;
+}
 // Threads take turns, so that nothing more is needed.
 static inline void __threadfence() {}
 static inline unsigned atomicAdd(unsigned* at, unsigned value) {
