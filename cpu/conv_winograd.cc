@@ -26,8 +26,9 @@ namespace {
 constexpr int64_t BLOCK_BYTES = 512 * 1024, BLOCK_TILES = 28, LARGE_FILTERS = 4 << 20, LARGE_BLOCK_TILES = 112;
 // V of tiles that all threads share.
 constexpr int64_t SHARED_BYTES = 16 << 20;
-// Tiles of a strip that is transformed at once: its inputs or outputs stay in a first-level cache.
-constexpr int64_t STRIP_TILES = 8;
+// Tiles of a row whose inputs or outputs are transformed at once: so many that these stay in a first-level cache, and in
+// steps that lead to whole vectors of columns.
+constexpr int64_t STRIP_BYTES = 40 * 1024, STRIP_STEP = 8;
 // What keeps points from falling into the same cache sets.
 constexpr int64_t PAD = 16;
 
@@ -84,7 +85,7 @@ class WinogradRun {
         // As many blocks for every thread.
         const int64_t count = std::min(tile_groups_, blocks < 4 * threads ? round_up(blocks, threads) : blocks);
         parallel_for(count, [&](int64_t i) {
-          run_block(group, {tile_begin(tile_groups_, count, i), tile_begin(tile_groups_, count, i + 1)});
+          run_block(group, block_of(tile_begin(tile_groups_, count, i), tile_begin(tile_groups_, count, i + 1)));
         });
       }
     }
@@ -92,9 +93,9 @@ class WinogradRun {
   }
 
  private:
-  // Groups [first, last) of tiles.
+  // Groups [first, last) of tiles, with the number of the first tile and the count of all.
   struct Block {
-    int64_t first, last;
+    int64_t first, last, tile, tiles;
     int64_t groups() const { return last - first; }
   };
 
@@ -117,72 +118,76 @@ class WinogradRun {
     return last.first_result + last.points * static_cast<int64_t>(last.outputs.size());
   }
 
-  // V: of each unit and point [block of K][group of tiles][row][k].
-  int64_t rows_pitch() const { return e_.rows * e_.k_pitch; }
-  int64_t input_pitch(size_t unit, int64_t groups) const { return blocks_[unit].blocks * groups * rows_pitch() + PAD; }
-  int64_t input_begin(size_t unit, int64_t groups) const {
+  Block block_of(int64_t first, int64_t last) const {
+    return {first, last, first_tile(first), first_tile(last) - first_tile(first)};
+  }
+
+  // V: of each unit and point [block of K][tile][k].
+  int64_t input_pitch(size_t unit, int64_t tiles) const { return blocks_[unit].blocks * tiles * e_.k_pitch + PAD; }
+  int64_t input_begin(size_t unit, int64_t tiles) const {
     int64_t at = 0;
-    for (size_t i = 0; i < unit; i++) at += units_[i].points * input_pitch(i, groups);
+    for (size_t i = 0; i < unit; i++) at += units_[i].points * input_pitch(i, tiles);
     return at;
   }
-  int64_t input_bytes(int64_t groups) const { return input_begin(units_.size(), groups) * e_.accumulator_bytes; }
+  int64_t input_bytes(int64_t tiles) const { return input_begin(units_.size(), tiles) * e_.accumulator_bytes; }
 
-  // M: of each result [group of tiles][row][lane].
-  int64_t result_pitch(int64_t groups) const { return groups * e_.rows * e_.lanes + PAD; }
-  int64_t result_bytes(int64_t groups) const { return results() * result_pitch(groups) * e_.accumulator_bytes; }
+  // M: of each result [tile][lane].
+  int64_t result_pitch(int64_t tiles) const { return tiles * e_.lanes + PAD; }
+  int64_t result_bytes(int64_t tiles) const { return results() * result_pitch(tiles) * e_.accumulator_bytes; }
 
   int64_t groups_of_block() const {
-    const int64_t bytes = input_bytes(1) + result_bytes(1);
+    const int64_t fitting = BLOCK_BYTES / (input_bytes(1) + result_bytes(1));
     const int64_t least = filter_bytes() / f_.groups > LARGE_FILTERS ? LARGE_BLOCK_TILES : BLOCK_TILES;
-    return std::max(divide_up(least, e_.rows), BLOCK_BYTES / bytes);
+    return divide_up(std::max(least, fitting), e_.rows);
   }
 
   void run_block(int64_t group, Block block) {
-    float* const inputs = static_cast<float*>(scratch(SCRATCH_ITEM_A, input_bytes(block.groups())));
-    for (int64_t g = block.first; g < block.last; g++)
-      for (int64_t c = 0; c < f_.ci; c += f_.engine.width) transform_inputs(group, c, block, g, inputs);
+    float* const inputs = static_cast<float*>(scratch(SCRATCH_ITEM_A, input_bytes(block.tiles)));
+    for (int64_t c = 0; c < f_.ci; c += f_.engine.width) transform_inputs(group, c, block, block, inputs);
     for (int64_t panel = 0; panel < panels_; panel++) multiply_panel(group, panel, block, block, inputs);
   }
 
   void run_shared(int64_t group, int64_t threads) {
-    const int64_t most = std::max<int64_t>(1, SHARED_BYTES / input_bytes(1)),
+    const int64_t most = std::max<int64_t>(1, SHARED_BYTES / input_bytes(e_.rows)),
                   chunks = divide_up(f_.ci, f_.engine.width);
     for (int64_t g = 0; g < tile_groups_; g += most) {
-      const Block block = {g, std::min(g + most, tile_groups_)};
-      float* const inputs = static_cast<float*>(scratch(SCRATCH_CALL_A, input_bytes(block.groups())));
+      const Block block = block_of(g, std::min(g + most, tile_groups_));
+      float* const inputs = static_cast<float*>(scratch(SCRATCH_CALL_A, input_bytes(block.tiles)));
       parallel_for(block.groups() * chunks, [&](int64_t i) {
-        transform_inputs(group, i % chunks * f_.engine.width, block, block.first + i / chunks, inputs);
+        const int64_t at = block.first + i / chunks;
+        transform_inputs(group, i % chunks * f_.engine.width, block, block_of(at, at + 1), inputs);
       });
       const int64_t pieces = std::min(block.groups(), divide_up(2 * threads, panels_));
       parallel_for(panels_ * pieces, [&](int64_t i) {
         const int64_t piece = i % pieces;
-        const Block part = {block.first + tile_begin(block.groups(), pieces, piece),
-                            block.first + tile_begin(block.groups(), pieces, piece + 1)};
+        const Block part = block_of(block.first + tile_begin(block.groups(), pieces, piece),
+                                    block.first + tile_begin(block.groups(), pieces, piece + 1));
         multiply_panel(group, i / pieces, block, part, inputs);
       });
     }
   }
 
-  // Calls visit(n, row, first tile of the row, tiles, first row in the group) for the strips of a group of tiles.
-  template <class Visit>
-  void each_strip(int64_t group, const Visit& visit) const {
-    static thread_local std::vector<Run> runs;
-    runs.clear();
-    const int64_t begin = first_tile(group);
-    add_runs({f_.n, 0, f_.h.tiles, 0, f_.w.tiles}, begin, first_tile(group + 1), runs);
-    for (const Run& run : runs) {
-      const int64_t strips = divide_up(run.count, STRIP_TILES);
-      for (int64_t i = 0; i < strips; i++) {
-        const int64_t at = tile_begin(run.count, strips, i);
-        visit(run.n, run.qh, run.qw + at, tile_begin(run.count, strips, i + 1) - at, run.at + at);
-      }
-    }
+  // Tiles of a strip with so many positions a tile.
+  int64_t strip_tiles(int64_t positions) const {
+    const int64_t fitting = STRIP_BYTES / (positions * f_.engine.width * e_.accumulator_bytes);
+    return std::max(fitting / STRIP_STEP, int64_t{1}) * STRIP_STEP;
   }
 
-  // Channels [c, c + width) of one group of tiles.
-  void transform_inputs(int64_t group, int64_t c, const Block& block, int64_t tile_group, float* to) const {
-    const int64_t width = f_.engine.width;
-    each_strip(tile_group, [&](int64_t n, int64_t th, int64_t tw, int64_t tiles, int64_t row) {
+  // Calls visit(n, row, first tile in the row, tiles, first tile in `part`) for strips of at most `most` tiles.
+  template <class Visit>
+  void each_strip(const Block& part, int64_t most, const Visit& visit) const {
+    static thread_local std::vector<Run> runs;
+    runs.clear();
+    add_runs({f_.n, 0, f_.h.tiles, 0, f_.w.tiles}, part.tile, part.tile + part.tiles, runs);
+    for (const Run& run : runs)
+      for (int64_t at = 0; at < run.count; at += most)
+        visit(run.n, run.qh, run.qw + at, std::min(most, run.count - at), run.at + at);
+  }
+
+  // Channels [c, c + width) of the tiles of `part`, which are among those of `block`.
+  void transform_inputs(int64_t group, int64_t c, const Block& block, const Block& part, float* to) const {
+    const int64_t width = f_.engine.width, most = strip_tiles(f_.h.inputs_of(1) * f_.w.in_step * f_.outputs);
+    each_strip(part, most, [&](int64_t n, int64_t th, int64_t tw, int64_t tiles, int64_t first) {
       Strip strip = {f_.source,
                      n,
                      group * f_.ci + c,
@@ -191,8 +196,7 @@ class WinogradRun {
                      f_.w.first_input(tw),
                      f_.h.inputs_of(1),
                      f_.w.inputs_of(tiles),
-                     0};
-      strip.row_pitch = round_up(strip.columns, width) * width;
+                     (f_.w.inputs_of(tiles) + width) * width};
       float* const staged = static_cast<float*>(scratch(SCRATCH_ITEM_C, strip.rows * strip.row_pitch * sizeof(float)));
       f_.engine.stage(strip, staged);
       Windows windows = {nullptr,
@@ -206,15 +210,14 @@ class WinogradRun {
       for (size_t u = 0; u < units_.size(); u++) {
         const Unit& unit = units_[u];
         for (size_t i = 0; i < unit.inputs.size(); i++) {
-          const PartPair& part = unit.inputs[i];
+          const PartPair& pair = unit.inputs[i];
           const int64_t k = static_cast<int64_t>(i) * padded_channels() + c, k_block = k / blocks_[u].depth;
-          windows.from = staged + (f_.h.parts[part.h].in_first - f_.h.first_input(0)) * strip.row_pitch +
-                         (f_.w.parts[part.w].in_first - f_.w.first_input(0)) * width;
-          windows.point_pitch = input_pitch(u, block.groups());
-          windows.to = to + input_begin(u, block.groups()) +
-                       (k_block * block.groups() + tile_group - block.first) * rows_pitch() + row * e_.k_pitch +
-                       k % blocks_[u].depth;
-          f_.engine.input[f_.outputs - MIN_OUTPUTS][taps_h(part) - 1][taps_w(part) - 1](windows);
+          windows.from = staged + (f_.h.parts[pair.h].in_first - f_.h.first_input(0)) * strip.row_pitch +
+                         (f_.w.parts[pair.w].in_first - f_.w.first_input(0)) * width;
+          windows.point_pitch = input_pitch(u, block.tiles);
+          windows.to = to + input_begin(u, block.tiles) + k % blocks_[u].depth +
+                       (k_block * block.tiles + part.tile - block.tile + first) * e_.k_pitch;
+          f_.engine.input[f_.outputs - MIN_OUTPUTS][taps_h(pair) - 1][taps_w(pair) - 1](windows);
         }
       }
     });
@@ -225,8 +228,8 @@ class WinogradRun {
 
   // One panel of output channels of the groups of `part`, which are among those of `block`.
   void multiply_panel(int64_t group, int64_t panel, const Block& block, const Block& part, const float* inputs) {
-    const int64_t pitch = result_pitch(part.groups());
-    float* const results = static_cast<float*>(scratch(SCRATCH_ITEM_B, result_bytes(part.groups())));
+    const int64_t pitch = result_pitch(part.tiles);
+    float* const results = static_cast<float*>(scratch(SCRATCH_ITEM_B, result_bytes(part.tiles)));
     const float* const filters = filters_ + (group * panels_ + panel) * panel_elements();
     const int64_t lanes = std::min<int64_t>(e_.lanes, f_.co - panel * e_.lanes);
     for (size_t u = 0; u < units_.size(); u++) {
@@ -235,17 +238,15 @@ class WinogradRun {
       for (int64_t point = 0; point < unit.points; point++) {
         for (int64_t o = 0; o < outputs; o++) {
           const int64_t number = o * unit.points + point;
-          const float* const from = inputs + input_begin(u, block.groups()) + point * input_pitch(u, block.groups());
+          const float* const from = inputs + input_begin(u, block.tiles) + point * input_pitch(u, block.tiles);
           multiply_point(u, block, part, lanes, from, filters + (unit.first_filter + number * unit.depth) * e_.lanes,
                          results + (unit.first_result + number) * pitch);
         }
       }
     }
-    for (int64_t g = part.first; g < part.last; g++)
-      for (int64_t l = 0; l < lanes; l += f_.engine.width) {
-        const float* const from = results + (g - part.first) * e_.rows * e_.lanes + l;
-        transform_results(group, panel * e_.lanes + l, g, pitch, from);
-      }
+    for (int64_t l = 0; l < lanes; l += f_.engine.width) {
+      transform_results(group, panel * e_.lanes + l, part, pitch, results + l);
+    }
   }
 
   void multiply_point(size_t unit, const Block& block, const Block& part, int64_t lanes, const float* inputs,
@@ -254,18 +255,18 @@ class WinogradRun {
     for (int64_t b = 0; b < cut.blocks; b++) {
       const int64_t depth = std::min(cut.depth, units_[unit].depth - b * cut.depth);
       for (int64_t g = part.first; g < part.last; g++) {
-        const int64_t rows = first_tile(g + 1) - first_tile(g);
-        e_.micro[1][lanes > e_.half_lanes][rows - 1](
-            depth, inputs + (b * block.groups() + g - block.first) * rows_pitch(), filters + b * cut.depth * e_.lanes,
-            to + (g - part.first) * e_.rows * e_.lanes, b > 0);
+        const int64_t tile = first_tile(g), rows = first_tile(g + 1) - tile;
+        e_.micro[1][lanes > e_.half_lanes][rows - 1](depth, inputs + (b * block.tiles + tile - block.tile) * e_.k_pitch,
+                                                     filters + b * cut.depth * e_.lanes,
+                                                     to + (tile - part.tile) * e_.lanes, b > 0);
       }
     }
   }
 
-  // Channels [c, c + width) of one group of tiles.
-  void transform_results(int64_t group, int64_t c, int64_t tile_group, int64_t pitch, const float* from) {
-    const int64_t width = f_.engine.width;
-    each_strip(tile_group, [&](int64_t n, int64_t th, int64_t tw, int64_t tiles, int64_t row) {
+  // Channels [c, c + width) of the tiles of `part`.
+  void transform_results(int64_t group, int64_t c, const Block& part, int64_t pitch, const float* from) {
+    const int64_t width = f_.engine.width, most = strip_tiles(f_.h.outputs_of(1) * f_.w.outputs_of(1));
+    each_strip(part, most, [&](int64_t n, int64_t th, int64_t tw, int64_t tiles, int64_t first) {
       Sink sink = f_.sink;
       sink.data = element(sink.data, group * f_.co * sink.pitch_c, e_.storage_bytes);
       sink.bias = element(sink.bias, group * f_.co, e_.storage_bytes);
@@ -281,7 +282,7 @@ class WinogradRun {
                            f_.w.first_output(tw),
                            f_.h.outputs_of(1),
                            f_.w.outputs_of(tiles)};
-      strip.row_pitch = round_up(strip.columns, width) * width;
+      strip.row_pitch = strip.columns * width;
       float* const made = static_cast<float*>(scratch(SCRATCH_ITEM_C, strip.rows * strip.row_pitch * sizeof(float)));
       Products products = {nullptr,
                            pitch,
@@ -295,12 +296,12 @@ class WinogradRun {
       for (size_t u = 0; u < units_.size(); u++) {
         const Unit& unit = units_[u];
         for (size_t o = 0; o < unit.outputs.size(); o++) {
-          const PartPair& part = unit.outputs[o];
-          products.from = from + (unit.first_result + static_cast<int64_t>(o) * unit.points) * pitch + row * e_.lanes;
-          products.to = made + (f_.h.parts[part.h].out_first - f_.h.first_output(0)) * strip.row_pitch +
-                        (f_.w.parts[part.w].out_first - f_.w.first_output(0)) * width;
+          const PartPair& pair = unit.outputs[o];
+          products.from = from + (unit.first_result + static_cast<int64_t>(o) * unit.points) * pitch + first * e_.lanes;
+          products.to = made + (f_.h.parts[pair.h].out_first - f_.h.first_output(0)) * strip.row_pitch +
+                        (f_.w.parts[pair.w].out_first - f_.w.first_output(0)) * width;
           products.add = f_.sums && u > 0;
-          f_.engine.output[f_.outputs - MIN_OUTPUTS][taps_h(part) - 1][taps_w(part) - 1](products);
+          f_.engine.output[f_.outputs - MIN_OUTPUTS][taps_h(pair) - 1][taps_w(pair) - 1](products);
         }
       }
       strip.from = made;

@@ -14,7 +14,7 @@ namespace fracstride {
 constexpr int MIN_OUTPUTS = 2, MAX_OUTPUTS = 5, MAX_TAPS = 3;
 
 // Channels [c0, c0 + channels) of rows × columns positions from (h, w) on of image n: to[row · row_pitch + column ·
-// width + channel]; what does not exist is 0. Columns up to the next whole vector are written.
+// width + channel]; what does not exist is 0. Less than `width` columns more may be written.
 struct Strip {
   Source source;
   int64_t n, c0, channels, h, w, rows, columns, row_pitch;
