@@ -118,8 +118,9 @@ function cost(problem: Problem, form: Contraction, tunables: Tunables, { target 
   const windows = form === 'expand' && settings.shared ? points / (h.parts.length * w.parts.length) : points;
   const products = form === 'expand' ? points : points / (h.parts.length * w.parts.length);
   const written = settings.outputs ** 2 * (form === 'expand' ? g.stride[0] * g.stride[1] : 1);
-  const waste = (Math.ceil(tiles / rows) * Math.max(8, Math.min(rows, tiles))) / tiles;
-  const multiplied = tiles * points * depth * across * Math.max(1, waste);
+  // Register tiles of few rows wait for loads.
+  const waste = Math.max(1, Math.min(8, rows) / (tiles / Math.ceil(tiles / rows)));
+  const multiplied = tiles * points * depth * across * waste;
   const transformed = tiles * (INPUT_COST * windows * depth + across * (OUTPUT_COST * products + STORE_COST * written));
   const filters = FILTER_COST * points * depth * across;
   const nominal = g.n * g.hs * g.ws * inputs * outputs * g.r * g.s;
@@ -127,7 +128,7 @@ function cost(problem: Problem, form: Contraction, tunables: Tunables, { target 
 }
 
 /** Share of the peak that the products reach, and what transforms cost in multiply-adds an element. */
-const EFFICIENCY = 0.93;
+const EFFICIENCY = 0.88;
 const INPUT_COST = 6;
 const OUTPUT_COST = 3;
 const STORE_COST = 6;

@@ -26,8 +26,8 @@ namespace {
 constexpr int64_t BLOCK_BYTES = 512 * 1024, BLOCK_TILES = 28, LARGE_FILTERS = 4 << 20, LARGE_BLOCK_TILES = 112;
 // V of tiles that all threads share.
 constexpr int64_t SHARED_BYTES = 16 << 20;
-// Tiles of a row whose inputs or outputs are transformed at once: so many that these stay in a first-level cache, and in
-// steps that lead to whole vectors of columns.
+// Tiles of a row whose inputs or outputs are transformed at once: so many that these stay in a first-level cache, and
+// in steps that lead to whole vectors of columns.
 constexpr int64_t STRIP_BYTES = 40 * 1024, STRIP_STEP = 8;
 // What keeps points from falling into the same cache sets.
 constexpr int64_t PAD = 16;

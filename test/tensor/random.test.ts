@@ -6,6 +6,7 @@
 
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { preferVariant } from '../../src/kernels.js';
 import { product } from '../support/cases.js';
 import { isaLevels, testRuns, testSeed, withIsa, withThreads } from '../support/devices.js';
 import { checkProblem, type Place } from '../support/random_check.js';
@@ -13,11 +14,23 @@ import { type RandomProblem, randomProblems } from '../support/random_problems.j
 
 const RUNS = testRuns(1000);
 
-const PLACES: readonly Place[] = isaLevels().map((isa) => ({
-  label: isa,
-  within: (problem, fn) => withIsa(isa, () => withThreads(problem.threads, fn)),
-  kernels: new RegExp(`__${isa}$`),
-}));
+/** Every instruction set with the kernels that are chosen, and with Winograd's wherever they are legal. */
+const PLACES: readonly Place[] = isaLevels().flatMap((isa) =>
+  [null, 'winograd'].map((variant) => ({
+    label: variant === null ? isa : `${isa} ${variant}`,
+    within: (problem, fn) => withIsa(isa, () => withThreads(problem.threads, () => withVariant(variant, fn))),
+    kernels: new RegExp(`__${isa}$`),
+  })),
+);
+
+function withVariant<R>(variant: string | null, fn: () => R): R {
+  preferVariant(variant);
+  try {
+    return fn();
+  } finally {
+    preferVariant(null);
+  }
+}
 
 const FEATURES = (
   'convT2d conv2d float32 float64 float16 bfloat16 groups dilation outputPadding empty unbatched bias same valid ' +
