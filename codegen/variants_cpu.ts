@@ -1,7 +1,7 @@
 /** The CPU rows of the catalogue: an implicit matrix product around register-blocked micro-kernels, and sums of rows. */
 
 import type { Contraction, Geometry, Problem } from './problem.js';
-import { ACCUMULATOR_BYTES, CPU_TILES, cpuTileOf, DTYPE_TABLE, type Target } from './target.js';
+import { ACCUMULATOR_BYTES, CPU_TILES, type CpuTile, cpuTileOf, DTYPE_TABLE, type Target } from './target.js';
 import { type LaunchGeometry, PACKED_HEADER, type Packing, type Tunables, type Variant } from './variant.js';
 
 const always = (): null => null;
@@ -58,12 +58,19 @@ function igemmPacking(problem: Problem, form: Contraction, { lanes }: Tunables, 
   const { accumulator } = DTYPE_TABLE[problem.dtype];
   const tile = cpuTileOf(isaOf(target), accumulator);
   const [inputs, outputs] = form === 'expand' ? [cs / groups, cl / groups] : [cl / groups, cs / groups];
-  const [across, pitch] = lanes === 'px' ? [tile.rows, tile.a_pitch] : [tile.lanes, tile.lanes];
-  const elements = groups * Math.ceil(outputs / across) * r * s * inputs * pitch;
-  // Which phases there are also depends on a large side that is smaller than the stride.
-  const phases = [Math.min(hl, stride[0]), Math.min(wl, stride[1])];
+  const columns = form === 'expand' ? stride[1] : 1;
+  const across = lanes === 'px' ? panelRows(outputs, tile, columns) : Math.ceil(outputs / tile.lanes) * tile.lanes;
+  const elements = groups * Math.ceil(across * r * s * inputs);
+  // Which phases there are, and which of them are as long as others, also depends on the large side.
+  const phases = [Math.min(hl, stride[0]), Math.min(wl, stride[1]), hl % stride[0], wl % stride[1]];
   const key = [cs, cl, r, s, groups, stride, padding, dilation, phases].join(' ');
   return { bytes: PACKED_HEADER + elements * ACCUMULATOR_BYTES[accumulator], key };
+}
+
+/** Most elements that the outputs of one tap and input channel take, where tiles may hold several columns of each. */
+function panelRows(outputs: number, { rows, a_pitch }: CpuTile, columns: number): number {
+  const held = Array.from({ length: Math.min(columns, rows) }, (_, i) => i + 1);
+  return a_pitch * Math.max(...held.map((count) => Math.ceil(outputs / Math.floor(rows / count)) / count));
 }
 
 /**

@@ -44,6 +44,7 @@ struct Tap {
 // What to pack: channels [c0, c0 + channels) of the positions of `runs` under one tap, to
 // to[channel · pitch_channel + position · pitch_position]; one of the two pitches is 1, and along it `fill` elements
 // are defined. What does not exist is 0; with `mask`, so is what does not exist in that tensor under that tap.
+// With pitch_panel, positions are neighbours and follow each other in panels of `fill`, which lie so far apart.
 struct PackInput {
   Source source;
   Runs runs;
@@ -51,14 +52,17 @@ struct PackInput {
   int64_t c0, channels, positions, pitch_channel, pitch_position, fill;
   const Source* mask;
   Tap mask_tap;
+  int64_t pitch_panel = 0;
 };
 
 // Packs a weight: element (c, lane, tap) from data[c · pitch_c + lane · pitch_lane + tap], where taps are neighbours,
-// to to[tap][c · pitch + lane]; taps whose `to` is null are left out. Lanes from `lanes` to pitch are 0.
+// to to[tap][c · pitch + lane · lane_step]; taps whose `to` is null are left out. Lanes from `lanes` to pitch are 0,
+// but with a lane_step above 1 they are left alone.
 struct PackWeight {
   const void* data;
   int64_t pitch_c, pitch_lane, channels, lanes, pitch, taps;
   void* const* to;
+  int64_t lane_step = 1;
 };
 
 // A tensor that is written: position q of the phase is (q · step); `data` has the phase's first position and the
@@ -69,6 +73,10 @@ struct Sink {
   int64_t pitch_n, pitch_c, pitch_h, pitch_w;
   int activation;
   double slope;
+  // A channel has `interleave` rows of a tile, one for each of the columns pitch_column apart that follow a position.
+  int64_t interleave = 1, pitch_column = 0;
+  // Whether whole lines are written past the caches; settle_stores then ends a task.
+  bool stream = false;
 };
 
 using Micro = void (*)(int64_t depth, const void* a, const void* b, void* c, int64_t accumulate);
@@ -101,6 +109,8 @@ struct ConvEngine {
   // Sums of `count` vectors of `width` neighbouring elements, `pitch` apart: to[width], in double.
   void (*sum_columns)(const void* data, int64_t count, int64_t pitch, int64_t width, double* to);
   void (*store_sums)(const double* sums, int64_t count, void* to);
+  // After stores past the caches: what this thread does next comes after them for other threads too.
+  void (*settle_stores)();
 };
 
 // Kernel entries: params as codegen/passes.ts lists the `general` arguments of each contraction.

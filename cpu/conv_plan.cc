@@ -22,7 +22,24 @@ Interval taps_at(const Axis& axis, const AxisPhase& phase, int64_t q) {
   return found;
 }
 
+bool are_alike(const AxisPhase& a, const AxisPhase& b) {
+  const auto same_delta = [](const AxisTap& x, const AxisTap& y) { return x.delta == y.delta; };
+  return a.count == b.count && std::equal(a.taps.begin(), a.taps.end(), b.taps.begin(), b.taps.end(), same_delta);
+}
+
 }  // namespace
+
+std::vector<Alike> alike_phases(const Axis& axis, int64_t most) {
+  std::vector<Alike> found;
+  for (const AxisPhase& phase : axis.phases) {
+    if (!found.empty() && found.back().count < most && are_alike(*found.back().first, phase)) {
+      found.back().count++;
+    } else {
+      found.push_back({&phase, 1});
+    }
+  }
+  return found;
+}
 
 Axis expand_axis(int64_t input, int64_t output, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
   Axis axis = {input, output, stride, 1, {}};

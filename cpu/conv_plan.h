@@ -33,6 +33,15 @@ struct Axis {
   std::vector<AxisPhase> phases;
 };
 
+// `count` phases that follow each other and read the same inputs: as many positions, the same deltas.
+struct Alike {
+  const AxisPhase* first;
+  int64_t count;
+};
+
+// Every phase of an axis, in runs of alike ones of no more than `most`.
+std::vector<Alike> alike_phases(const Axis& axis, int64_t most);
+
 Axis expand_axis(int64_t input, int64_t output, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation);
 Axis contract_axis(int64_t input, int64_t output, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation);
 
