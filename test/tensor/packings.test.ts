@@ -2,6 +2,7 @@
 
 import { expect } from 'chai';
 import { memory, nn, noGrad, optim, type Tensor, tensor } from '../../src/index.js';
+import { preferVariant } from '../../src/kernels.js';
 import { native } from '../../src/native.js';
 import { nextStamp } from '../../src/packings.js';
 
@@ -50,6 +51,7 @@ describe('packed weights', () => {
   });
 
   it('are one for all batch sizes and map sizes of a kernel', () => {
+    preferVariant('igemm');
     const weight = make([16, 24, 4, 4], 2);
     product(x, weight);
     const held = native().memory(0).live;
@@ -64,6 +66,7 @@ describe('packed weights', () => {
     }
     expect(native().memory(0).live).to.equal(held);
     weight.dispose();
+    preferVariant(null);
   });
 
   it('are made again after every way of writing to the weight', () => {
