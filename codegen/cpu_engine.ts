@@ -3,7 +3,7 @@
  * micro-kernels, its packing and stores for every element type of that accumulator, and the entries of its kernels.
  */
 
-import { MICRO_KINDS, microKernels } from './cpu_micro.js';
+import { microKernels } from './cpu_micro.js';
 import type { CpuKernel, CpuUnit } from './cpu_unit.js';
 import { contractionExtents, extentsText } from './extents.js';
 import { kindsOf } from './operations.js';
@@ -59,7 +59,6 @@ function kernelsOf(isa: CpuIsa, { short, bytes, accumulator }: DtypeRow, layout:
     ...(['expand', 'contract'] as const).flatMap((form) =>
       ['px', 'ch'].map((lanes) => kernel(form, `igemm_${lanes}_${tile}`, `, LANES_${lanes.toUpperCase()}`)),
     ),
-    kernel('wgrad', `igemm_${tile}`),
     kernel('bgrad', 'rowsum'),
   ];
 }
@@ -71,6 +70,8 @@ export function storages(accumulator: Accumulator): DtypeRow[] {
 
 const range = (count: number) => Array.from({ length: count }, (_, i) => i);
 
+/** Kinds of micro-kernels that products use. */
+const PRODUCT_KINDS = ['by_k', 'by_row', 'direct'] as const;
 /** Depth of one K block: a panel of B then is half of a 32 KiB first-level cache, or a little more. */
 const BLOCK_DEPTH = 256;
 
@@ -78,7 +79,7 @@ function engineContext(isa: CpuIsa, accumulator: Accumulator): Record<string, un
   const sizes = cpuTileOf(isa, accumulator);
   const { lanes, width } = sizes;
   const tile = { ...sizes, k_pitch: BLOCK_DEPTH + width };
-  const [byK, byRow, direct] = MICRO_KINDS.map((kind) => microKernels(tile, kind));
+  const [byK, byRow, direct] = PRODUCT_KINDS.map((kind) => microKernels(tile, kind));
   const names = (halves: typeof byK) => halves!.map((kernels) => kernels.map((kernel) => kernel.name).join(', '));
   return {
     ...tile,

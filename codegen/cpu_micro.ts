@@ -5,9 +5,11 @@
 
 import type { CpuTile } from './target.js';
 
-/** Where the operands of a micro-kernel lie: A by k or by rows in packed panels, or A by k and B where the tensor has it. */
-export const MICRO_KINDS = ['by_k', 'by_row', 'direct'] as const;
-export type MicroKind = (typeof MICRO_KINDS)[number];
+/**
+ * Where the operands of a micro-kernel lie: A by k or by rows in packed panels, A by k and B where the tensor has it, or
+ * segments of packed panels with A by k or by rows.
+ */
+export type MicroKind = 'by_k' | 'by_row' | 'direct' | 'segments' | 'row_segments';
 
 /** Sizes of a register tile and of packed panels, in elements. */
 export interface MicroTile extends CpuTile {
@@ -25,6 +27,15 @@ interface Shape {
 const PACKED = 'int64_t depth, const void* from_a, const void* from_b, void* to, int64_t accumulate';
 const DIRECT =
   'int64_t depth, const void* from_a, const void* from_b, int64_t pitch, int64_t first, int64_t last, void* to';
+const SEGMENTS =
+  'const Segment* segments, int64_t count, const void* from_a, const void* from_b, void* to, int64_t accumulate';
+const PARAMETERS: Readonly<Record<MicroKind, string>> = {
+  by_k: PACKED,
+  by_row: PACKED,
+  direct: DIRECT,
+  segments: SEGMENTS,
+  row_segments: SEGMENTS,
+};
 
 /** Every micro-kernel of a kind: for one vector of lanes and for two, for 1, 2, … rows. */
 export function microKernels(tile: MicroTile, kind: MicroKind) {
@@ -38,7 +49,7 @@ function microKernel(shape: Shape) {
   const ways = range(waysOf(cells.length));
   return {
     name: `micro_${kind}_${shape.rows}x${shape.vectors * tile.width}`,
-    parameters: kind === 'direct' ? DIRECT : PACKED,
+    parameters: PARAMETERS[kind],
     accumulate: kind === 'direct' ? 'true' : 'accumulate',
     masks: kind === 'direct' ? vectorsOf(shape) : [],
     cells: cells.map((cell) => ({ name: sumName(cell, 0), offset: cell.offset })),
@@ -75,7 +86,7 @@ function vectorsOf(shape: Shape) {
 /** One pass takes `ways` neighbouring k. */
 function loopOf(shape: Shape, ways: number) {
   const { tile, kind } = shape;
-  const [rowStep, kStep] = kind === 'by_row' ? [tile.k_pitch, 1] : [1, tile.a_pitch];
+  const [rowStep, kStep] = kind === 'by_row' || kind === 'row_segments' ? [tile.k_pitch, 1] : [1, tile.a_pitch];
   const bStep = (count: number) => (kind === 'direct' ? `${count} * pitch` : `${count * tile.lanes}`);
   const load = (offset: number, way: number, mask: number) =>
     kind === 'direct'

@@ -13,6 +13,7 @@ import { DIRECT_UNITS } from './cpu_direct.js';
 import { ENGINE_UNITS } from './cpu_engine.js';
 import { OPERATION_UNITS } from './cpu_operations.js';
 import type { CpuUnit } from './cpu_unit.js';
+import { WGRAD_UNITS } from './cpu_wgrad.js';
 import { WINOGRAD_UNIT } from './cpu_winograd.js';
 import { CPU_ISAS, type CpuIsa } from './target.js';
 import { renderTemplate } from './template.js';
@@ -26,6 +27,7 @@ export const CPU_UNITS: readonly CpuUnit[] = [
   ...ENGINE_UNITS,
   ...DEPTHWISE_UNITS,
   ...DIRECT_UNITS,
+  ...WGRAD_UNITS,
   WINOGRAD_UNIT,
   ...OPERATION_UNITS,
 ];

@@ -103,9 +103,6 @@ struct ConvEngine {
   // C tile, activated, to channels [c0, c0 + channels) of the positions of `runs`: channels are the rows or the lanes.
   void (*store_channel_rows)(const void* tile, const Runs& runs, int64_t c0, int64_t channels, const Sink& sink);
   void (*store_channel_lanes)(const void* tile, const Runs& runs, int64_t c0, int64_t channels, const Sink& sink);
-  // to[lane · pitch + offset[row]] = Σ_i tiles[i · tile_pitch][row][lane], summed in order of i.
-  void (*store_weight)(const void* tiles, int64_t count, int64_t tile_pitch, int64_t rows, int64_t lanes, void* to,
-                       int64_t pitch, const int64_t* offset);
   // Sums of `count` vectors of `width` neighbouring elements, `pitch` apart: to[width], in double.
   void (*sum_columns)(const void* data, int64_t count, int64_t pitch, int64_t width, double* to);
   void (*store_sums)(const double* sums, int64_t count, void* to);
@@ -116,7 +113,6 @@ struct ConvEngine {
 // Kernel entries: params as codegen/passes.ts lists the `general` arguments of each contraction.
 void conv_expand(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes);
 void conv_contract(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes);
-void conv_wgrad(void** params, const ConvEngine& engine, ConvLayout layout);
 void conv_bgrad(void** params, const ConvEngine& engine, ConvLayout layout);
 
 }  // namespace fracstride

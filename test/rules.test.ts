@@ -50,6 +50,7 @@ const CODEGEN = [
     'cpu_engine',
     'cpu_depthwise',
     'cpu_direct',
+    'cpu_wgrad',
     'cpu_winograd',
     'cpu_operations',
     'cpu_sources',
