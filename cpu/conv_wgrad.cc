@@ -145,14 +145,19 @@ class WgradRun {
     for (int64_t group = 0; group < s_.groups; group++)
       for (int64_t p = 0; p < panel_parts; p++)
         for (int64_t t = 0; t < tile_parts; t++) {
-          const Region region = {group, tiles_ * t / tile_parts, tiles_ * (t + 1) / tile_parts,
-                                 panels_ * p / panel_parts, panels_ * (p + 1) / panel_parts, chunk_bytes_};
+          const Region region = {group,
+                                 tiles_ * t / tile_parts,
+                                 tiles_ * (t + 1) / tile_parts,
+                                 panels_ * p / panel_parts,
+                                 panels_ * (p + 1) / panel_parts,
+                                 chunk_bytes_};
           regions_.push_back(region);
           chunk_bytes_ += sum_bytes(region);
         }
     const int64_t planes = static_cast<int64_t>(h_.planes.size() * w_.planes.size());
-    const int64_t bytes = (divide_up(tiles_, tile_parts) * planes * e_.a_pitch +
-                           divide_up(panels_, panel_parts) * e_.lanes) * e_.accumulator_bytes;
+    const int64_t bytes =
+        (divide_up(tiles_, tile_parts) * planes * e_.a_pitch + divide_up(panels_, panel_parts) * e_.lanes) *
+        e_.accumulator_bytes;
     block_rows_ = rows_once_ * std::max<int64_t>(1, PACKED_BYTES / (bytes * rows_once_ * width_));
     block_rows_ = std::min(block_rows_, std::max<int64_t>(1, rows()));
   }
@@ -207,7 +212,8 @@ class WgradRun {
     const int64_t s0 = region.panel0 * e_.lanes, s1 = std::min(cs_, region.panel1 * e_.lanes);
     const int64_t l0 = tile_begin(region.tile0), l1 = tile_begin(region.tile1);
     for (const Band& band : next.bands) {
-      add_ahead(work, call_.first, small_, band.n, region.group * cs_ + s0, s1 - s0, band.i0, band.i1, next.j0, next.j1);
+      add_ahead(work, call_.first, small_, band.n, region.group * cs_ + s0, s1 - s0, band.i0, band.i1, next.j0,
+                next.j1);
       const int64_t h0 = band.i0 * s_.sh - s_.ph, h1 = (band.i1 - 1) * s_.sh - s_.ph + (s_.r - 1) * s_.dh + 1;
       const int64_t w0 = next.j0 * s_.sw - s_.pw, w1 = (next.j1 - 1) * s_.sw - s_.pw + (s_.s - 1) * s_.dw + 1;
       add_ahead(work, call_.second, large_, band.n, region.group * cl_ + l0, l1 - l0, std::max<int64_t>(0, h0),
@@ -220,14 +226,15 @@ class WgradRun {
     work.quota = divide_up(lines, products);
   }
 
-  void add_ahead(Work& work, const void* data, const Pitches& pitch, int64_t n, int64_t c0, int64_t channels, int64_t h0,
-                 int64_t h1, int64_t w0, int64_t w1) const {
+  void add_ahead(Work& work, const void* data, const Pitches& pitch, int64_t n, int64_t c0, int64_t channels,
+                 int64_t h0, int64_t h1, int64_t w0, int64_t w1) const {
     const int64_t b = e_.storage_bytes;
     const void* const from = element(data, n * pitch.n + c0 * pitch.c + h0 * pitch.h + w0 * pitch.w, e_.storage_bytes);
     Ahead piece;
     if (pitch.c != 1) {
       const bool joined = (w1 - w0) * pitch.w == pitch.h;
-      piece.start(from, joined ? 1 : h1 - h0, pitch.h * b, channels, pitch.c * b, (w1 - w0) * b * (joined ? h1 - h0 : 1));
+      piece.start(from, joined ? 1 : h1 - h0, pitch.h * b, channels, pitch.c * b,
+                  (w1 - w0) * b * (joined ? h1 - h0 : 1));
     } else if (channels == pitch.w) {
       piece.start(from, 1, 0, h1 - h0, pitch.h * b, (w1 - w0) * pitch.w * b);
     } else {
@@ -293,7 +300,8 @@ class WgradRun {
   void pack_small(const Region& region, int64_t panel, const WgradBlock& block, char* to) const {
     const int64_t c0 = panel * e_.lanes, channels = std::min<int64_t>(e_.lanes, cs_ - c0);
     for (const Band& band : block.bands) {
-      const int64_t from = band.n * small_.n + (region.group * cs_ + c0) * small_.c + band.i0 * small_.h + block.j0 * small_.w;
+      const int64_t from =
+          band.n * small_.n + (region.group * cs_ + c0) * small_.c + band.i0 * small_.h + block.j0 * small_.w;
       e_.pack({element(call_.first, from, e_.storage_bytes), small_.c, small_.h, small_.w, channels, band.i1 - band.i0,
                block.width(), e_.lanes, nullptr},
               to + band.row * block.width() * e_.lanes * e_.accumulator_bytes);
@@ -308,12 +316,13 @@ class WgradRun {
         for (int64_t pw = 0; pw < planes_w; pw++) {
           const PlaneRange &rows = block.rows[b * planes_h + ph], &columns = block.columns[pw];
           if (rows.count == 0 || columns.count == 0) continue;
-          const int64_t h = rows.first * s_.sh + h_.planes[ph].residue, w = columns.first * s_.sw + w_.planes[pw].residue;
+          const int64_t h = rows.first * s_.sh + h_.planes[ph].residue,
+                        w = columns.first * s_.sw + w_.planes[pw].residue;
           const int64_t from =
               block.bands[b].n * large_.n + (region.group * cl_ + c0) * large_.c + h * large_.h + w * large_.w;
           const int64_t at = block.plane_at[ph * planes_w + pw] + rows.at * columns.count;
-          e_.pack({element(call_.second, from, e_.storage_bytes), large_.c, s_.sh * large_.h, s_.sw * large_.w, channels,
-                   rows.count, columns.count, e_.a_pitch, nullptr},
+          e_.pack({element(call_.second, from, e_.storage_bytes), large_.c, s_.sh * large_.h, s_.sw * large_.w,
+                   channels, rows.count, columns.count, e_.a_pitch, nullptr},
                   to + at * e_.a_pitch * e_.accumulator_bytes);
         }
   }

@@ -129,7 +129,8 @@ class ColumnsRun {
                  to);
   }
 
-  void multiply(int64_t group, const Block& block, const Block& next, char* a, const char* b, char* sums, bool more) const {
+  void multiply(int64_t group, const Block& block, const Block& next, char* a, const char* b, char* sums,
+                bool more) const {
     const int64_t bytes = e_.accumulator_bytes;
     const Segment all = {0, 0, block.positions()};
     for (int64_t t = 0; t < tiles_; t++) {
@@ -137,8 +138,8 @@ class ColumnsRun {
       for (int64_t p = 0; p < panels_; p++, sums += tile_elements() * bytes) {
         fetch_rows(group, next, t, p);
         const bool half = columns() - p * e_.lanes <= e_.half_lanes;
-        e_.micro[by_row_][!half][tile_begin(t + 1) - tile_begin(t) - 1](&all, 1, a,
-                                                                       b + p * e_.k_pitch * e_.lanes * bytes, sums, more);
+        e_.micro[by_row_][!half][tile_begin(t + 1) - tile_begin(t) - 1](
+            &all, 1, a, b + p * e_.k_pitch * e_.lanes * bytes, sums, more);
       }
     }
   }

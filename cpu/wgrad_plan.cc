@@ -87,7 +87,8 @@ void add_segments(const WgradAxis& h, const WgradAxis& w, const WgradBlock& bloc
     const int64_t i0 = std::max({band.i0, band.i0 + row0 - band.row, -th.shift});
     const int64_t i1 = std::min({band.i1, band.i0 + row1 - band.row, h.planes[th.plane].count - th.shift});
     for (int64_t i = i0; i < i1; i++) {
-      const int64_t from_a = plane + (rows.at + i + th.shift - rows.first) * columns.count + first + tw.shift - columns.first;
+      const int64_t from_a =
+          plane + (rows.at + i + th.shift - rows.first) * columns.count + first + tw.shift - columns.first;
       const int64_t from_b = (band.row + i - band.i0) * block.width() + first - block.j0;
       const Segment next = {from_a * engine.a_pitch, from_b * engine.lanes, last - first};
       if (segments.size() > begin) {

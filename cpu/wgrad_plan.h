@@ -1,8 +1,8 @@
 // The algebra of the weight gradient: for each tap, which positions of S meet which positions of L.
 //
 // Tap k of an axis pairs S[i] with L[i·stride + k·dilation − padding]. L is split by residues modulo the stride into
-// planes, plane r holding L[q·stride + r] at q: the tap then pairs S[i] with q = i + shift of one plane, and all taps of a
-// plane read the same packed copy. Positions that do not exist take no part, so no zero stands for any.
+// planes, plane r holding L[q·stride + r] at q: the tap then pairs S[i] with q = i + shift of one plane, and all taps
+// of a plane read the same packed copy. Positions that do not exist take no part, so no zero stands for any.
 #pragma once
 
 #include <cstdint>

@@ -50,7 +50,9 @@ async function generate(isas) {
 
 async function sweep(name, { flags, isas }) {
   const started = Date.now();
-  const names = fs.readdirSync(join(root, 'cpu')).filter((file) => /^(conv_|wgrad_|winograd_|team|limits).*\.cc$/.test(file));
+  const names = fs
+    .readdirSync(join(root, 'cpu'))
+    .filter((file) => /^(conv_|wgrad_|winograd_|team|limits).*\.cc$/.test(file));
   const plain = [...names.map((file) => `cpu/${file}`), 'test/kernels/engine_sweep.cc'];
   const units = [...(await generate(isas)), ...plain.map((source) => ({ source, flags: [] }))];
   const objects = units.map((_, i) => join(folder, `${name}_${i}.o`));
