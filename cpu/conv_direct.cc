@@ -24,15 +24,18 @@ constexpr int64_t PLANES_BYTES = 512 * 1024;
 constexpr int64_t TILE_BYTES = 128 * 1024;
 // Positions of a tile of outputs.
 constexpr int64_t MOST_LANES = 512;
+// An output that does not stay in a cache is written past it.
+constexpr int64_t STREAM_BYTES = 16 * 1024 * 1024;
 // Channels summed for one tap before the next tap's.
 constexpr int64_t CHANNEL_BLOCK = 64;
 // Outputs below which phases are merged that read the same inputs but for a shift.
 constexpr int64_t FEW_OUTPUTS = 5;
 constexpr int64_t TASKS_A_THREAD = 4;
 
-int64_t floor_divide(int64_t a, int64_t b) {
-  return a >= 0 ? a / b : -((-a + b - 1) / b);
-}
+// An input index u·step + delta: element u + shift of the plane of a residue, which exists for low ≤ u < high.
+struct Read {
+  int64_t delta, residue, shift, low, high;
+};
 
 // Phases of one axis that read the same inputs: position q of a member is u − shift, its tap t reads u·step +
 // deltas[t].
@@ -43,6 +46,7 @@ struct Merged {
   };
   std::vector<Member> members;
   std::vector<int64_t> deltas;
+  std::vector<Read> reads;
   int64_t first, last;
   int64_t size() const { return static_cast<int64_t>(members.size()); }
 };
@@ -53,13 +57,23 @@ std::vector<int64_t> deltas_of(const AxisPhase& phase, int64_t shift) {
   return deltas;
 }
 
+std::vector<Read> reads_of(const Axis& axis, const std::vector<int64_t>& deltas) {
+  std::vector<Read> reads;
+  for (const int64_t delta : deltas) {
+    const int64_t shift = floor_divide(delta, axis.input_step);
+    reads.push_back({delta, delta - shift * axis.input_step, shift, -shift,
+                     -floor_divide(delta - axis.input, axis.input_step)});
+  }
+  return reads;
+}
+
 std::vector<Merged> merge_phases(const Axis& axis, bool shifted) {
   std::vector<Merged> all;
   for (const AxisPhase& phase : axis.phases) {
     const int64_t shift = shifted && !phase.taps.empty() ? phase.taps.front().delta : 0;
     const std::vector<int64_t> deltas = deltas_of(phase, shift);
     auto same = std::find_if(all.begin(), all.end(), [&](const Merged& m) { return m.deltas == deltas; });
-    if (same == all.end()) same = all.insert(all.end(), Merged{{}, deltas, shift, shift + phase.count});
+    if (same == all.end()) same = all.insert(all.end(), Merged{{}, deltas, reads_of(axis, deltas), shift, shift + phase.count});
     same->members.push_back({&phase, phase.first, shift});
     same->first = std::min(same->first, shift);
     same->last = std::max(same->last, shift + phase.count);
@@ -113,6 +127,7 @@ class DirectRun {
     pitch_ = std::max(positions_w_, divide_up(p_.source.w, p_.w.input_step));
     in_place_ = p_.source.pitch_w == 1 && e_.storage_bytes == e_.accumulator_bytes && p_.h.input_step == 1 &&
                 p_.w.input_step == 1 && p_.source.w == pitch_;
+    stream_ = p_.n * p_.groups * p_.co * p_.h.output * p_.w.output * e_.storage_bytes >= STREAM_BYTES;
     merged_h_ = merge_phases(p_.h, p_.h.phases.size() > 1 && p_.co < FEW_OUTPUTS);
     merged_w_ = merge_phases(p_.w, false);
     if (!empty()) make_blocks();
@@ -293,9 +308,9 @@ class DirectRun {
   Planes copy_planes(const Task& task, Work& work) const {
     const int64_t step_h = p_.h.input_step, step_w = p_.w.input_step;
     int64_t first = task.first, last = task.last;
-    for (const int64_t delta : task.block->h->deltas) {
-      first = std::min(first, task.first + floor_divide(delta, step_h));
-      last = std::max(last, task.last + floor_divide(delta, step_h));
+    for (const Read& read : task.block->h->reads) {
+      first = std::min(first, task.first + read.shift);
+      last = std::max(last, task.last + read.shift);
     }
     first = std::max<int64_t>(first, 0);
     last = std::max(first, std::min(last, divide_up(p_.source.h, step_h)));
@@ -342,22 +357,21 @@ class DirectRun {
 
   // The lanes of each of `vectors` vectors whose inputs exist under each tap of an axis: [tap][vector].
   void select_lanes(const Task& task, int64_t vectors, Work& work) const {
-    const int64_t step = p_.w.input_step;
     work.lanes_h.clear();
-    for (const int64_t delta : task.block->h->deltas) {
+    for (const Read& read : task.block->h->reads) {
       uint32_t* const lanes = append(work.lanes_h, vectors);
       for (const Piece& piece : work.pieces) {
-        const int64_t h = piece.u * p_.h.input_step + delta;
-        if (h >= 0 && h < p_.source.h) lanes[piece.vector] |= bits(piece.lane, piece.lane + piece.length);
+        if (piece.u < read.low || piece.u >= read.high) continue;
+        lanes[piece.vector] |= bits(piece.lane, piece.lane + piece.length);
       }
     }
     work.lanes_w.clear();
     for (const Merged& w : merged_w_)
-      for (const int64_t delta : w.deltas) {
-        const int64_t low = -floor_divide(delta, step), high = -floor_divide(delta - p_.source.w, step);
+      for (const Read& read : w.reads) {
         uint32_t* const lanes = append(work.lanes_w, vectors);
         for (const Piece& piece : work.pieces) {
-          const int64_t first = std::max<int64_t>(0, low - piece.q), last = std::min(piece.length, high - piece.q);
+          const int64_t first = std::max<int64_t>(0, read.low - piece.q);
+          const int64_t last = std::min(piece.length, read.high - piece.q);
           lanes[piece.vector] |= bits(piece.lane + first, piece.lane + last);
         }
       }
@@ -370,43 +384,43 @@ class DirectRun {
 
   // The taps that some lane of each register tile needs, part by part.
   void select_taps(const Task& task, const Planes& planes, int64_t at, int64_t count, Work& work) const {
-    const std::vector<int64_t>& deltas_h = task.block->h->deltas;
     const int64_t each = int64_t{1} << task.block->log_vectors, tiles = divide_up(count, lanes(*task.block));
     cut_rows(task, at, count, work.pieces);
     select_lanes(task, tiles * each, work);
     work.taps.clear();
     work.tap_end.clear();
     for (int64_t tile = 0; tile < tiles; tile++) {
-      const uint32_t *const lanes_h = &work.lanes_h[tile * each], *lanes_w = &work.lanes_w[tile * each];
+      const uint32_t* lanes_w = work.lanes_w.data() + tile * each;
       for (const Merged& w : merged_w_) {
+        const uint32_t* lanes_h = work.lanes_h.data() + tile * each;
         int64_t index = 0;
-        for (size_t i = 0; i < deltas_h.size(); i++)
-          for (size_t j = 0; j < w.deltas.size(); j++) {
-            const PixelTap tap = {offset_of(task, planes, deltas_h[i], w.deltas[j]), index++, {}, true};
-            add_tap(tap, lanes_h + i * tiles * each, lanes_w + j * tiles * each, each, work.taps);
+        for (const Read& read : task.block->h->reads) {
+          const int64_t row = (task.first + read.shift - planes.first) * planes.pitch;
+          for (size_t j = 0; j < w.reads.size(); j++, index++) {
+            const int64_t residue = read.residue * p_.w.input_step + w.reads[j].residue;
+            // The next tile lies behind this one: each tap asks for another line of it.
+            PixelTap tap = {residue * planes.pitch_plane + row + w.reads[j].shift, index, (each + index % each) * e_.width, {}, true};
+            if (set_lanes(lanes_h, lanes_w + j * tiles * each, each, tap)) work.taps.push_back(tap);
           }
-        lanes_w += w.deltas.size() * tiles * each;
+          lanes_h += tiles * each;
+        }
+        lanes_w += w.reads.size() * tiles * each;
         work.tap_end.push_back(static_cast<int64_t>(work.taps.size()));
       }
     }
   }
 
-  int64_t offset_of(const Task& task, const Planes& planes, int64_t delta_h, int64_t delta_w) const {
-    const int64_t step_h = p_.h.input_step, step_w = p_.w.input_step;
-    const int64_t shift_h = floor_divide(delta_h, step_h), shift_w = floor_divide(delta_w, step_w);
-    const int64_t residue = (delta_h - shift_h * step_h) * step_w + delta_w - shift_w * step_w;
-    return residue * planes.pitch_plane + (task.first + shift_h - planes.first) * planes.pitch + shift_w;
-  }
-
-  void add_tap(PixelTap tap, const uint32_t* h, const uint32_t* w, int64_t vectors, std::vector<PixelTap>& taps) const {
+  // False when there are none.
+  bool set_lanes(const uint32_t* h, const uint32_t* w, int64_t vectors, PixelTap& tap) const {
     const uint32_t all = bits(0, e_.width);
-    uint32_t any = 0;
+    uint32_t any = 0, every = all;
     for (int64_t v = 0; v < vectors; v++) {
       tap.lanes[v] = h[v] & w[v];
-      tap.whole = tap.whole && tap.lanes[v] == all;
       any |= tap.lanes[v];
+      every &= tap.lanes[v];
     }
-    if (any != 0) taps.push_back(tap);
+    tap.whole = every == all;
+    return any != 0;
   }
 
   // Rows of the tile of outputs: [co][phase of h][phase of w].
@@ -462,14 +476,14 @@ class DirectRun {
       const int64_t to = task.n * p_.sink.pitch_n + first * p_.sink.pitch_c +
                          (member.phase->first + qh * p_.h.step) * p_.sink.pitch_h + column * p_.sink.pitch_w;
       e_.store({tile + h * pitch_h * e_.accumulator_bytes, block.h->size() * pitch_h, block.pitch, channels, phases_w(),
-                end - column, element(p_.sink.data, to, e_.storage_bytes), p_.sink.pitch_c, p_.sink.pitch_w});
+                end - column, element(p_.sink.data, to, e_.storage_bytes), p_.sink.pitch_c, p_.sink.pitch_w, stream_});
     }
   }
 
   const ConvForm& p_;
   const PixelEngine& e_;
   int64_t positions_w_ = 0, pitch_ = 0, packed_elements_ = 0;
-  bool in_place_ = false;
+  bool in_place_ = false, stream_ = false;
   char* packed_ = nullptr;
   std::vector<Merged> merged_h_, merged_w_;
   std::vector<Block> blocks_;

@@ -12,9 +12,9 @@ constexpr int MAX_PIXEL_ROWS = 16;
 constexpr int PIXEL_TILES = 4;
 
 // One tap of a tile: where its inputs begin relative to the tile's, which weights are its own, and for each vector the
-// lanes, as bits, whose inputs exist; `whole` when all do.
+// lanes, as bits, whose inputs exist; `whole` when all do. What lies `ahead` of its inputs is wanted soon.
 struct PixelTap {
-  int64_t offset, index;
+  int64_t offset, index, ahead;
   uint32_t lanes[MAX_PIXEL_VECTORS];
   bool whole;
 };
@@ -39,6 +39,8 @@ struct PixelStore {
   int64_t pitch_channel, pitch_phase, channels, phases, columns;
   void* to;
   int64_t pitch_c, pitch_w;
+  // Past the caches.
+  bool stream;
 };
 
 // The generated part for one instruction set and element type.

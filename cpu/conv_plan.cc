@@ -5,10 +5,6 @@
 namespace fracstride {
 namespace {
 
-int64_t floor_divide(int64_t a, int64_t b) {
-  return a >= 0 ? a / b : -((-a + b - 1) / b);
-}
-
 // Taps of `phase` that exist for position q: neighbours, since their deltas are monotonic.
 Interval taps_at(const Axis& axis, const AxisPhase& phase, int64_t q) {
   Interval found = {q, q + 1, 0, 0};

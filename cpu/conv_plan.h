@@ -67,6 +67,10 @@ struct Grid {
 // Appends the runs of positions [begin, end) of a grid, counted in the order n, qh, qw.
 void add_runs(const Grid& grid, int64_t begin, int64_t end, std::vector<Run>& runs);
 
+inline int64_t floor_divide(int64_t a, int64_t b) {
+  return a >= 0 ? a / b : -((-a + b - 1) / b);
+}
+
 inline int64_t divide_up(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
