@@ -61,8 +61,8 @@ std::vector<Read> reads_of(const Axis& axis, const std::vector<int64_t>& deltas)
   std::vector<Read> reads;
   for (const int64_t delta : deltas) {
     const int64_t shift = floor_divide(delta, axis.input_step);
-    reads.push_back({delta, delta - shift * axis.input_step, shift, -shift,
-                     -floor_divide(delta - axis.input, axis.input_step)});
+    reads.push_back(
+        {delta, delta - shift * axis.input_step, shift, -shift, -floor_divide(delta - axis.input, axis.input_step)});
   }
   return reads;
 }
@@ -73,7 +73,8 @@ std::vector<Merged> merge_phases(const Axis& axis, bool shifted) {
     const int64_t shift = shifted && !phase.taps.empty() ? phase.taps.front().delta : 0;
     const std::vector<int64_t> deltas = deltas_of(phase, shift);
     auto same = std::find_if(all.begin(), all.end(), [&](const Merged& m) { return m.deltas == deltas; });
-    if (same == all.end()) same = all.insert(all.end(), Merged{{}, deltas, reads_of(axis, deltas), shift, shift + phase.count});
+    if (same == all.end())
+      same = all.insert(all.end(), Merged{{}, deltas, reads_of(axis, deltas), shift, shift + phase.count});
     same->members.push_back({&phase, phase.first, shift});
     same->first = std::min(same->first, shift);
     same->last = std::max(same->last, shift + phase.count);
@@ -399,7 +400,11 @@ class DirectRun {
           for (size_t j = 0; j < w.reads.size(); j++, index++) {
             const int64_t residue = read.residue * p_.w.input_step + w.reads[j].residue;
             // The next tile lies behind this one: each tap asks for another line of it.
-            PixelTap tap = {residue * planes.pitch_plane + row + w.reads[j].shift, index, (each + index % each) * e_.width, {}, true};
+            PixelTap tap = {residue * planes.pitch_plane + row + w.reads[j].shift,
+                            index,
+                            (each + index % each) * e_.width,
+                            {},
+                            true};
             if (set_lanes(lanes_h, lanes_w + j * tiles * each, each, tap)) work.taps.push_back(tap);
           }
           lanes_h += tiles * each;
