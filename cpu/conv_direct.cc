@@ -24,7 +24,8 @@ constexpr int64_t PLANES_BYTES = 512 * 1024;
 constexpr int64_t TILE_BYTES = 128 * 1024;
 // Positions of a tile of outputs.
 constexpr int64_t MOST_LANES = 512;
-// An output that does not stay in a cache is written past it.
+// An output that does not stay in a cache is written past it when its rows are whole lines.
+constexpr int64_t LINE_BYTES = 64;
 constexpr int64_t STREAM_BYTES = 16 * 1024 * 1024;
 // Channels summed for one tap before the next tap's.
 constexpr int64_t CHANNEL_BLOCK = 64;
@@ -128,7 +129,8 @@ class DirectRun {
     pitch_ = std::max(positions_w_, divide_up(p_.source.w, p_.w.input_step));
     in_place_ = p_.source.pitch_w == 1 && e_.storage_bytes == e_.accumulator_bytes && p_.h.input_step == 1 &&
                 p_.w.input_step == 1 && p_.source.w == pitch_;
-    stream_ = p_.n * p_.groups * p_.co * p_.h.output * p_.w.output * e_.storage_bytes >= STREAM_BYTES;
+    const int64_t row_bytes = p_.w.output * e_.storage_bytes;
+    stream_ = row_bytes % LINE_BYTES == 0 && p_.n * p_.groups * p_.co * p_.h.output * row_bytes >= STREAM_BYTES;
     merged_h_ = merge_phases(p_.h, p_.h.phases.size() > 1 && p_.co < FEW_OUTPUTS);
     merged_w_ = merge_phases(p_.w, false);
     if (!empty()) make_blocks();
