@@ -12,6 +12,7 @@ import { DEPTHWISE_UNITS } from './cpu_depthwise.js';
 import { DIRECT_UNITS } from './cpu_direct.js';
 import { ENGINE_UNITS } from './cpu_engine.js';
 import { OPERATION_UNITS } from './cpu_operations.js';
+import { POINT_UNITS } from './cpu_point.js';
 import type { CpuUnit } from './cpu_unit.js';
 import { WGRAD_UNITS } from './cpu_wgrad.js';
 import { WINOGRAD_UNIT } from './cpu_winograd.js';
@@ -28,6 +29,7 @@ export const CPU_UNITS: readonly CpuUnit[] = [
   ...DEPTHWISE_UNITS,
   ...DIRECT_UNITS,
   ...WGRAD_UNITS,
+  ...POINT_UNITS,
   WINOGRAD_UNIT,
   ...OPERATION_UNITS,
 ];

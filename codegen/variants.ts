@@ -12,6 +12,7 @@ import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
 import { CUDNN_VARIANTS } from './variants_cudnn.js';
 import { DEPTHWISE_VARIANT } from './variants_depthwise.js';
 import { DIRECT_VARIANT } from './variants_direct.js';
+import { POINT_VARIANT } from './variants_point.js';
 import { WINOGRAD_VARIANTS } from './variants_winograd.js';
 
 export {
@@ -29,6 +30,7 @@ export const VARIANTS: readonly Variant[] = [
   ...CPU_VARIANTS,
   DEPTHWISE_VARIANT,
   DIRECT_VARIANT,
+  POINT_VARIANT,
   ...WINOGRAD_VARIANTS,
   ...CUDA_VARIANTS,
   ...IGEMM_VARIANTS,

@@ -24,9 +24,9 @@
 #include "team.h"
 
 // Families of kernels, each with a table an accumulator and instruction set.
-#define FOR_EACH_FAMILY(use, isa)                                                               \
-  use(igemm_float_##isa) use(igemm_double_##isa) use(wgrad_float_##isa) use(wgrad_double_##isa) \
-      use(depthwise_float_##isa) use(depthwise_double_##isa)
+#define FOR_EACH_FAMILY(use, isa)                                                                               \
+  use(igemm_float_##isa) use(igemm_double_##isa) use(wgrad_float_##isa) use(wgrad_double_##isa)                 \
+      use(depthwise_float_##isa) use(depthwise_double_##isa) use(point_float_##isa) use(point_double_##isa)
 #define DECLARE_TABLE(name) extern const CpuKernelTable fracstride_table_##name;
 #define LIST_TABLE(name) &fracstride_table_##name,
 
@@ -308,6 +308,7 @@ std::string part(const std::string& name, int index) {
 bool takes(const std::string& name, const Problem& p) {
   const int32_t* v = p.size;
   if (name.find("__depthwise") != std::string::npos) return v[CS] == v[G] && v[CL] == v[G];
+  if (name.find("__point") != std::string::npos) return v[G] == 1;
   return true;
 }
 

@@ -1,0 +1,46 @@
+/** The CPU row of kernels for small sides with few positions: one matrix product with the weight where it lies. */
+
+import type { Contraction, Problem } from './problem.js';
+import type { Variant } from './variant.js';
+
+export const POINT_VARIANT: Variant = {
+  name: 'point',
+  device: 'cpu',
+  forms: ['expand', 'contract', 'wgrad'],
+  template: 'point.cpp.njk',
+  kind: 'general',
+  tunables: () => [{}],
+  legal: pointLegal,
+  cost: pointCost,
+  launch: () => ({ grid: [1, 1, 1], block: [1, 1, 1], sharedBytes: 0 }),
+};
+
+/** Positions of all images, and elements of the large side as a matrix: both are kept as a whole. */
+const MOST_ROWS = 1024;
+const MOST_ELEMENTS = 2 ** 24;
+
+function pointLegal({ geometry: g }: Problem): string | null {
+  if (g.groups !== 1) return `it takes one group, got ${g.groups}`;
+  const rows = g.n * g.hs * g.ws;
+  const elements = rows * g.cl * g.r * g.s;
+  if (rows > MOST_ROWS) return `it takes at most ${MOST_ROWS} positions of the small side, got ${rows}`;
+  return elements <= MOST_ELEMENTS
+    ? null
+    : `the large side as a matrix must have at most 2^24 elements, got ${elements}`;
+}
+
+/** Rows up to which the weight's way through memory is most of the time, and other kernels do not fill their tiles. */
+const FEW_ROWS = 64;
+
+/**
+ * By what was measured. An expansion of single positions is one plain product; of more, taps that read nothing are
+ * multiplied and sums are added up. Gradients gather the large side once; igemm's weight gradient packs it for each tile.
+ */
+function pointCost({ geometry: g }: Problem, form: Contraction): number {
+  const rows = g.n * g.hs * g.ws;
+  // The large side is gathered and added up by element, whatever the channels of the small side.
+  const gathered = 30 / Math.max(1, g.cs);
+  if (form === 'expand') return gathered + (g.hs * g.ws === 1 ? 1 : 4);
+  if (form === 'contract') return gathered + (rows <= FEW_ROWS ? 1.2 : 3);
+  return gathered + (rows <= FEW_ROWS ? 0.6 : 0.9);
+}

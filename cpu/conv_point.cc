@@ -1,0 +1,118 @@
+// expand, contract and wgrad of small sides with few positions: products with the weight's matrix where it lies, read
+// or written once. See conv_point.h.
+#include "conv_point.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "conv_args.h"
+#include "conv_plan.h"
+#include "team.h"
+
+namespace fracstride {
+namespace {
+
+// Columns of W of one task of expand and of wgrad; rows of A and of W of one task of contract.
+constexpr int64_t EXPAND_COLUMNS = 256, WGRAD_COLUMNS = 2048, CONTRACT_ROWS = 64, CONTRACT_CHANNELS = 4;
+
+PointTensor tensor_of(ConvLayout layout, const void* data, int64_t c, int64_t h, int64_t w) {
+  const Pitches pitch = pitches_of(layout, c, h, w);
+  return {const_cast<void*>(data), c, h * w, pitch.n, pitch.c, pitch.w};
+}
+
+class PointRun {
+ public:
+  PointRun(const ConvCall& call, const PointEngine& engine, ConvLayout layout, const void* small, const void* large)
+      : e_(engine) {
+    const ConvShape& s = call.shape;
+    if (s.groups != 1) throw std::invalid_argument("point kernels take one group, got " + std::to_string(s.groups));
+    form_.small = tensor_of(layout, small, s.cs, s.hs, s.ws);
+    form_.large = tensor_of(layout, large, s.cl, s.hl, s.wl);
+    form_.rows = s.n * s.hs * s.ws;
+    form_.taps = s.r * s.s;
+    form_.depth = s.cl * form_.taps;
+    // No multiple of a page, so that rows fall into different cache sets.
+    form_.pitch = divide_up(form_.depth, e_.lanes) * e_.lanes + e_.lanes;
+    form_.weight = call.second;
+    form_.bias = call.bias;
+    form_.activation = call.activation;
+    form_.slope = call.slope;
+    for (int64_t q = 0; q < s.hs * s.ws; q++) {
+      for (int64_t tap = 0; tap < form_.taps; tap++) {
+        const int64_t h = q / s.ws * s.sh - s.ph + tap / s.s * s.dh, w = q % s.ws * s.sw - s.pw + tap % s.s * s.dw;
+        at_.push_back(h < 0 || h >= s.hl || w < 0 || w >= s.wl ? -1 : h * s.wl + w);
+      }
+    }
+    form_.at = at_.data();
+    images_ = s.n;
+  }
+
+  void expand() {
+    const int64_t channels = std::max<int64_t>(1, EXPAND_COLUMNS / form_.taps), cl = form_.large.channels;
+    void* const small = scratch(SCRATCH_CALL_A, (form_.small.channels * form_.rows + e_.rows) * e_.accumulator_bytes);
+    e_.gather_small(form_, 1, form_.rows, small);
+    const int64_t columns = divide_up(channels * form_.taps, e_.lanes) * e_.lanes;
+    const int64_t elements =
+        (form_.rows + e_.rows) * columns + form_.small.channels * e_.lanes + images_ * form_.large.positions;
+    parallel_ranges(cl, channels, [&](int64_t begin, int64_t end) {
+      e_.expand(form_, small, begin, end, scratch(SCRATCH_ITEM_A, elements * e_.accumulator_bytes));
+    });
+  }
+
+  void contract() {
+    const void* const large = gather_large();
+    const int64_t blocks = divide_up(form_.small.channels, CONTRACT_CHANNELS);
+    const int64_t parts = divide_up(form_.rows, CONTRACT_ROWS);
+    parallel_for(blocks * parts, [&](int64_t i) {
+      const int64_t m = i / blocks * CONTRACT_ROWS, c = i % blocks * CONTRACT_CHANNELS;
+      e_.contract(form_, large, m, std::min(m + CONTRACT_ROWS, form_.rows), c,
+                  std::min(c + CONTRACT_CHANNELS, form_.small.channels));
+    });
+  }
+
+  void wgrad(void* weight) {
+    const void* const large = gather_large();
+    const int64_t cs = form_.small.channels;
+    void* const small = scratch(SCRATCH_CALL_B, (form_.rows * cs + e_.rows) * e_.accumulator_bytes);
+    e_.gather_small(form_, cs, 1, small);
+    const int64_t blocks = divide_up(cs, e_.rows), panels = divide_up(form_.depth, WGRAD_COLUMNS);
+    parallel_for(blocks * panels, [&](int64_t i) {
+      const int64_t c = cs * (i / panels) / blocks, c1 = cs * (i / panels + 1) / blocks, k = i % panels * WGRAD_COLUMNS;
+      e_.wgrad(form_, small, large, c, c1, k, std::min(k + WGRAD_COLUMNS, form_.depth), weight);
+    });
+  }
+
+ private:
+  const void* gather_large() {
+    char* const large = static_cast<char*>(scratch(SCRATCH_CALL_A, form_.rows * form_.pitch * e_.accumulator_bytes));
+    parallel_for(form_.rows,
+                 [&](int64_t m) { e_.gather_large(form_, m, large + m * form_.pitch * e_.accumulator_bytes); });
+    return large;
+  }
+
+  const PointEngine& e_;
+  PointForm form_ = {};
+  int64_t images_ = 0;
+  std::vector<int64_t> at_;
+};
+
+}  // namespace
+
+void point_expand(void** params, const PointEngine& engine, ConvLayout layout) {
+  const ConvCall call = read_product_call(params);
+  PointRun(call, engine, layout, call.first, call.output).expand();
+}
+
+void point_contract(void** params, const PointEngine& engine, ConvLayout layout) {
+  const ConvCall call = read_product_call(params);
+  PointRun(call, engine, layout, call.output, call.first).contract();
+}
+
+void point_wgrad(void** params, const PointEngine& engine, ConvLayout layout) {
+  const ConvCall call = read_wgrad_call(params);
+  PointRun(call, engine, layout, call.first, call.second).wgrad(call.output);
+}
+
+}  // namespace fracstride
