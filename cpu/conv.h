@@ -75,7 +75,7 @@ struct Sink {
   double slope;
   // A channel has `interleave` rows of a tile, one for each of the columns pitch_column apart that follow a position.
   int64_t interleave = 1, pitch_column = 0;
-  // Whether whole lines are written past the caches; settle_stores then ends a task.
+  // Whether whole lines are written past the caches; stream_fence then ends a task.
   bool stream = false;
 };
 
@@ -107,7 +107,7 @@ struct ConvEngine {
   void (*sum_columns)(const void* data, int64_t count, int64_t pitch, int64_t width, double* to);
   void (*store_sums)(const double* sums, int64_t count, void* to);
   // After stores past the caches: what this thread does next comes after them for other threads too.
-  void (*settle_stores)();
+  void (*stream_fence)();
 };
 
 // Kernel entries: params as codegen/passes.ts lists the `general` arguments of each contraction.

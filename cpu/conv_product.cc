@@ -378,7 +378,7 @@ class ProductRun {
     } else {
       run_packed(task, work);
     }
-    if (work.sink.stream) e_.settle_stores();
+    if (work.sink.stream) e_.stream_fence();
   }
 
   int64_t all_tiles_bytes(const Task& task) const {

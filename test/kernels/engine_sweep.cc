@@ -24,8 +24,8 @@
 #include "team.h"
 
 // Families of kernels, each with a table an accumulator and instruction set.
-#define FOR_EACH_FAMILY(use, isa)                                                                               \
-  use(igemm_float_##isa) use(igemm_double_##isa) use(wgrad_float_##isa) use(wgrad_double_##isa)                 \
+#define FOR_EACH_FAMILY(use, isa)                                                               \
+  use(igemm_float_##isa) use(igemm_double_##isa) use(wgrad_float_##isa) use(wgrad_double_##isa) \
       use(depthwise_float_##isa) use(depthwise_double_##isa) use(point_float_##isa) use(point_double_##isa)
 #define DECLARE_TABLE(name) extern const CpuKernelTable fracstride_table_##name;
 #define LIST_TABLE(name) &fracstride_table_##name,
