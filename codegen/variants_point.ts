@@ -22,6 +22,7 @@ const MOST_ELEMENTS = 2 ** 24;
 function pointLegal({ geometry: g }: Problem): string | null {
   if (g.groups !== 1) return `it takes one group, got ${g.groups}`;
   const rows = g.n * g.hs * g.ws;
+  if (rows * g.cs * g.cl * g.hl * g.wl === 0) return 'it takes tensors that hold something';
   const elements = rows * g.cl * g.r * g.s;
   if (rows > MOST_ROWS) return `it takes at most ${MOST_ROWS} positions of the small side, got ${rows}`;
   return elements <= MOST_ELEMENTS
