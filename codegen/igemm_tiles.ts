@@ -4,10 +4,10 @@
  * channels. Costs, contexts and launches read the same numbers from here.
  */
 
-import { type Axis, axisPhases } from './phases.js';
+import type { Axis } from './phases.js';
 import type { Layout } from './problem.js';
 import type { Target } from './target.js';
-import type { BakedShape } from './tiles.js';
+import { axesOf, type BakedShape } from './tiles.js';
 
 export interface GemmTile {
   readonly m: number;
@@ -47,14 +47,7 @@ export interface GemmPlan {
 }
 
 export function gemmPlan(form: 'expand' | 'contract', shape: BakedShape): GemmPlan {
-  const axis = (d: 0 | 1) =>
-    axisPhases(form, {
-      kernel: d === 0 ? shape.r : shape.s,
-      stride: shape.stride[d],
-      padding: shape.padding[d],
-      dilation: shape.dilation[d],
-    });
-  const [rows, columns] = [axis(0), axis(1)];
+  const { rows, columns } = axesOf(form, shape);
   return {
     rows,
     columns,

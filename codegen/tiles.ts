@@ -57,7 +57,8 @@ export interface PhasePlan {
   readonly blocks: number;
 }
 
-export function phasePlan(form: 'expand' | 'contract', shape: BakedShape, tile: Tile, dtype: Dtype): PhasePlan {
+/** The phases of both axes. */
+export function axesOf(form: 'expand' | 'contract', shape: BakedShape): { rows: Axis; columns: Axis } {
   const axis = (d: 0 | 1) =>
     axisPhases(form, {
       kernel: d === 0 ? shape.r : shape.s,
@@ -65,7 +66,11 @@ export function phasePlan(form: 'expand' | 'contract', shape: BakedShape, tile: 
       padding: shape.padding[d],
       dilation: shape.dilation[d],
     });
-  const [rows, columns] = [axis(0), axis(1)];
+  return { rows: axis(0), columns: axis(1) };
+}
+
+export function phasePlan(form: 'expand' | 'contract', shape: BakedShape, tile: Tile, dtype: Dtype): PhasePlan {
+  const { rows, columns } = axesOf(form, shape);
   const most = Math.max(1, Math.min(4, Math.floor(accumulatorLimit(dtype) / (tile.first * tile.channels))));
   const count = columns.phases.length;
   const together = [4, 3, 2, 1].find((width) => width <= most && count % width === 0)!;

@@ -186,9 +186,9 @@ using Out = void*;
 
 // The others: name, first version that has it, result, parameters.
 #define SIM_CUDNN_PLAIN_ENTRIES(ENTRY)                           \
-  ENTRY(cudnnGetVersion, 8000, size_t, ())                       \
+  ENTRY(cudnnGetVersion, 1000, size_t, ())                       \
   ENTRY(cudnnGetCudartVersion, 8000, size_t, ())                 \
-  ENTRY(cudnnGetErrorString, 8000, const char*, (Status status)) \
+  ENTRY(cudnnGetErrorString, 1000, const char*, (Status status)) \
   ENTRY(cudnnGetLastErrorString, 9000, void, (char* message, size_t size))
 
 #ifndef SIMULATOR_TYPES_ONLY  // beside cudnn.h, which declares the same names
