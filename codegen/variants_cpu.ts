@@ -30,7 +30,7 @@ export const CPU_VARIANTS: readonly Variant[] = [
     kind: 'general',
     tunables: ({ dtype }, _, target) => [{ tile: cpuTile(target, dtype) }],
     legal: always,
-    cost: () => 1,
+    cost: ({ geometry: g }, _, { tile }) => 1 / filled(g.cs / g.groups, 8, lanesOf(tile)),
     launch: once,
   },
   {
@@ -82,18 +82,28 @@ function igemmCost(problem: Problem, form: Contraction, tunables: Tunables): num
   const outputs = (form === 'expand' ? g.cl : g.cs) / g.groups;
   const [height, width] = form === 'expand' ? [g.hl / g.stride[0], g.wl / g.stride[1]] : [g.hs, g.ws];
   const positions = g.n * height * width;
-  const lanes = Number(String(tunables.tile).split('x')[1]);
-  if (tunables.lanes === 'ch') return (problem.layout === 'nhwc' ? 1 : 1.35) / filled(outputs, positions, lanes);
+  const lanes = lanesOf(tunables.tile);
+  if (tunables.lanes === 'ch') {
+    const turned = problem.layout === 'nhwc' ? 1 : 1.1 + 15 / outputs + 190 / depthOf(g, form);
+    return turned / filled(outputs, positions, lanes);
+  }
   const layout = problem.layout === 'nchw' ? 1 + 2.2 / Math.max(1, width) : 1.2;
   return layout / filled(positions, outputs, lanes) + aroundPixels(g, form, outputs);
 }
 
 /** Packing a vector of inputs, shared by the outputs that it serves, and storing one of outputs, by what was summed. */
 function aroundPixels(g: Geometry, form: Contraction, outputs: number): number {
-  const taps = (g.r * g.s) / (form === 'expand' ? g.stride[0] * g.stride[1] : 1);
-  const depth = ((form === 'expand' ? g.cs : g.cl) / g.groups) * taps;
-  return 10 / Math.max(8, outputs) + 40 / Math.max(1, depth);
+  return 10 / Math.max(8, outputs) + 40 / depthOf(g, form);
 }
+
+/** Products that an output is the sum of. */
+function depthOf(g: Geometry, form: Contraction): number {
+  const taps = (g.r * g.s) / (form === 'expand' ? g.stride[0] * g.stride[1] : 1);
+  return Math.max(1, ((form === 'expand' ? g.cs : g.cl) / g.groups) * taps);
+}
+
+/** The second number of a register tile's word, `t14x32`. */
+const lanesOf = (tile: unknown): number => Number(String(tile).split('x')[1]);
 
 /** Share of the lanes that hold something, half tiles being possible; tiles of fewer than eight rows wait for loads. */
 function filled(lanes: number, rows: number, tile: number): number {
