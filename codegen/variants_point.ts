@@ -35,7 +35,7 @@ const FEW_ROWS = 64;
 
 /**
  * By what was measured. An expansion of single positions is one plain product; of more, taps that read nothing are
- * multiplied and sums are added up. Gradients gather the large side once; igemm's weight gradient packs it for each tile.
+ * multiplied and sums are added up. Gradients gather the large side once, which pays for few rows.
  */
 function pointCost({ geometry: g }: Problem, form: Contraction): number {
   const rows = g.n * g.hs * g.ws;
@@ -43,5 +43,5 @@ function pointCost({ geometry: g }: Problem, form: Contraction): number {
   const gathered = 30 / Math.max(1, g.cs);
   if (form === 'expand') return gathered + (g.hs * g.ws === 1 ? 1 : 4);
   if (form === 'contract') return gathered + (rows <= FEW_ROWS ? 1.2 : 3);
-  return gathered + (rows <= FEW_ROWS ? 0.6 : 0.9);
+  return gathered + (rows <= FEW_ROWS ? 0.6 : 1.3);
 }
