@@ -50,6 +50,7 @@ export function plot(rows: ReadonlyMap<string, LayerRow>, peers: Peers, counts: 
   const title = 'Share of the multiply-add peak (every tap counted), float32: further right is faster';
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">`,
+    `<title>${title}</title>`,
     STYLE,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
     text(10, 24, title, 'start', 'title'),
