@@ -6,37 +6,25 @@
  * one remainder by the stride are neighbours. A block writes `rows` lines, in each `columns` interleaved vectors.
  */
 
-import { type Accumulator, PASS_NAMES, storages, vectorContext } from './cpu_engine.js';
-import type { CpuKernel, CpuUnit } from './cpu_unit.js';
-import { contractionExtents, extentsText } from './extents.js';
-import { kindsOf } from './operations.js';
-import { argumentTable } from './passes.js';
-import { LAYOUTS } from './problem.js';
+import { type Accumulator, type DrivenKernel, drivenKernel, drivenKernels, familyUnits } from './cpu_engine.js';
 import { ACCUMULATOR_BYTES, CPU_VECTOR_BYTES, type CpuIsa } from './target.js';
 
-export const DEPTHWISE_UNITS: readonly CpuUnit[] = (['float', 'double'] as const).map((accumulator) => ({
-  what: `depthwise_${accumulator}`,
-  template: 'depthwise.cpp.njk',
-  context: (isa) => depthwiseContext(isa, accumulator),
-  kernels: (isa) => depthwiseKernels(isa, accumulator),
-}));
+export const DEPTHWISE_UNITS = familyUnits('depthwise', depthwiseKernels, depthwiseContext);
 
-interface DepthwiseKernel extends CpuKernel {
-  /** The driver's call. */
-  readonly call: string;
-}
-
-function depthwiseKernels(isa: CpuIsa, accumulator: Accumulator): DepthwiseKernel[] {
-  return storages(accumulator).flatMap(({ short, bytes }) =>
-    LAYOUTS.flatMap((layout) =>
-      (['expand', 'contract', 'wgrad'] as const).map((form) => ({
-        name: `${PASS_NAMES[form]}_${short}_${layout}__depthwise__${isa}`,
-        kinds: kindsOf(argumentTable(form, 'general')),
-        extents: extentsText(argumentTable(form, 'general'), contractionExtents(form, bytes)),
-        call: `depthwise_${form}(params, ENGINE_${short.toUpperCase()}, ${layout.toUpperCase()})`,
-      })),
-    ),
-  );
+function depthwiseKernels(isa: CpuIsa, accumulator: Accumulator): DrivenKernel[] {
+  return drivenKernels(accumulator, ['expand', 'contract', 'wgrad'], (form, storage, layout) => {
+    const engine = `ENGINE_${storage.short.toUpperCase()}`;
+    return drivenKernel({
+      form,
+      storage,
+      layout,
+      how: 'depthwise',
+      isa,
+      table: 'general',
+      driver: `depthwise_${form}`,
+      engine,
+    });
+  });
 }
 
 /** Square kernels that blocks are made for: size, stride, and in `expand` the remainder of the padding by the stride. */
@@ -151,12 +139,8 @@ function blockOf(shape: BlockShape, products: readonly Product[]) {
 function depthwiseContext(isa: CpuIsa, accumulator: Accumulator): Record<string, unknown> {
   const width = CPU_VECTOR_BYTES[isa] / ACCUMULATOR_BYTES[accumulator];
   return {
-    accumulator,
     width,
-    ...vectorContext(width, accumulator),
-    engines: storages(accumulator).map(({ short }) => short.toUpperCase()),
     blocks: [...EXPANDED.map(expandBlock), ...CONTRACTED.map(contractBlock)],
-    kernels: depthwiseKernels(isa, accumulator),
   };
 }
 

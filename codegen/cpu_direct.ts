@@ -3,36 +3,25 @@
  * instruction set, with the register tiles that its vectors allow.
  */
 
-import { type Accumulator, argumentsOf, PASS_NAMES, storages, vectorContext } from './cpu_engine.js';
-import type { CpuKernel, CpuUnit } from './cpu_unit.js';
-import { contractionExtents, extentsText } from './extents.js';
-import { kindsOf } from './operations.js';
-import { LAYOUTS } from './problem.js';
+import { type Accumulator, type DrivenKernel, drivenKernel, drivenKernels, familyUnits } from './cpu_engine.js';
 import { ACCUMULATOR_BYTES, CPU_VECTOR_BYTES, type CpuIsa } from './target.js';
 
-export const DIRECT_UNITS: readonly CpuUnit[] = (['float', 'double'] as const).map((accumulator) => ({
-  what: `direct_${accumulator}`,
-  template: 'direct.cpp.njk',
-  context: (isa) => directContext(isa, accumulator),
-  kernels: (isa) => directKernels(isa, accumulator),
-}));
+export const DIRECT_UNITS = familyUnits('direct', directKernels, directContext);
 
-interface DirectKernel extends CpuKernel {
-  /** The driver's call. */
-  readonly call: string;
-}
-
-function directKernels(isa: CpuIsa, accumulator: Accumulator): DirectKernel[] {
-  return storages(accumulator).flatMap(({ short, bytes }) =>
-    LAYOUTS.flatMap((layout) =>
-      (['expand', 'contract'] as const).map((form) => ({
-        name: `${PASS_NAMES[form]}_${short}_${layout}__direct__${isa}`,
-        kinds: kindsOf(argumentsOf(form)),
-        extents: extentsText(argumentsOf(form), contractionExtents(form, bytes)),
-        call: `conv_direct_${form}(params, ENGINE_${short.toUpperCase()}, ${layout.toUpperCase()})`,
-      })),
-    ),
-  );
+function directKernels(isa: CpuIsa, accumulator: Accumulator): DrivenKernel[] {
+  return drivenKernels(accumulator, ['expand', 'contract'], (form, storage, layout) => {
+    const engine = `ENGINE_${storage.short.toUpperCase()}`;
+    return drivenKernel({
+      form,
+      storage,
+      layout,
+      how: 'direct',
+      isa,
+      table: 'packing',
+      driver: `conv_direct_${form}`,
+      engine,
+    });
+  });
 }
 
 /** Most rows of a tile of 1, 2, 4 and 8 vectors: sums, a tile's inputs and a weight fill the registers. */
@@ -49,19 +38,15 @@ function directContext(isa: CpuIsa, accumulator: Accumulator): Record<string, un
   );
   const lanes = 2 * width;
   return {
-    accumulator,
     width,
     lanes,
     counts: range(lanes).map((i) => i + 1),
-    ...vectorContext(width, accumulator),
     lane_bits: range(width)
       .map((i) => 2 ** i)
       .join(', '),
     micro: tiles.flat(),
     tables: tiles.map((kernels) => kernels.map(({ name }) => name).join(', ')),
     rows: MOST_ROWS[isa].join(', '),
-    engines: storages(accumulator).map(({ short }) => short.toUpperCase()),
-    kernels: directKernels(isa, accumulator),
   };
 }
 

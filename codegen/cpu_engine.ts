@@ -22,44 +22,87 @@ export const PASS_NAMES: Readonly<Record<Contraction, string>> = {
   bgrad: 'ct2d_bgrad',
 };
 
-export const ENGINE_UNITS: readonly CpuUnit[] = (['float', 'double'] as const).map((accumulator) => ({
-  what: `igemm_${accumulator}`,
-  template: 'igemm.cpp.njk',
-  context: (isa) => engineContext(isa, accumulator),
-  kernels: (isa) => engineKernels(isa, accumulator),
-}));
+export const ENGINE_UNITS = familyUnits('igemm', engineKernels, engineContext);
 
-/** Products re-order their weight. */
-export const argumentsOf = (form: Contraction) =>
-  argumentTable(form, form === 'expand' || form === 'contract' ? 'packing' : 'general');
+/** A family of kernels in one file an accumulator and instruction set, from the template of its name. */
+export function familyUnits(
+  family: string,
+  kernels: (isa: CpuIsa, accumulator: Accumulator) => DrivenKernel[],
+  context: (isa: CpuIsa, accumulator: Accumulator) => Record<string, unknown>,
+): CpuUnit[] {
+  return (['float', 'double'] as const).map((accumulator) => ({
+    what: `${family}_${accumulator}`,
+    template: `${family}.cpp.njk`,
+    kernels: (isa) => kernels(isa, accumulator),
+    context: (isa) => ({
+      accumulator,
+      engines: storages(accumulator).map(({ short }) => short.toUpperCase()),
+      kernels: kernels(isa, accumulator),
+      ...vectorContext(cpuTileOf(isa, accumulator).width, accumulator),
+      ...context(isa, accumulator),
+    }),
+  }));
+}
 
 /** The engine of an element type, for every generated file of the instruction set. */
 export function engineName(isa: CpuIsa, short: string): string {
   return `ENGINE_${short.toUpperCase()}_${isa}`;
 }
 
-interface EngineKernel extends CpuKernel {
-  /** The driver's call. */
+/** A kernel whose entry is one call of a driver. */
+export interface DrivenKernel extends CpuKernel {
   readonly call: string;
 }
 
-function engineKernels(isa: CpuIsa, accumulator: Accumulator): EngineKernel[] {
+/** The kernel of a contraction in a type and layout; `how` is the middle zone of its name. */
+export function drivenKernel(a: {
+  readonly form: Contraction;
+  readonly storage: DtypeRow;
+  readonly layout: Layout;
+  readonly how: string;
+  readonly isa: CpuIsa;
+  readonly table: 'general' | 'packing';
+  /** The driver and its engine, and what follows the layout in its call. */
+  readonly driver: string;
+  readonly engine: string;
+  readonly rest?: string;
+}): DrivenKernel {
+  const { form, storage, layout, how, isa, table, driver, engine, rest = '' } = a;
+  const args = argumentTable(form, table);
+  return {
+    name: `${PASS_NAMES[form]}_${storage.short}_${layout}__${how}__${isa}`,
+    kinds: kindsOf(args),
+    extents: extentsText(args, contractionExtents(form, storage.bytes)),
+    call: `${driver}(params, ${engine}, ${layout.toUpperCase()}${rest})`,
+  };
+}
+
+/** A kernel for each of these contractions, element type and layout. */
+export function drivenKernels(
+  accumulator: Accumulator,
+  forms: readonly Contraction[],
+  make: (form: Contraction, storage: DtypeRow, layout: Layout) => DrivenKernel,
+): DrivenKernel[] {
+  return storages(accumulator).flatMap((storage) =>
+    LAYOUTS.flatMap((layout) => forms.map((form) => make(form, storage, layout))),
+  );
+}
+
+function engineKernels(isa: CpuIsa, accumulator: Accumulator): DrivenKernel[] {
   return storages(accumulator).flatMap((row) => LAYOUTS.flatMap((layout) => kernelsOf(isa, row, layout)));
 }
 
-function kernelsOf(isa: CpuIsa, { short, bytes, accumulator }: DtypeRow, layout: Layout): EngineKernel[] {
-  const tile = `t${CPU_TILES[isa][accumulator].join('x')}`;
-  const kernel = (form: Contraction, variant: string, lanes = ''): EngineKernel => ({
-    name: `${PASS_NAMES[form]}_${short}_${layout}__${variant}__${isa}`,
-    kinds: kindsOf(argumentsOf(form)),
-    extents: extentsText(argumentsOf(form), contractionExtents(form, bytes)),
-    call: `conv_${form}(params, ${engineName(isa, short)}, ${layout.toUpperCase()}${lanes})`,
-  });
+function kernelsOf(isa: CpuIsa, storage: DtypeRow, layout: Layout): DrivenKernel[] {
+  const tile = `t${CPU_TILES[isa][storage.accumulator].join('x')}`;
+  const kernel = (form: Contraction, table: 'general' | 'packing', how: string, rest = '') => {
+    const engine = engineName(isa, storage.short);
+    return drivenKernel({ form, storage, layout, how, isa, table, driver: `conv_${form}`, engine, rest });
+  };
   return [
     ...(['expand', 'contract'] as const).flatMap((form) =>
-      ['px', 'ch'].map((lanes) => kernel(form, `igemm_${lanes}_${tile}`, `, LANES_${lanes.toUpperCase()}`)),
+      ['px', 'ch'].map((lanes) => kernel(form, 'packing', `igemm_${lanes}_${tile}`, `, LANES_${lanes.toUpperCase()}`)),
     ),
-    kernel('bgrad', 'rowsum'),
+    kernel('bgrad', 'general', 'rowsum'),
   ];
 }
 
@@ -83,15 +126,11 @@ function engineContext(isa: CpuIsa, accumulator: Accumulator): Record<string, un
   const names = (halves: typeof byK) => halves!.map((kernels) => kernels.map((kernel) => kernel.name).join(', '));
   return {
     ...tile,
-    accumulator,
     half_vectors: 1,
     counts: range(lanes).map((i) => i + 1),
-    ...vectorContext(width, accumulator),
     micro: [byK, byRow, direct].flat(2),
     direct_tables: names(direct),
     tables: [names(byK), names(byRow)],
-    engines: storages(accumulator).map(({ short }) => short.toUpperCase()),
-    kernels: engineKernels(isa, accumulator),
   };
 }
 

@@ -3,21 +3,11 @@
  * over segments of positions, its packing and stores, and the entries of its kernels.
  */
 
-import { type Accumulator, PASS_NAMES, storages, vectorContext } from './cpu_engine.js';
+import { type Accumulator, type DrivenKernel, drivenKernel, drivenKernels, familyUnits } from './cpu_engine.js';
 import { microKernels } from './cpu_micro.js';
-import type { CpuKernel, CpuUnit } from './cpu_unit.js';
-import { contractionExtents, extentsText } from './extents.js';
-import { kindsOf } from './operations.js';
-import { argumentTable } from './passes.js';
-import { LAYOUTS } from './problem.js';
 import { type CpuIsa, cpuTileOf } from './target.js';
 
-export const WGRAD_UNITS: readonly CpuUnit[] = (['float', 'double'] as const).map((accumulator) => ({
-  what: `wgrad_${accumulator}`,
-  template: 'wgrad.cpp.njk',
-  context: (isa) => wgradContext(isa, accumulator),
-  kernels: (isa) => wgradKernels(isa, accumulator),
-}));
+export const WGRAD_UNITS = familyUnits('wgrad', wgradKernels, wgradContext);
 
 /** Positions of one product: a panel of each operand then stays in a first-level cache. */
 const BLOCK_DEPTH = 128;
@@ -28,29 +18,16 @@ function wgradContext(isa: CpuIsa, accumulator: Accumulator): Record<string, unk
   const micro = (['segments', 'row_segments'] as const).map((kind) => microKernels(tile, kind));
   return {
     ...tile,
-    ...vectorContext(sizes.width, accumulator),
-    accumulator,
     micro: micro.flat(2),
     tables: micro.map((halves) => halves.map((kernels) => kernels.map((kernel) => kernel.name).join(', '))),
-    engines: storages(accumulator).map(({ short }) => short.toUpperCase()),
-    kernels: wgradKernels(isa, accumulator),
   };
 }
 
-interface WgradKernel extends CpuKernel {
-  /** The driver's call. */
-  readonly call: string;
-}
-
-function wgradKernels(isa: CpuIsa, accumulator: Accumulator): WgradKernel[] {
+function wgradKernels(isa: CpuIsa, accumulator: Accumulator): DrivenKernel[] {
   const { rows, lanes } = cpuTileOf(isa, accumulator);
-  const table = argumentTable('wgrad', 'general');
-  return storages(accumulator).flatMap(({ short, bytes }) =>
-    LAYOUTS.map((layout) => ({
-      name: `${PASS_NAMES.wgrad}_${short}_${layout}__igemm_t${rows}x${lanes}__${isa}`,
-      kinds: kindsOf(table),
-      extents: extentsText(table, contractionExtents('wgrad', bytes)),
-      call: `conv_wgrad(params, ENGINE_${short.toUpperCase()}, ${layout.toUpperCase()})`,
-    })),
-  );
+  const how = `igemm_t${rows}x${lanes}`;
+  return drivenKernels(accumulator, ['wgrad'], (form, storage, layout) => {
+    const engine = `ENGINE_${storage.short.toUpperCase()}`;
+    return drivenKernel({ form, storage, layout, how, isa, table: 'general', driver: 'conv_wgrad', engine });
+  });
 }

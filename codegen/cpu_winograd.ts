@@ -1,10 +1,7 @@
 /** The unit of the Winograd kernels: one generated file an instruction set, with the transforms of every F(m, r). */
 
-import { engineName, PASS_NAMES, vectorContext } from './cpu_engine.js';
-import type { CpuKernel, CpuUnit } from './cpu_unit.js';
-import { contractionExtents, extentsText } from './extents.js';
-import { kindsOf } from './operations.js';
-import { argumentTable } from './passes.js';
+import { type DrivenKernel, drivenKernel, engineName, vectorContext } from './cpu_engine.js';
+import type { CpuUnit } from './cpu_unit.js';
 import { LAYOUTS } from './problem.js';
 import { type CpuIsa, cpuTileOf, DTYPE_TABLE } from './target.js';
 import { isGenerated, WINOGRAD_OUTPUTS, WINOGRAD_TAPS, winogradWords } from './variants_winograd.js';
@@ -21,27 +18,18 @@ export const WINOGRAD_UNIT: CpuUnit = {
 const STORAGES = Object.values(DTYPE_TABLE).filter((row) => row.accumulator === 'float');
 const FORMS = ['expand', 'contract'] as const;
 
-interface WinogradKernel extends CpuKernel {
-  /** The driver's call. */
-  readonly call: string;
-}
-
 const winogradEngine = (short: string) => `WINOGRAD_${short.toUpperCase()}`;
 
-function winogradKernels(isa: CpuIsa): WinogradKernel[] {
+function winogradKernels(isa: CpuIsa): DrivenKernel[] {
   const { rows, lanes } = cpuTileOf(isa, 'float');
   return FORMS.flatMap((form) =>
-    STORAGES.flatMap(({ short, bytes }) =>
+    STORAGES.flatMap((storage) =>
       LAYOUTS.flatMap((layout) =>
         winogradWords(form).map((word) => {
-          const args = argumentTable(form, 'packing');
-          const shared = form === 'expand' ? `, ${word.endsWith('s')}` : '';
-          return {
-            name: `${PASS_NAMES[form]}_${short}_${layout}__winograd_${word}_t${rows}x${lanes}__${isa}`,
-            kinds: kindsOf(args),
-            extents: extentsText(args, contractionExtents(form, bytes)),
-            call: `winograd_${form}(params, ${winogradEngine(short)}, ${layout.toUpperCase()}, ${word[1]}${shared})`,
-          };
+          const how = `winograd_${word}_t${rows}x${lanes}`;
+          const rest = `, ${word[1]}${form === 'expand' ? `, ${word.endsWith('s')}` : ''}`;
+          const [driver, engine] = [`winograd_${form}`, winogradEngine(storage.short)];
+          return drivenKernel({ form, storage, layout, how, isa, table: 'packing', driver, engine, rest });
         }),
       ),
     ),

@@ -80,3 +80,6 @@ export interface Variant {
   readonly cost: (problem: Problem, form: Contraction, tunables: Tunables, place: Place) => number;
   readonly launch: (problem: Problem, form: Contraction, tunables: Tunables, target: Target) => LaunchGeometry;
 }
+
+/** The launch of what splits its work itself: CPU kernels and libraries. */
+export const ONE_LAUNCH: LaunchGeometry = Object.freeze({ grid: [1, 1, 1], block: [1, 1, 1], sharedBytes: 0 } as const);

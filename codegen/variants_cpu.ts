@@ -2,12 +2,9 @@
 
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ACCUMULATOR_BYTES, CPU_TILES, type CpuTile, cpuTileOf, DTYPE_TABLE, type Target } from './target.js';
-import { type LaunchGeometry, PACKED_HEADER, type Packing, type Tunables, type Variant } from './variant.js';
+import { ONE_LAUNCH, PACKED_HEADER, type Packing, type Tunables, type Variant } from './variant.js';
 
 const always = (): null => null;
-
-/** CPU kernels split their work themselves. */
-const once = (): LaunchGeometry => ({ grid: [1, 1, 1], block: [1, 1, 1], sharedBytes: 0 });
 
 export const CPU_VARIANTS: readonly Variant[] = [
   {
@@ -20,7 +17,7 @@ export const CPU_VARIANTS: readonly Variant[] = [
     packs: igemmPacking,
     legal: always,
     cost: igemmCost,
-    launch: once,
+    launch: () => ONE_LAUNCH,
   },
   {
     name: 'igemm',
@@ -31,7 +28,7 @@ export const CPU_VARIANTS: readonly Variant[] = [
     tunables: ({ dtype }, _, target) => [{ tile: cpuTile(target, dtype) }],
     legal: always,
     cost: ({ geometry: g }, _, { tile }) => 1 / filled(g.cs / g.groups, 8, lanesOf(tile)),
-    launch: once,
+    launch: () => ONE_LAUNCH,
   },
   {
     name: 'rowsum',
@@ -42,7 +39,7 @@ export const CPU_VARIANTS: readonly Variant[] = [
     tunables: () => [{}],
     legal: always,
     cost: () => 1,
-    launch: once,
+    launch: () => ONE_LAUNCH,
   },
 ];
 

@@ -11,7 +11,7 @@ import { operandElements } from './passes.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { DTYPE_TABLE, type Target } from './target.js';
 import { sidesOf } from './tiles.js';
-import type { Place, Tunables, Variant } from './variant.js';
+import { ONE_LAUNCH, type Place, type Tunables, type Variant } from './variant.js';
 import { RESIDENT_THREADS } from './variants_cuda.js';
 
 /** Algorithms of each form: cudnnConvolutionBwdDataAlgo_t, …FwdAlgo_t, …BwdFilterAlgo_t count from 0. */
@@ -41,7 +41,7 @@ export const CUDNN_VARIANTS: readonly Variant[] = [
     settled: (form) => Array.from({ length: ALGORITHMS[form] }, (_, i): Tunables => ({ algorithm: `algo${i}` })),
     legal: (problem, form, _, place) => place.library.reason ?? refusal(problem, form, place),
     cost,
-    launch: () => ({ grid: [1, 1, 1], block: [1, 1, 1], sharedBytes: 0 }),
+    launch: () => ONE_LAUNCH,
   },
 ];
 

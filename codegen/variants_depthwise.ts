@@ -2,7 +2,7 @@
 
 import { bytes, flops } from './passes.js';
 import type { Problem } from './problem.js';
-import type { Variant } from './variant.js';
+import { ONE_LAUNCH, type Variant } from './variant.js';
 
 export const DEPTHWISE_VARIANT: Variant = {
   name: 'depthwise',
@@ -13,7 +13,7 @@ export const DEPTHWISE_VARIANT: Variant = {
   tunables: () => [{}],
   legal: depthwiseLegal,
   cost: depthwiseCost,
-  launch: () => ({ grid: [1, 1, 1], block: [1, 1, 1], sharedBytes: 0 }),
+  launch: () => ONE_LAUNCH,
 };
 
 function depthwiseLegal({ geometry: g }: Problem): string | null {

@@ -2,7 +2,7 @@
 
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ACCUMULATOR_BYTES, DTYPE_TABLE } from './target.js';
-import { PACKED_HEADER, type Packing, type Variant } from './variant.js';
+import { ONE_LAUNCH, PACKED_HEADER, type Packing, type Variant } from './variant.js';
 
 export const DIRECT_VARIANT: Variant = {
   name: 'direct',
@@ -14,7 +14,7 @@ export const DIRECT_VARIANT: Variant = {
   packs: directPacking,
   legal: () => null,
   cost: directCost,
-  launch: () => ({ grid: [1, 1, 1], block: [1, 1, 1], sharedBytes: 0 }),
+  launch: () => ONE_LAUNCH,
 };
 
 /** Every tap of every pair of channels once, as cpu/conv_direct.cc orders them. */

@@ -1,7 +1,7 @@
 /** The CPU row of kernels for small sides with few positions: one matrix product with the weight where it lies. */
 
 import type { Contraction, Problem } from './problem.js';
-import type { Variant } from './variant.js';
+import { ONE_LAUNCH, type Variant } from './variant.js';
 
 export const POINT_VARIANT: Variant = {
   name: 'point',
@@ -12,7 +12,7 @@ export const POINT_VARIANT: Variant = {
   tunables: () => [{}],
   legal: pointLegal,
   cost: pointCost,
-  launch: () => ({ grid: [1, 1, 1], block: [1, 1, 1], sharedBytes: 0 }),
+  launch: () => ONE_LAUNCH,
 };
 
 /** Positions of all images, and elements of the large side as a matrix: both are kept as a whole. */

@@ -6,7 +6,15 @@
 
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ACCUMULATOR_BYTES, cpuTileOf, type Target } from './target.js';
-import { PACKED_HEADER, type Packing, type Place, type Tunables, type Variant, type WinogradMode } from './variant.js';
+import {
+  ONE_LAUNCH,
+  PACKED_HEADER,
+  type Packing,
+  type Place,
+  type Tunables,
+  type Variant,
+  type WinogradMode,
+} from './variant.js';
 
 /** Outputs of a tile's axis, taps of a part, and the points that both may lead to. */
 export const WINOGRAD_OUTPUTS: readonly number[] = [2, 3, 4, 5];
@@ -149,6 +157,6 @@ export const WINOGRAD_VARIANTS: readonly Variant[] = [
     packs,
     legal,
     cost,
-    launch: () => ({ grid: [1, 1, 1], block: [1, 1, 1], sharedBytes: 0 }),
+    launch: () => ONE_LAUNCH,
   },
 ];
