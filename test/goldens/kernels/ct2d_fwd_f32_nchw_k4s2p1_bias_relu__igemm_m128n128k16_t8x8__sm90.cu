@@ -28,12 +28,16 @@ static __device__ __forceinline__ real activate(int activation, real x, real slo
   }
 }
 
-// Copies from global to shared memory (by its 32-bit address) that end behind copies_landed; what `depth` says is not
-// `left` any more becomes zeros.
 static __device__ __forceinline__ unsigned shared_address(const void* at) { return (unsigned)__cvta_generic_to_shared(at); }
 
+// Copies from global to shared memory (by its 32-bit address) that end behind copies_landed; what `depth` says is not
+// `left` any more becomes zeros.
 static __device__ __forceinline__ void copy_4(unsigned to, const void* from, int depth, int left) {
   asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
+}
+
+static __device__ __forceinline__ void copy_8(unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
 }
 
 static __device__ __forceinline__ void copy_16(unsigned to, const void* from, int depth, int left) {
