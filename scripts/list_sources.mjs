@@ -1,5 +1,5 @@
 // Prints the sources of one gyp target, so that a new file is picked up without a word in binding.gyp:
-// `main` = cuda/*.cc, cpu/*.cc and the generated files that belong to no instruction set;
+// `main` = cuda/*.cc, cuda/napi/*.cc, cpu/*.cc and the generated files that belong to no instruction set;
 // `avx512`, `avx2`, `baseline` = the generated files named <something>.<isa>.cc.
 
 import { existsSync, readdirSync } from 'node:fs';
@@ -13,7 +13,12 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 export function listSources(target) {
   const generated = [...sourcesIn('build/generated/cpu'), ...sourcesIn('build/generated/cuda')];
   if (target !== 'main') return generated.filter((file) => isaOf(file) === target);
-  return [...sourcesIn('cuda'), ...sourcesIn('cpu'), ...generated.filter((file) => isaOf(file) === undefined)];
+  return [
+    ...sourcesIn('cuda'),
+    ...sourcesIn('cuda/napi'),
+    ...sourcesIn('cpu'),
+    ...generated.filter((file) => isaOf(file) === undefined),
+  ];
 }
 
 function isaOf(file) {

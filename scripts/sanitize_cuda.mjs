@@ -35,7 +35,7 @@ const CUDNN_CHECKS = [
 fs.mkdirSync(folder, { recursive: true });
 const sources = fs
   .readdirSync(join(root, 'cuda'))
-  .filter((name) => name.endsWith('.cc') && !['addon.cc', 'arguments.cc', 'registry.cc', 'nvrtc.cc'].includes(name))
+  .filter((name) => name.endsWith('.cc') && !['arguments.cc', 'registry.cc', 'nvrtc.cc'].includes(name))
   .map((name) => `cuda/${name}`);
 let failed = false;
 for (const [name, flags] of Object.entries(BUILDS)) {

@@ -16,7 +16,7 @@ const CUDA_INCLUDE = TOOLKIT.map((folder) => join(folder, 'include')).find((fold
 
 /** All of cuda/ that needs neither Node nor another device. */
 const DEVICE_SOURCES = readdirSync(join(ROOT, 'cuda'))
-  .filter((name) => name.endsWith('.cc') && !['addon.cc', 'arguments.cc', 'registry.cc', 'nvrtc.cc'].includes(name))
+  .filter((name) => name.endsWith('.cc') && !['arguments.cc', 'registry.cc', 'nvrtc.cc'].includes(name))
   .map((name) => `cuda/${name}`);
 
 function compile(...args: string[]): void {

@@ -19,7 +19,7 @@ const CUDNN_INCLUDE = [process.env.CUDNN_HOME ?? '', process.env.CUDNN_PATH ?? '
 
 /** All of cuda/ that needs neither Node nor another device. */
 const DEVICE_SOURCES = readdirSync(join(ROOT, 'cuda'))
-  .filter((name) => name.endsWith('.cc') && !['addon.cc', 'arguments.cc', 'registry.cc', 'nvrtc.cc'].includes(name))
+  .filter((name) => name.endsWith('.cc') && !['arguments.cc', 'registry.cc', 'nvrtc.cc'].includes(name))
   .map((name) => `cuda/${name}`);
 
 function compile(...args: string[]): void {
