@@ -1,4 +1,4 @@
-// cuDNN, opened at run time; see cudnn.h.
+// Plans: one problem in the terms of cuDNN; see cudnn.h.
 //
 // Transposed convolution is the backward-data direction of a convolution from the large side to the small one:
 // expand = BackwardData, contract = Forward, wgrad = BackwardFilter, bgrad = BackwardBias.
@@ -6,162 +6,22 @@
 #include "cudnn.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <iterator>
-#include <map>
 #include <mutex>
 #include <set>
 
-#include "call_trace.h"
-#include "cudnn_api.h"
+#include "cudnn_channel.h"
+#include "cudnn_library.h"
 #include "error.h"
-#include "library.h"
 
 namespace fracstride {
 
 namespace {
 
-constexpr size_t kOldest = 8000;
 // Every algorithm with and without tensor cores.
 constexpr int kMostAlgorithms = 16;
 // cuDNN's kernels read whole vectors.
 constexpr uintptr_t kAlignment = 16;
 constexpr int64_t kMostElements = 2147483647;
-// The library without its parts is smaller; anything larger needs none.
-constexpr std::streamoff kLargestFront = 4 << 20;
-
-const char* const kAdvice =
-    "; install cuDNN 9 or 8 for your CUDA version, or set FRACSTRIDE_LIBCUDNN to the path of the library";
-const char* const kPartsAdvice =
-    "; put all libcudnn_*.so of one cuDNN version into one directory and name that in LD_LIBRARY_PATH";
-
-struct Library {
-  cudnn::Entries call;
-  std::mutex mutex;  // of `info`, which may still turn out to be worse than it looked
-  CudnnInfo info;
-};
-
-std::vector<std::string> candidates() {
-  const char* chosen = std::getenv("FRACSTRIDE_LIBCUDNN");
-  if (chosen != nullptr && chosen[0] != '\0') return {chosen};
-#ifdef _WIN32
-  return {"cudnn64_9.dll", "cudnn64_8.dll"};
-#else
-  return {"libcudnn.so.9", "libcudnn.so.8"};
-#endif
-}
-
-void* open_first(CudnnInfo& info) {
-  std::string problems;
-  for (const std::string& name : candidates()) {
-    if (void* library = open_library(name.c_str(), true)) {
-      info.path = name;
-      return library;
-    }
-    problems += (problems.empty() ? "" : "; ") + library_problem();
-  }
-  info.reason = "cuDNN could not be opened (" + problems + ")" + kAdvice;
-  return nullptr;
-}
-
-// The name of the first entry that the library lacks, or null.
-const char* find_entries(void* opened, cudnn::Entries& call) {
-#define FS_FIND(symbol, field, ...) call.field = reinterpret_cast<decltype(call.field)>(find_symbol(opened, #symbol));
-  FS_FIND(cudnnGetVersion, version)
-  FS_FIND(cudnnGetErrorString, error_string)
-  FS_FIND(cudnnGetLastErrorString, last_error_string)
-  FS_CUDNN_ENTRIES(FS_FIND)
-  FS_CUDNN_OPTIONAL_ENTRIES(FS_FIND)
-#undef FS_FIND
-#define FS_LACKS(symbol, field, ...) \
-  if (call.field == nullptr) return #symbol;
-  FS_LACKS(cudnnGetVersion, version)
-  FS_LACKS(cudnnGetErrorString, error_string)
-  FS_CUDNN_ENTRIES(FS_LACKS)
-#undef FS_LACKS
-  return nullptr;
-}
-
-#define FS_NAME(symbol, field, parameters)       \
-  struct Name_##field {                          \
-    static constexpr const char* text = #symbol; \
-  };
-FS_CUDNN_ENTRIES(FS_NAME)
-FS_CUDNN_OPTIONAL_ENTRIES(FS_NAME)
-#undef FS_NAME
-
-void trace_cudnn(cudnn::Entries& call) {
-#define FS_TRACE(symbol, field, parameters) trace_calls<Name_##field>(call.field);
-  FS_CUDNN_ENTRIES(FS_TRACE)
-  FS_CUDNN_OPTIONAL_ENTRIES(FS_TRACE)
-#undef FS_TRACE
-}
-
-// Whether the file is the small front of a cuDNN that opens its parts by name.
-bool needs_parts(const std::string& path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file || file.tellg() > kLargestFront) return false;
-  file.seekg(0);
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  return text.find("libcudnn_cnn") != std::string::npos;
-}
-
-// cuDNN ends the process when it cannot open one of its parts. So they are opened first: from its own directory, where
-// it then finds them, else from where the loader looks. Returns why one is missing, or nothing.
-std::string open_parts(const CudnnInfo& info) {
-#ifdef _WIN32
-  (void)info;
-  return "";
-#else
-  const bool nine = info.version >= 9000;
-  const std::vector<std::string> parts =
-      nine ? std::vector<std::string>{"graph", "ops", "cnn"}
-           : std::vector<std::string>{"ops_infer", "ops_train", "cnn_infer", "cnn_train"};
-  if (!needs_parts(info.path)) return "";
-  const size_t slash = info.path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "" : info.path.substr(0, slash + 1);
-  for (const std::string& part : parts) {
-    const std::string name = "libcudnn_" + part + (nine ? ".so.9" : ".so.8");
-    if (open_library((folder + name).c_str(), true) != nullptr) continue;
-    if (open_library(name.c_str(), true) == nullptr) {
-      return info.path + " needs " + name + ", which could not be opened (" + library_problem() + ")" + kPartsAdvice;
-    }
-  }
-  return "";
-#endif
-}
-
-void open_cudnn(Library& library) {
-  CudnnInfo& info = library.info;
-  void* opened = open_first(info);
-  if (opened == nullptr) return;
-  const char* absent = find_entries(opened, library.call);
-  if (library.call.version != nullptr) {
-    info.version = library.call.version();
-    info.path = file_of_symbol(reinterpret_cast<const void*>(library.call.version), info.path);
-  }
-  if (info.version != 0 && info.version < kOldest) {
-    info.reason =
-        info.path + " is cuDNN " + std::to_string(info.version) + ", and 8000 is the oldest that can be used" + kAdvice;
-  } else if (absent != nullptr) {
-    info.reason = info.path + " has no entry " + absent + kAdvice;
-  } else {
-    info.reason = open_parts(info);
-  }
-  info.available = info.reason.empty();
-  if (info.available && traces_calls()) trace_cudnn(library.call);
-}
-
-Library& cudnn_library() {
-  static Library* const library = [] {
-    auto* made = new Library;
-    open_cudnn(*made);
-    return made;
-  }();
-  return *library;
-}
 
 // A copy that lives for ever; equal texts share one.
 const char* keep(const std::string& text) {
@@ -169,107 +29,6 @@ const char* keep(const std::string& text) {
   static auto* const kept = new std::set<std::string>;
   std::lock_guard<std::mutex> lock(mutex);
   return kept->insert(text).first->c_str();
-}
-
-[[noreturn]] void unavailable(const char* where, const std::string& reason) {
-  throw Error("ERR_DEVICE_UNAVAILABLE", std::string(where) + ": cuDNN must be usable, got none: " + reason);
-}
-
-// `CUDNN_STATUS_BAD_PARAM (2000)`, and what cuDNN has to say about it.
-std::string explain(const cudnn::Entries& call, cudnn::Status status) {
-  const char* name = call.error_string(status);
-  std::string text = (name == nullptr ? "status " : name) + (" (" + std::to_string(status) + ")");
-  if (call.last_error_string == nullptr) return text;
-  char message[256] = "";
-  call.last_error_string(message, sizeof message);
-  message[sizeof message - 1] = '\0';
-  std::string said = message;
-  std::replace(said.begin(), said.end(), '\n', ' ');
-  said.erase(said.find_last_not_of(' ') + 1);
-  return said.empty() ? text : text + ": " + said;
-}
-
-// The handle of a device. All environments share it, as they share the device's stream, one call at a time.
-class Channel {
- public:
-  Channel(Device& device, cudnn::Handle handle, void* stream) : device_(device), handle_(handle), stream_(stream) {}
-
-  // Holds the handle, which is on the stream for work of this thread; what is recorded gets another stream only for as
-  // long as that lives.
-  class Use {
-   public:
-    Use(Channel& channel, const char* where) : channel_(channel), lock_(channel.mutex_) {
-      const LibraryStreams streams = channel.device_.enter_library(where);
-      channel.move(streams.now, where);
-      own_ = streams.own;
-    }
-    ~Use() {
-      try {
-        channel_.move(own_, "");
-      } catch (const Error&) {  // the next use tries again
-      }
-    }
-    Use(const Use&) = delete;
-    Use& operator=(const Use&) = delete;
-    cudnn::Handle handle() const { return channel_.handle_; }
-
-   private:
-    Channel& channel_;
-    std::unique_lock<std::mutex> lock_;
-    void* own_;
-  };
-
- private:
-  void move(void* stream, const char* where) {
-    if (stream == stream_) return;
-    const cudnn::Entries& call = cudnn_library().call;
-    const cudnn::Status status = call.set_stream(handle_, static_cast<cudnn::Stream>(stream));
-    if (status != cudnn::kSuccess) {
-      throw Error("ERR_CUDNN",
-                  std::string(where) + ": setting the stream of cuDNN must succeed, got " + explain(call, status));
-    }
-    stream_ = stream;
-  }
-
-  Device& device_;
-  const cudnn::Handle handle_;
-  void* stream_;
-  std::mutex mutex_;
-};
-
-std::unique_ptr<Channel> make_channel(Device& device) {
-  const char* const where = "cudnnPlan";
-  Library& library = cudnn_library();
-  const LibraryStreams streams = device.enter_library(where);
-  if (streams.own == nullptr) {
-    throw Error("ERR_ARGUMENT",
-                std::string(where) + ": device must be one that cuDNN can use, got " + std::string(device.label()));
-  }
-  cudnn::Handle handle = nullptr;
-  cudnn::Status status = library.call.create(&handle);
-  if (status == cudnn::kSuccess) {
-    status = library.call.set_stream(handle, static_cast<cudnn::Stream>(streams.own));
-    if (status == cudnn::kSuccess) return std::make_unique<Channel>(device, handle, streams.own);
-  }
-  const std::string got = explain(library.call, status);
-  device.check_library(where);
-  if (got.find("ALLOC") != std::string::npos) {
-    throw Error("ERR_OUT_OF_MEMORY", std::string(where) + ": cuDNN must find memory to start, got " + got);
-  }
-  std::lock_guard<std::mutex> lock(library.mutex);
-  library.info.available = false;
-  library.info.reason = "starting " + library.info.path + " failed with " + got + kPartsAdvice +
-                        ", and check that it was built for a CUDA version that the driver can run";
-  unavailable(where, library.info.reason);
-}
-
-Channel& channel_of(Device& device) {
-  static std::mutex mutex;
-  static auto* const channels = new std::map<const Device*, std::unique_ptr<Channel>>;
-  std::lock_guard<std::mutex> lock(mutex);
-  std::unique_ptr<Channel>& found = (*channels)[&device];
-  if (found == nullptr) found = make_channel(device);
-  return *found;
 }
 
 template <class T>
@@ -335,7 +94,7 @@ class Plan : public CudnnPlan {
  public:
   Plan(Device& device, const CudnnProblem& problem)
       : device_(device),
-        channel_(channel_of(device)),
+        channel_(cudnn_channel_of(device)),
         call_(cudnn_library().call),
         p_(problem),
         name_(keep("a run of cuDNN")) {
@@ -349,7 +108,7 @@ class Plan : public CudnnPlan {
 
   std::vector<CudnnAlgorithm> algorithms() override {
     if (p_.form == CudnnProblem::kBgrad) return {{0, cudnn::kSuccess, -1, 0, true, cudnn::kDefaultMath}};
-    Channel::Use use(channel_, "cudnnAlgorithms");
+    CudnnChannel::Use use(channel_, "cudnnAlgorithms");
     want_math();
     cudnn::AlgorithmPerf found[kMostAlgorithms] = {};
     int count = 0;
@@ -381,7 +140,7 @@ class Plan : public CudnnPlan {
       throw Error("ERR_CUDNN", "cudnnFind: cuDNN must have the entry " + what + ", got " + cudnn_info().path +
                                    " without it; switch backends.cudnn.benchmark off");
     }
-    Channel::Use use(channel_, "cudnnFind");
+    CudnnChannel::Use use(channel_, "cudnnFind");
     want_math();
     device_.note_library(keep(what));
     cudnn::AlgorithmPerf found[kMostAlgorithms] = {};
@@ -406,7 +165,7 @@ class Plan : public CudnnPlan {
     check_choice(algo, math_type);
     size_t bytes = 0;
     if (p_.form != CudnnProblem::kBgrad) {
-      Channel::Use use(channel_, "cudnnChoose");
+      CudnnChannel::Use use(channel_, "cudnnChoose");
       chosen_ = -1;
       set_math(math_type, "cudnnChoose");
       const cudnn::Status status =
@@ -431,7 +190,7 @@ class Plan : public CudnnPlan {
     if (chosen_ < 0) refuse("cudnnRun", "plan", "one that cudnnChoose was called for", "one without an algorithm");
     check_operands("cudnnRun", o);
     check_workspace("cudnnRun", o, workspace_);
-    Channel::Use use(channel_, "cudnnRun");
+    CudnnChannel::Use use(channel_, "cudnnRun");
     // The heuristics may have been asked again since.
     if (p_.form != CudnnProblem::kBgrad && math_type_ != asked_) set_math(math_type_, "cudnnRun");
     device_.note_library(name_);
@@ -640,7 +399,7 @@ class Plan : public CudnnPlan {
   }
 
   Device& device_;
-  Channel& channel_;
+  CudnnChannel& channel_;
   const cudnn::Entries& call_;
   const CudnnProblem p_;
   std::vector<Operand> operands_;
@@ -656,15 +415,9 @@ class Plan : public CudnnPlan {
 
 }  // namespace
 
-CudnnInfo cudnn_info() {
-  Library& library = cudnn_library();
-  std::lock_guard<std::mutex> lock(library.mutex);
-  return library.info;
-}
-
 std::unique_ptr<CudnnPlan> make_cudnn_plan(Device& device, const CudnnProblem& problem) {
   const CudnnInfo info = cudnn_info();
-  if (!info.available) unavailable("cudnnPlan", info.reason);
+  if (!info.available) cudnn_unavailable("cudnnPlan", info.reason);
   return std::make_unique<Plan>(device, problem);
 }
 
