@@ -1,5 +1,6 @@
 // The one exception of the addon: a code of codegen/errors.ts and one sentence,
-// `<where>: <what> must be <rule>, got <value>`. napi/addon.cc turns it into a JavaScript Error with the property `code`.
+// `<where>: <what> must be <rule>, got <value>`. napi/addon.cc turns it into a JavaScript Error with the property
+// `code`.
 #pragma once
 
 #include <cstdio>
