@@ -7,11 +7,11 @@ import {
   cudaUnavailableReason,
   type Device,
   emptyCacheOf,
-  memoryOf,
   resolveDevice,
   setMemoryLimitOf,
   synchronize as wait,
 } from './device.js';
+import { memoryInfo } from './memory.js';
 import type { CudaDeviceInfo, MemoryInfo } from './native.js';
 
 export { type Graph, type GraphOptions, graph } from './cuda_graph.js';
@@ -42,9 +42,9 @@ export function synchronize(index = 0): void {
   wait(device('cuda.synchronize', index));
 }
 
-/** Live, cached and peak bytes of a device. @throws ERR_DEVICE_UNAVAILABLE */
+/** The bytes that `memory()` tells of a device. @throws ERR_DEVICE_UNAVAILABLE */
 export function memoryStats(index = 0): MemoryInfo {
-  return memoryOf(device('cuda.memoryStats', index));
+  return memoryInfo(device('cuda.memoryStats', index));
 }
 
 /** Gives cached memory of all devices back to the driver; does nothing where there is none. */

@@ -43,6 +43,8 @@ export interface MemoryInfo {
   cached: number;
   /** Largest `live` so far. */
   peak: number;
+  /** Bytes that recorded graphs keep for their replays and no buffer holds; 0 on a CPU. */
+  graphs: number;
 }
 
 export interface NvrtcInfo {

@@ -60,6 +60,7 @@ Napi::Value memory(Call& call) {
   result.Set("live", double(counts.live));
   result.Set("cached", double(counts.cached));
   result.Set("peak", double(counts.peak));
+  result.Set("graphs", double(counts.graphs));
   return result;
 }
 

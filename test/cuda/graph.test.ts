@@ -12,7 +12,7 @@ interface Training {
 interface Report {
   eager: Training;
   replayed: Training;
-  inputs: { values: number[][]; escaped: number[]; dead: string };
+  inputs: { values: number[][]; escaped: number[]; dead: string; kept: number[] };
   refusals: Record<string, { code: string; message: string; left: number }>;
   left: number;
 }
@@ -51,6 +51,12 @@ describeCuda('cuda.graph', function () {
     expect(values).deep.equals([...rows, [222, 228, 234]]);
     expect(escaped).deep.equals([200, 202, 204]);
     expect(dead).equals('ERR_DISPOSED');
+  });
+
+  it('tells what it keeps for itself, the sum on the way', () => {
+    const [before, recorded, disposed] = report.inputs.kept;
+    expect([before, disposed]).deep.equals([0, 0]);
+    expect(recorded).above(0);
   });
 
   for (const [name, code, sentence] of [

@@ -20,6 +20,7 @@ const CUDA = { device: 'cuda' } as const;
 /** A real driver counts no launches. */
 const control = REAL_DEVICE ? null : simulatorControl();
 const live = (): number => memory()['cuda:0']!.live;
+const kept = (): number => memory()['cuda:0']!.graphs;
 
 /** What a call throws, and the live bytes it leaves behind. */
 function refusal(
@@ -102,14 +103,16 @@ async function training(recorded: boolean): Promise<{ losses: number[]; state: n
   return { losses, state, launches: counts };
 }
 
-async function inputs(): Promise<{ values: number[][]; escaped: number[]; dead: string }> {
+async function inputs(): Promise<{ values: number[][]; escaped: number[]; dead: string; kept: number[] }> {
   const x = tensor([1, 2, 3], CUDA);
   const total = zeros([3], CUDA);
+  const held = [kept()];
   const graph = cuda.graph(() => {
     const y = x.mul(2);
     total.copy_(total.add(y));
     return { y, twice: [y.add(y)] };
   });
+  held.push(kept());
   const values: number[][] = [];
   for (const first of [1, 10, 100]) {
     const next = tensor([first, first + 1, first + 2], CUDA);
@@ -126,6 +129,7 @@ async function inputs(): Promise<{ values: number[][]; escaped: number[]; dead: 
   const { y, twice } = graph.outputs;
   graph.dispose();
   graph.dispose();
+  held.push(kept());
   const escaped = Array.from(y.dataSync());
   let dead = '';
   try {
@@ -134,7 +138,7 @@ async function inputs(): Promise<{ values: number[][]; escaped: number[]; dead: 
     dead = (error as { code: string }).code;
   }
   for (const t of [x, total, y, ...twice]) t.dispose();
-  return { values, escaped, dead };
+  return { values, escaped, dead, kept: held };
 }
 
 function refusals(): Record<string, ReturnType<typeof refusal>> {
