@@ -67,23 +67,24 @@ double least_quota(const std::string& mount, std::string path, double (*quota)(c
   return least;
 }
 
-double cgroup_cpus() {
+}  // namespace
+
+double cgroup_cpus(const std::string& root) {
   double least = 1e9;
-  std::ifstream groups("/proc/self/cgroup");
+  const std::string mount = root + "/sys/fs/cgroup";
+  std::ifstream groups(root + "/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
     const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",",
                       path = line.substr(second + 1);
-    if (controllers == ",,") least = std::min(least, least_quota("/sys/fs/cgroup", path, quota_v2));
+    if (controllers == ",,") least = std::min(least, least_quota(mount, path, quota_v2));
     if (controllers.find(",cpu,") != std::string::npos) {
-      least = std::min(least, least_quota("/sys/fs/cgroup/cpu", path, quota_v1));
+      least = std::min(least, least_quota(mount + "/cpu", path, quota_v1));
     }
   }
   return least;
 }
-
-}  // namespace
 
 int usable_cpus() {
   const double cpus = std::min<double>(affinity_cpus(), std::ceil(cgroup_cpus()));
