@@ -41,11 +41,9 @@ interface Member {
 }
 
 function members(keep: (operation: Operation, type: StorageType) => boolean): Member[] {
-  return [...OPERATIONS.values()]
-    .filter((operation) => operation.group === undefined)
-    .flatMap((operation) =>
-      operation.types.filter((type) => keep(operation, type)).map((type) => ({ operation, type })),
-    );
+  return [...OPERATIONS.values()].flatMap((operation) =>
+    operation.types.filter((type) => keep(operation, type)).map((type) => ({ operation, type })),
+  );
 }
 
 function kernelsOf(list: readonly Member[], isa: CpuIsa): CpuKernel[] {
@@ -63,6 +61,8 @@ function kernelContext({ operation, type }: Member, isa: CpuIsa): Record<string,
     storage: CLASSES[type],
     element: ELEMENTS[type],
     from: operation.family === 'cast' ? CLASSES[operation.name.slice('cast_'.length) as StorageType] : '',
+    roles: operation.group?.roles.length ?? 0,
+    capacity: operation.group?.capacity ?? 0,
   };
 }
 
@@ -156,7 +156,7 @@ export const OPERATION_UNITS: readonly CpuUnit[] = [
     'fill.cpp.njk',
     members((o) => o.family === 'fill'),
   ),
-  ...(['reduce', 'norm', 'optimizer', 'random'] as const).flatMap(familyUnits),
+  ...(['reduce', 'norm', 'optimizer', 'group', 'random'] as const).flatMap(familyUnits),
   unit(
     'probe',
     'probe.cpp.njk',

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { C_TYPES } from './context.js';
 import { ELEMENTWISE } from './cuda_elementwise.js';
 import type { CudaFamily, Launcher } from './cuda_family.js';
-import { OPTIMIZERS } from './cuda_optimizer.js';
+import { GROUPS } from './cuda_group.js';
 import { REDUCTIONS } from './cuda_reduce.js';
 import { FracstrideError, show } from './errors.js';
 import {
@@ -25,7 +25,7 @@ import { targetName } from './target.js';
 import { renderTemplate } from './template.js';
 import type { LaunchGeometry } from './variant.js';
 
-const FAMILY_ROWS: readonly CudaFamily[] = [...ELEMENTWISE, ...REDUCTIONS, ...OPTIMIZERS];
+const FAMILY_ROWS: readonly CudaFamily[] = [...ELEMENTWISE, ...REDUCTIONS, ...GROUPS];
 
 /** C type of a stored element, and of the numbers it is computed with. */
 const C_STORAGE = {

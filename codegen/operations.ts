@@ -17,7 +17,17 @@ import type { Target } from './target.js';
 export const STORAGE_TYPES = ['f32', 'f64', 'f16', 'bf16', 'i32'] as const;
 export type StorageType = (typeof STORAGE_TYPES)[number];
 
-export const FAMILIES = ['pointwise', 'cast', 'reduce', 'norm', 'optimizer', 'random', 'fill', 'probe'] as const;
+export const FAMILIES = [
+  'pointwise',
+  'cast',
+  'reduce',
+  'norm',
+  'optimizer',
+  'group',
+  'random',
+  'fill',
+  'probe',
+] as const;
 export type Family = (typeof FAMILIES)[number];
 
 export interface Operation {
@@ -27,18 +37,14 @@ export interface Operation {
   readonly args: readonly Arg[];
   /** What each pointer holds: elements of the kernel's type unless `of` says otherwise, a product of scalar arguments. */
   readonly holds: Readonly<Record<string, Holding>>;
-  /** Only for operations that take many tensors at once, in tables by value; they are those of CUDA devices. */
+  /** Only for operations that take many tensors at once, in tables by value. */
   readonly group?: Group;
   /** Only for operations of a CPU alone: several of the others in one launch. */
   readonly together?: true;
 }
 
-export type GroupOperation = Operation & { readonly group: Group };
-
 export interface Group {
-  /** The operation that does the same to one tensor, on the other devices. */
-  readonly of: string;
-  /** Pointers a tensor has in the table. */
+  /** Pointers a tensor has in the table, those that are optional last. */
   readonly roles: readonly string[];
   /** Tensors of one launch at most: what 4 KiB of parameters hold. */
   readonly capacity: number;
@@ -172,57 +178,54 @@ function norm(name: string, args: readonly Arg[]): Operation {
   return { name, family: 'norm', types: FLOATS, args, holds };
 }
 
-/** PyTorch's formulas (torch.optim.SGD, Adam, AdamW); `correction1` is 1 − beta1^step, `correction2` 1 − beta2^step. */
+/**
+ * Operations over many tensors in one launch: `tensors` holds the pointers of each, `counts` their elements, the scalars
+ * are common to all.
+ */
+function group(
+  name: string,
+  a: Pick<Operation, 'family' | 'types'> & { readonly roles: readonly string[]; readonly scalars: readonly Arg[] },
+): Operation {
+  const capacity = Math.floor(TABLE_WORDS / (a.roles.length + 1));
+  const tables: Arg[] = [
+    { name: 'tensors', kind: 'P', role: 'out', capacity: a.roles.length * capacity },
+    { name: 'counts', kind: 'L', capacity },
+  ];
+  const { family, types, roles, scalars } = a;
+  return { name, family, types, args: [...tables, ...scalars], holds: {}, group: { roles, capacity } };
+}
+
+/** Words of 8 bytes in the tables of a launch: they and the scalars have to fit into 4 KiB of parameters. */
+const TABLE_WORDS = 448;
+
+/**
+ * PyTorch's formulas (torch.optim.SGD, Adam, AdamW); `correction1` is 1 − beta1^step, `correction2` 1 − beta2^step.
+ * Adam's `step` is null or a float32 on the device, the number of steps done so far, from which the kernel takes the
+ * corrections, and which it moves on; it is null on devices that record no graphs.
+ */
 const optimizers: Operation[] = [
-  {
-    name: 'sgd',
-    args: [
-      output('p'),
-      input('g'),
-      optional('buf'),
-      ...all('l', 'count'),
-      ...all('d', 'lr', 'momentum', 'dampening', 'weight_decay'),
-      ...all('i', 'nesterov', 'maximize', 'first'),
-    ],
-  },
-  {
-    name: 'adam',
-    args: [
-      output('p'),
-      input('g'),
-      output('m'),
-      output('v'),
-      optional('vmax'),
-      ...all('l', 'count'),
+  group('sgd_group', {
+    family: 'optimizer',
+    types: FLOATS,
+    roles: ['p', 'g', 'buf'],
+    scalars: [...all('d', 'lr', 'momentum', 'dampening', 'weight_decay'), ...all('i', 'nesterov', 'maximize', 'first')],
+  }),
+  group('adam_group', {
+    family: 'optimizer',
+    types: FLOATS,
+    roles: ['p', 'g', 'm', 'v', 'vmax', 'step'],
+    scalars: [
       ...all('d', 'lr', 'beta1', 'beta2', 'eps', 'weight_decay', 'correction1', 'correction2'),
       ...all('i', 'decoupled', 'maximize'),
     ],
-  },
-].map(({ name, args }) => ({
-  name,
-  family: 'optimizer',
-  types: FLOATS,
-  args,
-  holds: holding(['p', 'g', 'buf', 'm', 'v', 'vmax'], 'type', 'count'),
-}));
+  }),
+];
 
-/**
- * The same for many tensors: `tensors` holds the pointers of each, `counts` their elements, the scalars are common to
- * all. Adam's `step` is null or a float32 on the device, the number of steps done so far, from which the kernel takes the
- * corrections, and which it moves on.
- */
-const groups: GroupOperation[] = [
-  { of: 'sgd', roles: ['p', 'g', 'buf'], capacity: 112 },
-  { of: 'adam', roles: ['p', 'g', 'm', 'v', 'vmax', 'step'], capacity: 64 },
-].map((group) => {
-  const { args, family, types } = optimizers.find(({ name }) => name === group.of)!;
-  const tables: Arg[] = [
-    { name: 'tensors', kind: 'P', role: 'out', capacity: group.roles.length * group.capacity },
-    { name: 'counts', kind: 'L', capacity: group.capacity },
-  ];
-  const common = args.filter(({ kind, name }) => kind !== 'p' && name !== 'count');
-  return { name: `${group.of}_group`, family, types, args: [...tables, ...common], holds: {}, group };
-});
+/** out ← out + x, and out ← 0. */
+const groups: Operation[] = [
+  group('add_group', { family: 'group', types: FLOATS, roles: ['out', 'x'], scalars: [] }),
+  group('zero_group', { family: 'group', types: FLOATS, roles: ['out'], scalars: [] }),
+];
 
 /** Philox4x32-10 (Salmon et al., SC 2011): counter = offset + index / 4, key = seed; uniform in [a, b), normal with mean a and deviation b. */
 const randoms: Operation[] = ['uniform', 'normal'].map((name) => ({
@@ -272,17 +275,21 @@ export function operationKernel(name: string, type: StorageType, target: string)
   return `${operationSymbol(operationOf(name), type)}__${target}`;
 }
 
-const GROUPS: ReadonlyMap<string, GroupOperation> = new Map(groups.map((o) => [o.group.of, o]));
-
-/** The operation that does to many tensors what `name` does to one, where a target has it; null on the others. */
-export function groupOperation(name: string, target: Target): GroupOperation | null {
-  return target.kind === 'cpu' ? null : (GROUPS.get(name) ?? null);
+/**
+ * The tables of an operation over many tensors.
+ *
+ * @throws FracstrideError ERR_ARGUMENT for an operation that takes none
+ */
+export function groupOf(name: string): Group {
+  const { group: found } = operationOf(name);
+  if (found === undefined) throw new FracstrideError('ERR_ARGUMENT', `kernel: ${name} must take tables of tensors`);
+  return found;
 }
 
 /** Whether a target has an operation. */
 export function hasOperation(name: string, target: Target): boolean {
-  const { group, together, family } = operationOf(name);
-  return target.kind === 'cpu' ? group === undefined : together === undefined && family !== 'probe';
+  const { together, family } = operationOf(name);
+  return target.kind === 'cpu' || (together === undefined && family !== 'probe');
 }
 
 /** The argument list of an operation, in launch order. */

@@ -86,15 +86,10 @@ export function isKernelName(item: string): boolean {
   return /^\w+__/.test(item) || item.startsWith('ct2d_');
 }
 
-/**
- * The item that stands for what a run asked for, whichever device it ran on; null for what only a CPU has. Optimisers
- * that step a parameter at a time on the CPU step a group at a time elsewhere.
- */
+/** The item that stands for what a run asked for, whichever device it ran on; null for what only a CPU has. */
 export function itemOf(asked: Problem | { readonly operation: string; readonly type: string }): string | null {
   if (!('operation' in asked)) return formatProblem(makeProblem(asked));
-  const has = (name: string) =>
-    operationSpecs({ kind: 'ptx' }).find(({ operation, type }) => operation === name && type === asked.type);
-  const spec = has(asked.operation) ?? has(`${asked.operation}_group`);
+  const spec = operationSpecs({ kind: 'ptx' }).find((s) => s.operation === asked.operation && s.type === asked.type);
   return spec === undefined ? null : nameOf(spec).replace(/__ptx$/, '');
 }
 

@@ -75,6 +75,8 @@ struct Work {
   void (*release)(void*, size_t);
   Ended ended;
   void* context;
+  uint8_t* tables;       // of a launch that has any: a block of its own
+  uint32_t table_count;  // they are its first arguments; their places in the block stand in `values`
   alignas(64) uint64_t values[kMostParameters];
 };
 
@@ -187,6 +189,7 @@ struct Stream::Parts {
   void run_kernel(Work& work) {
     void* params[kMostParameters];
     for (uint32_t i = 0; i < work.count; ++i) params[i] = &work.values[i];
+    for (uint32_t i = 0; i < work.table_count; ++i) params[i] = work.tables + work.values[i];
     try {
       work.entry(params);
     } catch (...) {  // std::bad_alloc: see CpuEntry
@@ -195,6 +198,7 @@ struct Stream::Parts {
                                                                      " must be left, got none"});
       failed = true;
     }
+    std::free(work.tables);
   }
 
   void run_copy_out(Work& work) {
@@ -234,15 +238,49 @@ struct Stream::Parts {
 
 Stream::Stream() : parts_(*new Parts) {}
 
+namespace {
+
+// The tables that a kernel takes by value, which are its first arguments: "P384L64dd" has two, of 384 and 64 words.
+struct Tables {
+  explicit Tables(const std::string& kinds) {
+    for (; count < 2 && scalars < kinds.size() && (kinds[scalars] == 'P' || kinds[scalars] == 'L'); ++count) {
+      size_t words = 0;
+      for (++scalars; scalars < kinds.size() && kinds[scalars] >= '0' && kinds[scalars] <= '9'; ++scalars)
+        words = 10 * words + size_t(kinds[scalars] - '0');
+      bytes[count] = words * 8;
+      all += words * 8;
+    }
+  }
+  size_t bytes[2] = {0, 0};
+  size_t all = 0, scalars = 0;  // where the letters of the other arguments begin
+  uint32_t count = 0;
+};
+
+}  // namespace
+
 void Stream::launch(CpuEntry entry, const char* name, const std::string& kinds, void* const* params) {
+  const Tables tables(kinds);
+  uint8_t* block = nullptr;
+  if (tables.count > 0) {
+    block = static_cast<uint8_t*>(std::malloc(tables.all));
+    if (block == nullptr) throw std::bad_alloc();
+  }
   parts_.push([&](Work& work) {
     work.verb = Verb::kLaunch;
     work.thread = this_thread();
-    work.count = uint32_t(kinds.size());
+    work.count = tables.count + uint32_t(kinds.size() - tables.scalars);
     work.entry = entry;
     work.name = name;
-    for (size_t i = 0; i < kinds.size(); ++i) {
-      std::memcpy(&work.values[i], params[i], kinds[i] == 'i' || kinds[i] == 'f' ? 4 : 8);
+    work.tables = block;
+    work.table_count = tables.count;
+    size_t at = 0;
+    for (uint32_t i = 0; i < tables.count; at += tables.bytes[i++]) {
+      work.values[i] = at;
+      std::memcpy(block + at, params[i], tables.bytes[i]);
+    }
+    for (uint32_t i = tables.count; i < work.count; ++i) {
+      const char kind = kinds[tables.scalars + i - tables.count];
+      std::memcpy(&work.values[i], params[i], kind == 'i' || kind == 'f' ? 4 : 8);
     }
   });
 }

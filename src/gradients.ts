@@ -1,5 +1,6 @@
 /** Gradients of tensors: what a user calls on top of autograd.ts. */
 
+import { Sums } from './accumulate.js';
 import { type Leaf, type Node, propagate } from './autograd.js';
 import { checkArray, checkBoolean, checkTensor, fail, options } from './checks.js';
 import { mode, section } from './context.js';
@@ -8,7 +9,6 @@ import { fillWith } from './fill.js';
 import type { BackwardOptions } from './method_types.js';
 import { add } from './ops/elementwise.js';
 import { clone } from './ops/views.js';
-import { pointwise } from './pointwise.js';
 import { isPacked } from './shape.js';
 import { alias, allocateTensor, keep, Tensor, tidy } from './tensor.js';
 
@@ -101,7 +101,10 @@ function run(where: string, job: Job): (Tensor | null)[] {
     tidy(() => {
       const roots = nodes.map((node, i) => ({ node, gradient: seed(job.outputs[i]!, job.gradients[i]) }));
       const { captures, retainGraph } = job;
+      const sums = new Sums();
+      const collect = (leaf: Leaf<Tensor>, gradient: Tensor): void => collectInto(leaf, gradient, sums);
       const results = propagate<Tensor>({ roots, captures, retainGraph, add: addUp, evaluate, collect, dispose });
+      sums.flush();
       // An input that is asked for twice gets two handles.
       return results.map((value, i) => (value !== null && results.indexOf(value) < i ? alias(value) : value));
     }),
@@ -132,7 +135,7 @@ function addUp(a: Tensor, b: Tensor): Tensor {
 }
 
 /** Leaves add gradients up in place, unless the pass is recorded; the first one is taken over when it is nobody else's. */
-function collect(leaf: Leaf<Tensor>, gradient: Tensor): void {
+function collectInto(leaf: Leaf<Tensor>, gradient: Tensor, sums: Sums): void {
   const before = leaf.grad;
   if (!leaf.lease.open) {
     gradient.dispose();
@@ -141,10 +144,7 @@ function collect(leaf: Leaf<Tensor>, gradient: Tensor): void {
   } else if (gradient.requiresGrad || before.requiresGrad) {
     leaf.grad = keep(addUp(before, gradient));
   } else {
-    const window = Tensor.window(before);
-    pointwise('add', window, [window, Tensor.window(gradient)]);
-    window.storage.version++;
-    gradient.dispose();
+    sums.add(before, gradient);
   }
 }
 

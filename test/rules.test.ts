@@ -60,7 +60,7 @@ const CODEGEN = [
     'context',
     'render',
   ],
-  ...['cuda_family', 'cuda_elementwise', 'cuda_reduce', 'cuda_optimizer', 'cuda_operations', 'kernel'],
+  ...['cuda_family', 'cuda_elementwise', 'cuda_reduce', 'cuda_group', 'cuda_operations', 'kernel'],
   ...['cubin', 'processes', 'toolchain', 'store_entry', 'store_lock', 'store_trust', 'store', 'presets'],
   ...['build', 'embed', 'index', 'cli/', 'cli'],
 ];
@@ -94,11 +94,13 @@ const SRC = [
   ],
   ...[
     'pointwise',
+    'group',
     'fill',
     'random',
     'ops/',
     'host',
     'create',
+    'accumulate',
     'gradients',
     'methods',
     'cuda_graph',

@@ -1,6 +1,7 @@
 /** Writing into tensors that exist: outside the graph, and noted, so that a backward pass that saved one refuses. */
 
 import { fillWith } from '../fill.js';
+import { inLaunches, runGroup } from '../group.js';
 import { copyInto } from '../ops/copy.js';
 import { isPacked } from '../shape.js';
 import { allocateTensor, markWritten, Tensor, tidy } from '../tensor.js';
@@ -10,6 +11,19 @@ export { copyInto };
 /** Every element ← value. */
 export function fillInPlace(value: Tensor, constant: number): void {
   writeWith('fill', value, [constant]);
+}
+
+/** Every element of floating tensors ← 0, in as few launches as their devices and dtypes allow. */
+export function zeroInPlace(values: readonly Tensor[]): void {
+  const dense = values.filter((value) => value.numel() > 0 && isPacked(value.shape, value.strides));
+  for (const value of values) if (!dense.includes(value)) fillInPlace(value, 0);
+  for (const part of inLaunches('zero_group', dense, (value) => value)) {
+    runGroup(
+      'zero_group',
+      part.map((value) => [value]),
+    );
+    for (const value of part) markWritten(value);
+  }
 }
 
 /** Runs a filling kernel over a tensor; one with gaps in memory is filled by way of a dense copy. */

@@ -72,7 +72,7 @@ abstract class AdamFamily extends Optimizer<AdamOptions> {
         ] as (Tensor | null)[];
         return { value, gradient, state, ...(Tensor.isTensor(entry.step) ? { count: entry.step } : {}) };
       });
-      runStep('adam', operands, [lr, ...betas, eps, weightDecay, ...corrections, ...flags]);
+      runStep('adam_group', operands, [lr, ...betas, eps, weightDecay, ...corrections, ...flags]);
       if (step !== null) for (const { entry } of members) entry.step = step;
     }
   }
@@ -93,7 +93,7 @@ abstract class AdamFamily extends Optimizer<AdamOptions> {
     for (const pair of pairs) {
       const { value } = pair;
       const { device } = Tensor.window(value).storage;
-      if (capturable && !countsSteps('adam', device))
+      if (capturable && !countsSteps(device))
         fail('ERR_ARGUMENT', this.#name, 'capturable', 'false on a device that records no graphs', device.name);
       if (!isRecorded(value)) continue;
       if (!capturable)

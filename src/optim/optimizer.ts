@@ -5,7 +5,7 @@
 
 import { checkBoolean, fail, read, options as readOptions } from '../checks.js';
 import { checkIterable } from '../nn/arguments.js';
-import { fillInPlace } from '../nn/in_place.js';
+import { zeroInPlace } from '../nn/in_place.js';
 import type { Parameter } from '../nn/parameter.js';
 import { Tensor } from '../tensor.js';
 import { type Hyperparameter, type HyperTable, type HyperValue, readHyper } from './hyper.js';
@@ -90,10 +90,9 @@ export abstract class Optimizer<H extends object> {
   zeroGrad(options: { readonly setToNone?: boolean } = {}): void {
     const found = readOptions('zeroGrad', options, ['setToNone']);
     const drop = checkBoolean('zeroGrad', 'setToNone', found.setToNone, true);
-    for (const value of this.paramGroups.flatMap((group) => group.params)) {
-      if (drop) value.grad = null;
-      else if (value.grad !== null) fillInPlace(value.grad, 0);
-    }
+    const params = this.paramGroups.flatMap((group) => group.params);
+    if (drop) for (const value of params) value.grad = null;
+    else zeroInPlace(params.map((value) => value.grad).filter((gradient) => gradient !== null));
   }
 
   /** State and hyperparameters under PyTorch's names. Tensors are the optimiser's own, not copies. */

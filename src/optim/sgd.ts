@@ -58,7 +58,7 @@ export class SGD extends Optimizer<SGDOptions> {
     const scalars = [lr, momentum, dampening, weightDecay, Number(nesterov), Number(maximize)];
     if (momentum === 0) {
       const operands = pairs.map((pair) => ({ ...pair, state: [null] }));
-      runStep('sgd', operands, [...scalars, 0]);
+      runStep('sgd_group', operands, [...scalars, 0]);
       return;
     }
     const operands = pairs.map((pair) => ({ ...pair, state: [this.#buffer(pair.value)] as const }));
@@ -66,9 +66,9 @@ export class SGD extends Optimizer<SGDOptions> {
     const first = operands.filter(isFirst);
     const later = operands.filter((a) => !isFirst(a));
     if (first.length > 0) refuseFirstInGraph('SGD', first);
-    runStep('sgd', first, [...scalars, 1]);
+    runStep('sgd_group', first, [...scalars, 1]);
     for (const { state } of first) this.#unwritten.delete(state[0]);
-    runStep('sgd', later, [...scalars, 0]);
+    runStep('sgd_group', later, [...scalars, 0]);
   }
 
   #buffer(value: Parameter): Tensor {

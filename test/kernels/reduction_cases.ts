@@ -1,7 +1,8 @@
 /** Launches of the rendered CUDA kernels that add up or step over groups of tensors, with what doubles give for them. */
 
 import { operationGeometry } from '../../codegen/cuda_operations.js';
-import { operationArguments, type StorageType } from '../../codegen/operations.js';
+import { groupOf, operationArguments, type StorageType } from '../../codegen/operations.js';
+import type { GroupName } from '../../src/group.js';
 import { accumulatorOf, encode, FLOAT_TYPES, noise, rounded } from '../support/kernels.js';
 import { type Job, type Operand, ORDERS } from './host_program.js';
 
@@ -216,7 +217,7 @@ const GROUP = [5, 0, 9001, 1, 4096, 37];
 
 interface Step {
   readonly type: StorageType;
-  readonly operation: 'sgd_group' | 'adam_group';
+  readonly operation: GroupName;
   /** Names of the pointers that are there. */
   readonly roles: readonly string[];
   readonly scalars: Readonly<Record<string, number>>;
@@ -224,8 +225,17 @@ interface Step {
   readonly rule: (values: Readonly<Record<string, number>>) => Readonly<Record<string, number>>;
 }
 
-export function stepCases(): ReductionCase[] {
+export function groupCases(): ReductionCase[] {
+  const plain = { scalars: {}, done: null };
   return FLOAT_TYPES.flatMap((type) => [
+    stepCase({
+      ...plain,
+      type,
+      operation: 'add_group',
+      roles: ['out', 'x'],
+      rule: ({ out, x }) => ({ out: out! + x! }),
+    }),
+    stepCase({ ...plain, type, operation: 'zero_group', roles: ['out'], rule: () => ({ out: 0 }) }),
     ...[
       { momentum: 0, nesterov: 0, first: 0, dampening: 0 },
       { momentum: 0.9, nesterov: 0, first: 1, dampening: 0.4 },
@@ -288,7 +298,7 @@ function adamStep(
 }
 
 function stepCase({ type, operation, roles, scalars, done, rule }: Step): ReductionCase {
-  const all = operation === 'sgd_group' ? ['p', 'g', 'buf'] : ['p', 'g', 'm', 'v', 'vmax'];
+  const all = groupOf(operation).roles.filter((role) => role !== 'step');
   const expected: Expected[] = [];
   const table = GROUP.flatMap((count, t) => {
     const values = roles.map((role, k) => {
@@ -301,11 +311,11 @@ function stepCase({ type, operation, roles, scalars, done, rule }: Step): Reduct
     const entries = all.map((role) => {
       const at = roles.indexOf(role);
       if (at < 0) return null;
-      if (role === 'g') return bytesOf(type, values[at]!);
+      if (role === 'g' || role === 'x') return bytesOf(type, values[at]!);
       expected.push({ type, values: Float64Array.from(results, (result) => result[role]!), scale: 8 });
       return { inout: bytesOf(type, values[at]!) };
     });
-    if (operation === 'sgd_group') return entries;
+    if (operation !== 'adam_group') return entries;
     if (done === null) return [...entries, null];
     expected.push({ type: 'f32', values: Float64Array.of(done + 1), scale: 0 });
     return [...entries, { inout: bytesOf('f32', [done]) }];

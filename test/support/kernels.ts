@@ -1,6 +1,12 @@
 /** Launches the addon's kernels directly, by operation, element type and instruction set: no tensors between. */
 
-import { operationArguments, operationKernel, type StorageType } from '../../codegen/operations.js';
+import {
+  kindsOf,
+  operationArguments,
+  operationKernel,
+  operationOf,
+  type StorageType,
+} from '../../codegen/operations.js';
 import type { CpuIsa } from '../../codegen/target.js';
 import { native } from '../../src/native.js';
 
@@ -135,23 +141,24 @@ export interface Which {
   readonly isa: CpuIsa;
 }
 
-/** Runs a kernel with its arguments by name; null is the null pointer. */
+/**
+ * Runs a kernel with its arguments by name; null is the null pointer. Of an operation over many tensors: one tensor, its
+ * pointers by their roles, absent ones null, and its elements as `count`.
+ */
 export function launch(which: Which, values: Readonly<Record<string, Memory | number | null>>): void {
   const addon = native();
   const args = operationArguments(which.operation);
-  const kinds = args.map((arg) => arg.kind).join('');
-  const kernel = addon.load(0, operationKernel(which.operation, which.type, which.isa), kinds, null);
-  let slot = 0;
-  for (const arg of args) {
+  const kernel = addon.load(0, operationKernel(which.operation, which.type, which.isa), kindsOf(args), null);
+  const pointer = (memory: Memory | null): number[] => [memory?.handle ?? 0, 0, memory?.bytes ?? 0];
+  const roles = operationOf(which.operation).group?.roles ?? [];
+  const slots = args.flatMap((arg) => {
+    if (arg.kind === 'P') return [roles.length, ...roles.flatMap((role) => pointer((values[role] ?? null) as Memory))];
+    if (arg.kind === 'L') return [1, values.count as number];
     const value = values[arg.name];
     if (value === undefined) throw new Error(`${which.operation} needs ${arg.name}`);
-    if (arg.kind !== 'p') addon.args[slot++] = value as number;
-    else {
-      const memory = value as Memory | null;
-      addon.args.set([memory?.handle ?? 0, 0, memory?.bytes ?? 0], slot);
-      slot += 3;
-    }
-  }
+    return arg.kind === 'p' ? pointer(value as Memory | null) : [value as number];
+  });
+  addon.args.set(slots);
   addon.launch(0, kernel);
 }
 

@@ -27,6 +27,7 @@ import { cudaOperations } from '../../codegen/cuda_operations.js';
 import { type Asked, observeKernels } from '../../src/kernels.js';
 import { native } from '../../src/native.js';
 import { noise } from './kernels.js';
+import { launchesDuring } from './launches.js';
 
 const { functional: F } = nn;
 const { values: options } = parseArgs({ options: { dtype: { type: 'string', default: 'float32' } } });
@@ -281,6 +282,19 @@ function smallNet(): nn.Sequential {
 const stateOf = (net: nn.Module): Tensor[] => Object.values(net.stateDict()).map((value) => value.detach().clone());
 
 const MOVED: Record<string, Case> = {
+  'gradients that add up from zeros': (place) => {
+    const leaves = [[5], [3, 4, 5], [5000], [1]].map((shape) => place.leaf(shape));
+    using optimizer = new optim.SGD(leaves, { lr: 0.1 });
+    const pass = (): void => {
+      for (const leaf of leaves) leaf.mul(leaf).sum().backward();
+    };
+    pass();
+    optimizer.zeroGrad({ setToNone: false });
+    const total = (): Tensor => leaves.map((leaf) => leaf.mul(leaf).sum()).reduce((a, b) => a.add(b));
+    total().backward();
+    total().backward();
+    return leaves.map((leaf) => leaf.grad);
+  },
   'a network, moved, trains on, and goes on from its states': (place) => {
     const { device } = place;
     using net = smallNet();
@@ -353,15 +367,7 @@ function launchesOf(kind: Named, count: number): number {
     for (const p of params) p.grad = tensor([1, 1, 1], { device, dtype });
     const optimizer = new optim[kind](params, { lr: 0.1 });
     optimizer.step();
-    const addon = native();
-    const original = addon.launch;
-    let launches = 0;
-    addon.launch = (...args) => {
-      launches++;
-      original.apply(addon, args);
-    };
-    optimizer.step();
-    addon.launch = original;
+    const launches = launchesDuring(() => optimizer.step());
     optimizer.dispose();
     for (const p of params) p.dispose();
     return launches;

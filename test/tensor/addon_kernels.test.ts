@@ -80,7 +80,7 @@ describe('addon: optimiser steps', () => {
       const d = g!.map((v, k) => (i.maximize ? -v : v) + s.weight_decay * p![k]!);
       const next = d.map((v, k) => (i.first ? v : s.momentum * buf![k]! + (1 - s.dampening) * v));
       const step = d.map((v, k) => (s.momentum === 0 ? v : i.nesterov ? v + s.momentum * next[k]! : next[k]!));
-      const which = { operation: 'sgd', type, isa };
+      const which = { operation: 'sgd_group', type, isa };
       const input = (values: Float64Array) => ({ type, values });
       const inputs = { p: input(p!), g: input(g!), buf: s.momentum === 0 ? null : input(buf!) };
       const got = compute(which, { inputs, outputs: {}, scalars: { count: 1003, ...s, ...i } });
@@ -123,7 +123,7 @@ describe('addon: optimiser steps', () => {
       const exact = p!.map(
         (x, k) => x * kept - ((s.lr / s.correction1) * mean[k]!) / (Math.sqrt(top[k]! / s.correction2) + s.eps),
       );
-      const which = { operation: 'adam', type, isa };
+      const which = { operation: 'adam_group', type, isa };
       const input = (values: Float64Array) => ({ type, values });
       const inputs = { p: input(p!), g: input(g!), m: input(m!), v: input(v!), vmax: flag(3) ? input(vmax!) : null };
       const got = compute(which, { inputs, outputs: {}, scalars: { count: 1003, ...s, ...i } });

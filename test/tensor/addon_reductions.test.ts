@@ -250,7 +250,7 @@ describe('addon: threads', () => {
           scalars: { ...planes, layout },
         }),
       ),
-      compute(which('sgd'), {
+      compute(which('sgd_group'), {
         inputs: { p: values, g: values, buf: null },
         outputs: {},
         scalars: {
