@@ -12,11 +12,11 @@ export type GroupName = 'sgd_group' | 'adam_group' | 'add_group' | 'zero_group';
 /** The tensors of one entry in the order of the operation's roles; absent ones are null, those behind the last likewise. */
 export type Entry = readonly [Tensor, ...(Tensor | null)[]];
 
-/** Items in the order of their first appearance, as one launch each takes them; `valueOf` an item says where it lies. */
-export function inLaunches<Item>(name: GroupName, items: readonly Item[], valueOf: (item: Item) => Tensor): Item[][] {
+/** Items in the order of their first appearance, as one launch each takes them; `tensorOf` an item says where it lies. */
+export function inLaunches<Item>(name: GroupName, items: readonly Item[], tensorOf: (item: Item) => Tensor): Item[][] {
   const places = new Map<string, Item[]>();
   for (const item of items) {
-    const { dtype, storage } = Tensor.window(valueOf(item));
+    const { dtype, storage } = Tensor.window(tensorOf(item));
     const key = `${storage.device.name} ${dtype}`;
     const place = places.get(key);
     if (place === undefined) places.set(key, [item]);
