@@ -13,6 +13,8 @@ import { type Baked, kernelName, type Spec, specArguments } from './spec.js';
 import { DTYPE_TABLE } from './target.js';
 import { type PhasePlan, parseTile, phasePlan, wgradSegments } from './tiles.js';
 import { BGRAD_BLOCK, GATHER_SUMMERS, GATHER_THREADS } from './variants_cuda.js';
+import { GATHER_RESIDENT } from './work_gather.js';
+import { phaseResident } from './work_phase.js';
 
 const count = z.int().min(1).max(0x7fffffff);
 const index = z.int().min(0).max(0x7fffffff);
@@ -137,8 +139,7 @@ function commonValues(spec: Spec): Values {
  * threads get 80 registers, those of phase kernels (blocks of 128 threads) 168, or 255 where sums take two each.
  */
 function residentBlocks({ baked, dtype }: Spec): number {
-  if (baked === null) return 3;
-  return DTYPE_TABLE[dtype].accumulator === 'double' ? 2 : 3;
+  return baked === null ? GATHER_RESIDENT : phaseResident(DTYPE_TABLE[dtype].accumulator === 'double');
 }
 
 /** The C type of each kind of argument but pointers; tables are structs that the templates which take them define. */

@@ -1,7 +1,7 @@
 /** What the template of the CUDA igemm kernels takes: its schema, and its values from a spec. */
 
 import { z } from 'zod';
-import { gemmMemory, gemmPlan, isAsynchronous, PITCH_MULTIPLE, parseGemmTile } from './igemm_tiles.js';
+import { gemmMemory, gemmPlan, gemmResident, isAsynchronous, PITCH_MULTIPLE, parseGemmTile } from './igemm_tiles.js';
 import type { Axis } from './phases.js';
 import { ACTIVATIONS } from './problem.js';
 import type { Baked, Spec } from './spec.js';
@@ -34,18 +34,6 @@ export const IGEMM_SCHEMA = {
   activation: z.int().min(0),
 } as const;
 
-/** Blocks of more than one resident may have together this many threads: each then has at least 128 registers. */
-const RESIDENT_THREADS = 512;
-
-/**
- * Blocks a multiprocessor. Where tiles pass through registers, 128 of them are too few; neither do they suffice ptxas for
- * compute capability 12 where the phase is known when it compiles (it spills 20 bytes, found by `npm run resources`).
- */
-function residentBlocks({ target }: Spec, { threads }: { threads: number }, phases: number): number {
-  const hungry = !isAsynchronous(target) || (target.kind === 'cuda' && target.arch >= 120 && phases === 1);
-  return Math.min(3, (hungry ? RESIDENT_THREADS / 2 : RESIDENT_THREADS) / threads);
-}
-
 export function igemmValues(spec: Spec, form: 'expand' | 'contract', baked: Baked) {
   const { tunables, layout, target } = spec;
   const tile = parseGemmTile(tunables);
@@ -53,7 +41,7 @@ export function igemmValues(spec: Spec, form: 'expand' | 'contract', baked: Bake
   const { stages, pitch, lanes } = gemmMemory(tile, layout, target, plan.mostTaps);
   return {
     asynchronous: isAsynchronous(target),
-    resident: residentBlocks(spec, tile, plan.phases),
+    resident: gemmResident(tile, target, plan.phases),
     threads: tile.threads,
     pitch_multiple: PITCH_MULTIPLE,
     tile_m: tile.m,

@@ -77,3 +77,15 @@ export function gemmMemory(tile: GemmTile, layout: Layout, target: Target, taps:
   const lanes = layout === 'nchw' ? tile.threads / tile.m : 8;
   return { stages, pitch, lanes, bytes: stages * tile.k * (pitch + tile.n) * 4 + taps * TAP_BYTES };
 }
+
+/** Blocks of more than one resident may have together this many threads: each then has at least 128 registers. */
+const RESIDENT_THREADS = 512;
+
+/**
+ * Blocks a multiprocessor. Where tiles pass through registers, 128 of them are too few; neither do they suffice ptxas for
+ * compute capability 12 where the phase is known when it compiles (it spills 20 bytes, found by `npm run resources`).
+ */
+export function gemmResident({ threads }: GemmTile, target: Target, phases: number): number {
+  const hungry = !isAsynchronous(target) || (target.kind === 'cuda' && target.arch >= 120 && phases === 1);
+  return Math.min(3, (hungry ? RESIDENT_THREADS / 2 : RESIDENT_THREADS) / threads);
+}

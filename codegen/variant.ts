@@ -1,5 +1,7 @@
 /** One row of the catalogue of variants: what a kernel family computes, when it may, what it costs, how it is launched. */
 
+import { gpuOf } from './gpu.js';
+import { seconds, type Work } from './gpu_work.js';
 import type { PointwiseDim } from './pointwise.js';
 import type { Contraction, Problem } from './problem.js';
 import type { Target } from './target.js';
@@ -76,9 +78,23 @@ export interface Variant {
   readonly packs?: (problem: Problem, form: Contraction, tunables: Tunables, target: Target) => Packing;
   /** Null when the variant computes this problem, else the reason it does not, as `<variant>: <reason>` reads well. */
   readonly legal: (problem: Problem, form: Contraction, tunables: Tunables, place: Place) => string | null;
-  /** Relative cost; only the order within one problem and target means anything. */
+  /** Of CUDA rows of this package: what each launch has to do, the weight being packed already. */
+  readonly work?: CountWork;
+  /**
+   * On CUDA the microseconds that the model of codegen/gpu_work.ts gives; on a CPU relative, where only the order within one
+   * problem and target means anything.
+   */
   readonly cost: (problem: Problem, form: Contraction, tunables: Tunables, place: Place) => number;
   readonly launch: (problem: Problem, form: Contraction, tunables: Tunables, target: Target) => LaunchGeometry;
+}
+
+export type CountWork = (problem: Problem, form: Contraction, tunables: Tunables, target: Target) => readonly Work[];
+
+/** The cost of a CUDA row whose work is counted; `margin` is how many times faster than others it must be to be chosen. */
+export function modelled(work: CountWork, margin = 1): Pick<Variant, 'work' | 'cost'> {
+  const cost: Variant['cost'] = (problem, form, tunables, { target }) =>
+    1e6 * margin * seconds(work(problem, form, tunables, target), gpuOf(target));
+  return { work, cost };
 }
 
 /** The launch of what splits its work itself: CPU kernels and libraries. */

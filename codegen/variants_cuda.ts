@@ -1,12 +1,14 @@
 /**
  * The CUDA rows of the catalogue: `gather`, which takes every argument at run time and is always legal, and `phase`,
- * whose text holds one shape. Costs count what a block issues, its idle lanes and channels included, divided by what runs
- * at the same time on a GPU of about a hundred multiprocessors; they order candidates and predict no time.
+ * whose text holds one shape.
  */
 
+import { gradSide } from './passes.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { parseTile, phasePlan, sidesOf, tiledPositions, wgradSegments } from './tiles.js';
-import type { LaunchGeometry, Tunables, Variant } from './variant.js';
+import { type LaunchGeometry, modelled, type Tunables, type Variant } from './variant.js';
+import { gatherBgradWork, gatherWgradWork, gatherWork } from './work_gather.js';
+import { phaseWgradWork, phaseWork } from './work_phase.js';
 
 export type Volume = 'expand' | 'contract';
 
@@ -18,16 +20,10 @@ const GATHER_BLOCKS = 1 << 20;
 export const GATHER_THREADS = 256;
 /** Threads that share the sum of one weight in gather's wgrad. */
 export const GATHER_SUMMERS = 128;
+/** Scattered reads are what the model knows least about: gather is for what nothing else computes, or computes at all well. */
+const LAST_RESORT = 3;
 /** bgrad: threads along positions, and along channels. NHWC has neighbouring channels in neighbouring threads. */
 export const BGRAD_BLOCK = { nchw: { positions: 256, channels: 1 }, nhwc: { positions: 8, channels: 32 } } as const;
-
-/** Threads that a GPU runs at the same time, in the middle of the range; fewer leave it idle. */
-export const RESIDENT_THREADS = 132 * 512;
-/** Multiply-adds that one load from cache costs, and one from shared memory. */
-export const LOAD = 4;
-const SHARED_LOAD = 1;
-/** What starting and ending a thread costs: positions by division, stores. */
-export const THREAD = 80;
 
 const tunablesOf = (...pairs: string[]): Tunables[] =>
   pairs.map((pair) => {
@@ -54,8 +50,8 @@ export const CUDA_VARIANTS: readonly Variant[] = [
     kind: 'general',
     tunables: () => [{}],
     legal: () => null,
-    cost: gatherCost,
-    launch: (problem, form) => line(outputElements(problem.geometry, form), GATHER_THREADS),
+    ...modelled((problem, form) => gatherWork(problem, form as Volume, gatherLaunch(problem, form)), LAST_RESORT),
+    launch: gatherLaunch,
   },
   {
     name: 'gather',
@@ -65,8 +61,8 @@ export const CUDA_VARIANTS: readonly Variant[] = [
     kind: 'general',
     tunables: () => [{}],
     legal: () => null,
-    cost: gatherCost,
-    launch: ({ geometry: g }) => line((g.cs * g.cl * g.r * g.s) / g.groups, 1, GATHER_SUMMERS),
+    ...modelled((problem) => gatherWgradWork(problem, gatherWgradLaunch(problem)), LAST_RESORT),
+    launch: gatherWgradLaunch,
   },
   {
     name: 'gather',
@@ -76,12 +72,8 @@ export const CUDA_VARIANTS: readonly Variant[] = [
     kind: 'general',
     tunables: () => [{}],
     legal: () => null,
-    cost: () => 1,
-    launch: (problem) => {
-      const { positions, channels } = BGRAD_BLOCK[problem.layout];
-      const g = problem.geometry;
-      return line(problem.op === 'convT2d' ? g.cl : g.cs, channels, positions * channels);
-    },
+    ...modelled((problem) => gatherBgradWork(problem, bgradLaunch(problem), BGRAD_BLOCK[problem.layout].positions)),
+    launch: bgradLaunch,
   },
   {
     name: 'phase',
@@ -91,7 +83,10 @@ export const CUDA_VARIANTS: readonly Variant[] = [
     kind: 'specialised',
     tunables: ({ layout }) => VOLUME_TILES[layout],
     legal: (problem, form, tunables) => volumeReason(problem, form as Volume, tunables),
-    cost: (problem, form, tunables) => volumeCost(problem, form as Volume, tunables),
+    ...modelled((problem, form, tunables) => {
+      const launch = volumeLaunch(problem, form as Volume, tunables);
+      return phaseWork(problem, form as Volume, tunables, launch);
+    }),
     launch: (problem, form, tunables) => volumeLaunch(problem, form as Volume, tunables),
   },
   {
@@ -102,7 +97,7 @@ export const CUDA_VARIANTS: readonly Variant[] = [
     kind: 'specialised',
     tunables: ({ layout }) => WGRAD_TILES[layout],
     legal: wgradReason,
-    cost: wgradCost,
+    ...modelled((problem, form, tunables) => phaseWgradWork(problem, tunables, wgradLaunch(problem, form, tunables))),
     launch: wgradLaunch,
   },
 ];
@@ -118,20 +113,17 @@ function outputElements(g: Geometry, form: Contraction): number {
   return g.n * channels * height * width;
 }
 
-/** Every multiply-add of gather reads both its factors from cache, and tests and computes where they lie. */
-function gatherCost(problem: Problem, form: Contraction): number {
-  const g = problem.geometry;
-  const [outputs, terms] =
-    form === 'wgrad'
-      ? [((g.cs * g.cl) / g.groups) * g.r * g.s * GATHER_SUMMERS, (g.n * g.hs * g.ws) / GATHER_SUMMERS]
-      : [outputElements(g, form), (sidesOf(form, g).source.channels / g.groups) * g.r * g.s];
-  const perTerm = form === 'expand' ? (1 + 2 * LOAD + 2) / (g.stride[0] * g.stride[1]) : 1 + 2 * LOAD + 2;
-  const probes = form === 'wgrad' ? 10 * terms : 10 * g.r * g.s;
-  return concurrent(outputs, THREAD + terms * perTerm + probes);
+function gatherLaunch({ geometry }: Problem, form: Contraction): LaunchGeometry {
+  return line(outputElements(geometry, form), GATHER_THREADS);
 }
 
-export function concurrent(threads: number, issued: number): number {
-  return (threads * issued) / Math.max(1, Math.min(threads, RESIDENT_THREADS));
+function gatherWgradLaunch({ geometry: g }: Problem): LaunchGeometry {
+  return line((g.cs * g.cl * g.r * g.s) / g.groups, 1, GATHER_SUMMERS);
+}
+
+function bgradLaunch(problem: Problem): LaunchGeometry {
+  const { positions, channels } = BGRAD_BLOCK[problem.layout];
+  return line(gradSide(problem).c, channels, positions * channels);
 }
 
 interface VolumeBlocks {
@@ -201,29 +193,6 @@ function axisReach(g: Geometry, d: 0 | 1): number {
   return g.padding[d] + g.dilation[d] * (d === 0 ? g.r : g.s);
 }
 
-function volumeCost(problem: Problem, form: Volume, tunables: Tunables): number {
-  const g = problem.geometry;
-  const tile = parseTile(tunables);
-  const { together } = phasePlan(form, g, tile, problem.dtype);
-  const b = volumeBlocks(problem, form, tunables);
-  const terms = (sidesOf(form, g).source.channels / g.groups) * g.r * g.s;
-  const tapsAThread = terms / b.phases;
-  const perTap =
-    tile.first * tile.channels + (tile.first * LOAD * scatter(problem, tile)) / together + shared(tile.channels);
-  const staged = (tapsAThread * tile.channels * LOAD * 2) / tile.blockPositions;
-  const stores = tile.first * tile.channels * together * LOAD * scatter(problem, tile);
-  const threads = b.positionTiles * b.channelTiles * b.groups * b.phases * tile.blockPositions * tile.blockChannels;
-  return concurrent(threads, THREAD + tapsAThread * perTap + staged + stores);
-}
-
-const shared = (channels: number) => Math.ceil(channels / 4) * SHARED_LOAD;
-
-/** How many times more memory transactions a warp needs than one whose lanes read neighbours. */
-function scatter(problem: Problem, tile: { blockChannels: number; blockPositions: number }): number {
-  if (problem.layout === 'nchw') return 1;
-  return Math.max(1, 32 / tile.blockChannels / 4);
-}
-
 function wgradReason(problem: Problem, _: Contraction, tunables: Tunables): string | null {
   const g = problem.geometry;
   const early = shapeReason(g);
@@ -240,16 +209,4 @@ function wgradLaunch(problem: Problem, _: Contraction, tunables: Tunables): Laun
   const segments = wgradSegments(g.s, tile, problem.dtype).count;
   const grid = [Math.max(1, g.groups * small * large), g.r * segments, 1] as const;
   return { grid, block: [tile.blockPositions * tile.blockChannels, 1, 1], sharedBytes: 0 };
-}
-
-function wgradCost(problem: Problem, form: Contraction, tunables: Tunables): number {
-  const g = problem.geometry;
-  const tile = parseTile(tunables);
-  const { grid, block } = wgradLaunch(problem, form, tunables);
-  const { width } = wgradSegments(g.s, tile, problem.dtype);
-  const positions = (g.n * g.hs * g.ws) / tile.blockPositions;
-  const loads = (tile.first + tile.channels * width) * LOAD * scatter(problem, tile);
-  const cells = tile.first * tile.channels * width;
-  const tree = cells * 4 + 10 * Math.log2(tile.blockPositions);
-  return concurrent(grid[0] * grid[1] * block[0], THREAD + Math.ceil(positions) * (cells + loads + 12) + tree);
 }

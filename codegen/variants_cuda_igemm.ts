@@ -1,22 +1,26 @@
 /**
  * The CUDA rows of `igemm`: expand and contract in float32 as a matrix product for each residue class, all in one launch.
- * The weight is packed by a copy, once for every change of it. Costs are in the units of codegen/variants_cuda.ts.
+ * The weight is packed by a copy, once for every change of it.
  */
 
+import type { Work } from './gpu_work.js';
 import {
   type GemmTile,
   gemmMemory,
   gemmPlan,
+  gemmResident,
   MOST_AXIS_TAPS,
   mostTaps,
   PITCH_MULTIPLE,
   parseGemmTile,
+  THREAD_M,
 } from './igemm_tiles.js';
+import { bytes } from './passes.js';
 import type { Contraction, Problem } from './problem.js';
 import type { Target } from './target.js';
 import { sidesOf, tiledPositions } from './tiles.js';
-import type { LaunchGeometry, Packing, Tunables, Variant } from './variant.js';
-import { concurrent, GRID_X, GRID_Y, LOAD, shapeReason, THREAD, type Volume } from './variants_cuda.js';
+import { type LaunchGeometry, modelled, type Packing, type Tunables, type Variant } from './variant.js';
+import { GRID_X, GRID_Y, shapeReason, type Volume } from './variants_cuda.js';
 
 const TILES: readonly Tunables[] = [
   { tile: 'm128n128k16', thread: 't8x8' },
@@ -35,7 +39,7 @@ export const IGEMM_VARIANTS: readonly Variant[] = [
     tunables: ({ dtype }) => (dtype === 'float32' ? TILES : []),
     packs: packing,
     legal: (problem, form, tunables) => reason(problem, form as Volume, tunables),
-    cost: (problem, form, tunables) => cost(problem, form as Volume, tunables),
+    ...modelled((problem, form, tunables, target) => work(problem, form as Volume, tunables, target)),
     launch: (problem, form, tunables, target) => launch(problem, form as Volume, tunables, target),
   },
 ];
@@ -56,9 +60,6 @@ function packing({ geometry: g }: Problem, form: Contraction): Packing {
   const bytes = g.groups * taps * inputs * pitch * 4;
   return { bytes, key: [g.groups, taps, inputs, outputs].join(' '), copy };
 }
-
-/** A thread's products do not wait for one another: one warp keeps a scheduler busy that otherwise needs this many. */
-const INDEPENDENT = 4;
 
 interface Blocks {
   readonly m: number;
@@ -93,18 +94,56 @@ function reason(problem: Problem, form: Volume, tunables: Tunables): string | nu
   return m > GRID_X ? 'its grid is too small for this many positions' : null;
 }
 
-/** What a thread issues for one element of the tile's k: its products, loads of both operands, its share of the copies. */
-function perDepth({ m, n, threadN, threads }: GemmTile): number {
-  return 8 * threadN + (8 + threadN) / 4 + (m + n / 4) / threads + 1;
-}
+const WARP = 32;
+/**
+ * Wavefronts of a load of four floats a thread: its quarters of a warp want few words, the same ones two by two (not
+ * measured; the simulator counts four).
+ */
+const LOAD_WAVEFRONTS = 2;
+/** Instructions of a thread: for a copy into shared memory, around a step of k, for a position, for an output. */
+const COPY = 3;
+const STEP = 40;
+const PLACE = 75;
+const OUTPUT = 5;
+/** Cycles that a block waits: until the first tiles are there and the last outputs gone, and at the barrier of a step. */
+const ENDS_LATENCY = 2500;
+const STEP_LATENCY = 60;
 
-function cost(problem: Problem, form: Volume, tunables: Tunables): number {
+function work(problem: Problem, form: Volume, tunables: Tunables, target: Target): Work[] {
   const { geometry: g } = problem;
   const tile = parseGemmTile(tunables);
   const { m, n } = blocksOf(problem, form, tile);
-  const inputs = Math.ceil(sidesOf(form, g).source.channels / g.groups / tile.k) * tile.k;
-  const depth = (inputs * g.r * g.s) / (form === 'expand' ? g.stride[0] * g.stride[1] : 1);
-  const stores = 8 * tile.threadN * LOAD;
-  const issued = 4 * THREAD + depth * perDepth(tile) + stores;
-  return concurrent(m * n * tile.threads * INDEPENDENT, issued / INDEPENDENT);
+  const inputs = sidesOf(form, g).source.channels / g.groups;
+  const plan = gemmPlan(form, g);
+  const taps = (g.r * g.s) / plan.phases;
+  const steps = Math.ceil(inputs / tile.k) * taps;
+  const copies = (tile.m * tile.k + (tile.n * tile.k) / 4) / tile.threads;
+  const loads = THREAD_M / 4 + tile.threadN / 4;
+  const sums = THREAD_M * tile.threadN;
+  const depth = steps * tile.k;
+  const { lanes } = gemmMemory(tile, problem.layout, target, plan.mostTaps);
+  // Where its reads of A and its outputs lie: divisions.
+  const places = (tile.m * lanes) / tile.threads + (problem.layout === 'nchw' ? THREAD_M / 4 : THREAD_M);
+  const thread = 150 + places * PLACE + depth * (sums + loads) + steps * (COPY * copies + STEP) + OUTPUT * sums;
+  const warps = tile.threads / WARP;
+  const stored = 2 * tile.m * tile.n * 4;
+  // All taps of one slab of channels read the same pixels, which stay in the first level of cache meanwhile.
+  const pixels = Math.min(taps, form === 'contract' ? HALO * g.stride[0] * g.stride[1] : HALO);
+  return [
+    {
+      blocks: m * n,
+      threads: tile.threads,
+      resident: gemmResident(tile, target, plan.phases),
+      instructions: warps * thread,
+      fma: depth * tile.m * tile.n,
+      mma: null,
+      sharedBytes: depth * (warps * loads * LOAD_WAVEFRONTS * 128 + (tile.m + tile.n) * 4) + stored,
+      l2Bytes: ((depth * tile.m) / taps) * pixels * 4 + depth * tile.n * 4 + tile.m * tile.n * 4,
+      dramBytes: bytes(problem),
+      latency: ENDS_LATENCY + steps * STEP_LATENCY,
+    },
+  ];
 }
+
+/** Pixels that a tile of positions and its taps read, for each position. */
+const HALO = 1.3;

@@ -19,6 +19,8 @@ const CODEGEN = [
   ...[
     'errors',
     'target',
+    'gpu',
+    'gpu_work',
     'problem',
     'passes',
     'extents',
@@ -36,6 +38,8 @@ const CODEGEN = [
     'variants_direct',
     'variants_point',
     'variants_winograd',
+    'work_gather',
+    'work_phase',
     'variants_cuda',
     'variants_cuda_igemm',
     'variants_cudnn',

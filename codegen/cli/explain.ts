@@ -66,6 +66,6 @@ function print(told: Explanation): string {
     `${told.problem} on ${told.target}`,
     `${told.contraction}, ${told.flops.toExponential(2)} FLOP, at least ${told.bytes.toExponential(2)} bytes`,
     '',
-    table(['', 'variant', 'cost', 'kernel'], rows),
+    table(['', 'variant', told.target.startsWith('cpu') ? 'cost' : 'µs, modelled', 'kernel'], rows),
   ].join('\n');
 }

@@ -199,7 +199,8 @@ describe('spec', () => {
     it('is cheaper with tensor cores, and dearer where it wastes tiles or has more to do', () => {
       const cost = (...a: Parameters<typeof libraryRow>) => libraryRow(...a).cost!;
       expect(cost(LAYER)).below(cost(LAYER, { allowTf32: false }));
-      expect(cost(LAYER, {}, { kind: 'cuda', arch: 75 })).equal(cost(LAYER, { allowTf32: false }));
+      const turing: Target = { kind: 'cuda', arch: 75 };
+      expect(cost(LAYER, {}, turing)).equal(cost(LAYER, { allowTf32: false }, turing));
       expect(cost(`${LAYER} dtype=float16`)).below(cost(`${LAYER} dtype=float16 bias=true`));
       expect(cost(`${LAYER} bias=true`)).below(cost(`${LAYER} bias=true activation=relu`));
       const chosen = (text: string, use: Partial<LibraryUse> = {}) =>
