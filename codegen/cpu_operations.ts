@@ -2,9 +2,10 @@
 
 import type { CpuKernel, CpuUnit } from './cpu_unit.js';
 import {
+  DISTANCES,
   type Family,
-  FUSED_WITH_NORM,
   kindsOf,
+  NORM_ACTIVATIONS,
   OPERATIONS,
   type Operation,
   operationArguments,
@@ -13,7 +14,6 @@ import {
   type StorageType,
 } from './operations.js';
 import { POINTWISE, POINTWISE_DIMS } from './pointwise.js';
-import { ACTIVATIONS } from './problem.js';
 import { CPU_VECTOR_BYTES, type CpuIsa } from './target.js';
 
 type Accumulator = 'float' | 'double';
@@ -41,7 +41,8 @@ interface Member {
 }
 
 function members(keep: (operation: Operation, type: StorageType) => boolean): Member[] {
-  return [...OPERATIONS.values()].flatMap((operation) =>
+  const here = [...OPERATIONS.values()].filter(({ only }) => only !== 'cuda');
+  return here.flatMap((operation) =>
     operation.types.filter((type) => keep(operation, type)).map((type) => ({ operation, type })),
   );
 }
@@ -108,22 +109,14 @@ function familyUnits(family: Family): CpuUnit[] {
     unit(
       `${family}_${accumulator}`,
       `${family}.cpp.njk`,
-      members((o, type) => o.family === family && !o.together && COMPUTED_IN[accumulator].includes(type)),
+      members((o, type) => o.family === family && COMPUTED_IN[accumulator].includes(type)),
       { accumulator },
     ),
   );
 }
 
-/** Activations as the element-wise operations of the same name compute them. */
-const FUSED_ACTIVATIONS = FUSED_WITH_NORM.map((name) => ({
-  name,
-  index: ACTIVATIONS.indexOf(name),
-  forward: name === 'none' ? 'x0' : POINTWISE[name].expr,
-  backward: name === 'none' ? 'x0' : POINTWISE[`${name}_backward`].expr,
-}));
-
-function fusedNormUnit(accumulator: Accumulator): CpuUnit {
-  const list = members((o, type) => o.together === true && COMPUTED_IN[accumulator].includes(type));
+function normUnit(accumulator: Accumulator): CpuUnit {
+  const list = members((o, type) => o.family === 'norm' && COMPUTED_IN[accumulator].includes(type));
   const kernels = (isa: CpuIsa) =>
     list.map((member) => ({
       ...kernelContext(member, isa),
@@ -131,10 +124,27 @@ function fusedNormUnit(accumulator: Accumulator): CpuUnit {
       activation_at: member.operation.args.findIndex(({ name }) => name === 'activation'),
     }));
   return {
-    what: `norm_fused_${accumulator}`,
-    template: 'norm_fused.cpp.njk',
+    what: `norm_${accumulator}`,
+    template: 'norm.cpp.njk',
     kernels: (isa) => kernelsOf(list, isa),
-    context: (isa) => ({ accumulator, activations: FUSED_ACTIVATIONS, kernels: kernels(isa) }),
+    context: (isa) => ({ accumulator, activations: NORM_ACTIVATIONS, kernels: kernels(isa) }),
+  };
+}
+
+/** Sums of the element-wise operations that distances are. */
+function lossUnit(accumulator: Accumulator): CpuUnit {
+  const list = members((o, type) => o.family === 'loss' && COMPUTED_IN[accumulator].includes(type));
+  const kernels = (isa: CpuIsa) =>
+    list.map((member) => ({
+      ...kernelContext(member, isa),
+      distance: DISTANCES.find((name) => member.operation.name === `${name}_sum`)!,
+    }));
+  const distances = DISTANCES.map((name) => ({ name, expr: POINTWISE[name].expr }));
+  return {
+    what: `loss_${accumulator}`,
+    template: 'loss.cpp.njk',
+    kernels: (isa) => kernelsOf(list, isa),
+    context: (isa) => ({ accumulator, distances, kernels: kernels(isa) }),
   };
 }
 
@@ -156,11 +166,11 @@ export const OPERATION_UNITS: readonly CpuUnit[] = [
     'fill.cpp.njk',
     members((o) => o.family === 'fill'),
   ),
-  ...(['reduce', 'norm', 'optimizer', 'group', 'random'] as const).flatMap(familyUnits),
+  ...(['reduce', 'optimizer', 'group', 'random'] as const).flatMap(familyUnits),
   unit(
     'probe',
     'probe.cpp.njk',
     members((o) => o.family === 'probe'),
   ),
-  ...(['float', 'double'] as const).map(fusedNormUnit),
+  ...(['float', 'double'] as const).flatMap((accumulator) => [normUnit(accumulator), lossUnit(accumulator)]),
 ];

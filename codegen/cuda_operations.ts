@@ -128,7 +128,7 @@ function storagesOf({ holds }: Operation, type: StorageType): StorageType[] {
 }
 
 function findRow(operation: Operation): CudaFamily | undefined {
-  return operation.together ? undefined : FAMILY_ROWS.find((row) => row.computes(operation));
+  return operation.only === 'cpu' ? undefined : FAMILY_ROWS.find((row) => row.computes(operation));
 }
 
 function rowOf(operation: Operation, type: StorageType): CudaFamily {

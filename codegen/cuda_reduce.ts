@@ -5,7 +5,15 @@
 
 import { z } from 'zod';
 import { blocksFor, type CudaFamily, type Launcher, scalarIndex } from './cuda_family.js';
-import { type Operation, STORAGE_BYTES, type StorageType } from './operations.js';
+import {
+  DISTANCES,
+  FUSED_WITH_NORM,
+  NORM_ACTIVATIONS,
+  type Operation,
+  STORAGE_BYTES,
+  type StorageType,
+} from './operations.js';
+import { POINTWISE } from './pointwise.js';
 import type { LaunchGeometry } from './variant.js';
 
 const THREADS = 256;
@@ -113,7 +121,33 @@ const sumsSchema = {
   most_partials: z.int().min(1),
 };
 
+/** Sums over all elements: one row. */
+function allLauncher(operation: Operation, type: StorageType): Launcher {
+  const at = scalarIndex(operation, 'count');
+  return (scalars) => rowsGeometry(1, Math.ceil(scalars[at]! / runOf(type)));
+}
+
+const activation = z.strictObject({
+  name: z.enum(FUSED_WITH_NORM),
+  index: z.int(),
+  forward: z.string(),
+  backward: z.string(),
+});
+
 export const REDUCTIONS: readonly CudaFamily[] = [
+  {
+    template: 'loss.cu.njk',
+    computes: (operation) => operation.family === 'loss',
+    threads: THREADS,
+    schema: { run, resident: z.literal(RESIDENT), expr: z.string(), ...sumsSchema },
+    values: (operation, type) => ({
+      run: runOf(type),
+      resident: RESIDENT,
+      expr: POINTWISE[DISTANCES.find((name) => operation.name === `${name}_sum`)!].expr,
+      ...sumsValues(operation, type),
+    }),
+    launcher: allLauncher,
+  },
   {
     template: 'reduce.cu.njk',
     computes: (operation) => operation.family === 'reduce',
@@ -131,16 +165,19 @@ export const REDUCTIONS: readonly CudaFamily[] = [
     template: 'norm_sums.cu.njk',
     computes: (operation) => operation.family === 'norm' && isSum(operation),
     threads: THREADS,
-    schema: { run, resident: z.literal(RESIDENT), ...sumsSchema },
-    values: (operation, type) => ({ run: runOf(type), resident: RESIDENT, ...sumsValues(operation, type) }),
+    schema: { run, resident: z.literal(RESIDENT), activations: z.array(activation), ...sumsSchema },
+    values: (operation, type) => ({
+      ...{ run: runOf(type), resident: RESIDENT, activations: NORM_ACTIVATIONS },
+      ...sumsValues(operation, type),
+    }),
     launcher: normSums,
   },
   {
     template: 'norm.cu.njk',
     computes: (operation) => operation.family === 'norm' && !isSum(operation),
     threads: THREADS,
-    schema: { run, resident: z.literal(RESIDENT) },
-    values: (_, type) => ({ run: runOf(type), resident: RESIDENT }),
+    schema: { run, resident: z.literal(RESIDENT), activations: z.array(activation) },
+    values: (_, type) => ({ run: runOf(type), resident: RESIDENT, activations: NORM_ACTIVATIONS }),
     launcher: normElements,
   },
 ];

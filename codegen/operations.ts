@@ -9,8 +9,8 @@
 import { FracstrideError, show } from './errors.js';
 import { type Extent, extentsText } from './extents.js';
 import { type Arg, type ArgKind, kindText } from './passes.js';
-import { POINTWISE, POINTWISE_DIMS, type PointwiseOperation } from './pointwise.js';
-import type { Activation } from './problem.js';
+import { POINTWISE, POINTWISE_DIMS, type PointwiseName, type PointwiseOperation } from './pointwise.js';
+import { ACTIVATIONS, type Activation } from './problem.js';
 import type { Target } from './target.js';
 
 /** Element types of these kernels: those of target.ts, and 32-bit integers where an operation has them. */
@@ -21,6 +21,7 @@ export const FAMILIES = [
   'pointwise',
   'cast',
   'reduce',
+  'loss',
   'norm',
   'optimizer',
   'group',
@@ -39,8 +40,8 @@ export interface Operation {
   readonly holds: Readonly<Record<string, Holding>>;
   /** Only for operations that take many tensors at once, in tables by value. */
   readonly group?: Group;
-  /** Only for operations of a CPU alone: several of the others in one launch. */
-  readonly together?: true;
+  /** Only for operations that not every device has. */
+  readonly only?: 'cpu' | 'cuda';
 }
 
 export interface Group {
@@ -108,74 +109,100 @@ const casts: Operation[] = STORAGE_TYPES.map((from) => ({
   holds: { ...holding(['out'], 'type', 'count'), ...holding(['in'], from, 'count') },
 }));
 
-/** in [outer, reduced, inner] → out [outer, inner]. */
+/** in [outer, reduced, inner] → out [outer, inner]; a sum is divided, in double, before it is rounded. */
 const reductions: Operation[] = ['sum', 'max'].map((name) => ({
   name,
   family: 'reduce',
   types: FLOATS,
-  args: [output('out'), input('in'), ...all('l', 'outer', 'reduced', 'inner')],
+  args: [
+    ...[output('out'), input('in')],
+    ...[...all('l', 'outer', 'reduced', 'inner'), ...all('d', ...(name === 'sum' ? ['divisor'] : []))],
+  ],
   holds: {
     ...holding(['out'], 'type', 'outer', 'inner'),
     ...holding(['in'], 'type', 'outer', 'reduced', 'inner'),
   },
 }));
 
-/** Means, variances (biased), inverse deviations and sums are in the accumulator type: f32, or f64 for f64. */
-const norms: Operation[] = [
-  { name: 'bn_stats', args: [input('x'), output('mean'), output('var')] },
-  {
-    name: 'bn_apply',
-    args: [input('x'), input('mean'), input('invstd'), optional('weight'), optional('bias'), output('out')],
-  },
-  {
-    name: 'bn_backward_stats',
-    args: [input('gy'), input('x'), input('mean'), input('invstd'), output('sum_gy'), output('sum_gy_xhat')],
-  },
-  {
-    name: 'bn_backward_input',
-    args: [
-      ...['gy', 'x', 'mean', 'invstd'].map(input),
-      optional('weight'),
-      ...['sum_gy', 'sum_gy_xhat'].map(input),
-      output('gx'),
-    ],
-  },
-].map(({ name, args }) => norm(name, [...args, ...PLANES]));
+/** Element-wise distances of a prediction x0 and a target x1 that LOSSES are made of. */
+export const DISTANCES = ['sq_diff', 'abs_diff', 'bce_logits'] as const satisfies readonly PointwiseName[];
 
-/**
- * All of a batch normalisation and the activation behind it. `own`: mean and var are computed, not given. `activation` is
- * an index in ACTIVATIONS, one of FUSED_WITH_NORM, `slope` leaky_relu's.
- */
-const fusedNorms: Operation[] = [
-  {
-    ...norm('bn_forward', [
-      ...[input('x'), optional('weight'), optional('bias')],
-      ...['mean', 'var', 'invstd', 'out'].map(output),
-      ...[...PLANES, ...all('d', 'eps', 'slope'), ...all('i', 'own', 'activation')],
-    ]),
-    together: true,
-  },
-  {
-    ...norm('bn_backward', [
-      ...['gy', 'x', 'mean', 'invstd'].map(input),
-      ...['weight', 'bias'].map(optional),
-      ...[...['sum_gy', 'sum_gy_xhat'].map(output), { ...output('gx'), optional: true }],
-      ...[...PLANES, ...all('d', 'slope'), ...all('i', 'own', 'activation')],
-    ]),
-    together: true,
-  },
-];
+/** The sum of a distance over all elements, divided as `sum` does: `sq_diff_sum`, … */
+const losses: Operation[] = DISTANCES.map((distance) => ({
+  name: `${distance}_sum`,
+  family: 'loss',
+  types: FLOATS,
+  args: [output('out'), ...['x0', 'x1'].map(input), ...all('l', 'count'), ...all('d', 'divisor')],
+  holds: { ...holding(['out'], 'type'), ...holding(['x0', 'x1'], 'type', 'count') },
+}));
 
 /** Activations whose derivative is a function of the sign of what they are applied to. */
 export const FUSED_WITH_NORM = ['none', 'relu', 'leaky_relu'] as const satisfies readonly Activation[];
 
-function norm(name: string, args: readonly Arg[]): Operation {
+/** Their indices, and what they and their gradients are as the element-wise operations of the same name. */
+export const NORM_ACTIVATIONS = FUSED_WITH_NORM.map((name) => ({
+  name,
+  index: ACTIVATIONS.indexOf(name),
+  forward: name === 'none' ? 'x0' : POINTWISE[name].expr,
+  backward: name === 'none' ? 'x0' : POINTWISE[`${name}_backward`].expr,
+}));
+
+/**
+ * Running averages, and a count of batches, that statistics of a batch are added to, where they are kept: running ←
+ * (1 − momentum) · running + momentum · batch, the variance times `unbias`, M / (M − 1).
+ */
+const AVERAGES: readonly Arg[] = ['running_mean', 'running_var', 'tracked'].map((name) => ({
+  ...output(name),
+  optional: true,
+}));
+const AVERAGING = all('d', 'momentum', 'unbias');
+/** What comes behind the normalisation: an index in ACTIVATIONS, one of FUSED_WITH_NORM, and leaky_relu's slope. */
+const ACTIVATED = [...all('d', 'slope'), ...all('i', 'activation')];
+/** Statistics are the batch's own, not given. */
+const OWN = all('i', 'own');
+const AFFINE = ['weight', 'bias'].map(optional);
+
+/**
+ * Means, variances (biased), inverse deviations and sums are in the accumulator type: f32, or f64 for f64. A CPU does a
+ * whole direction in one launch, a CUDA device in two: the second needs what every block of the first has found.
+ */
+const norms: Operation[] = [
+  norm('bn_forward', 'cpu', [
+    ...[input('x'), ...AFFINE, ...['mean', 'var', 'invstd', 'out'].map(output), ...AVERAGES],
+    ...[...PLANES, ...all('d', 'eps'), ...AVERAGING, ...OWN, ...ACTIVATED],
+  ]),
+  norm('bn_backward', 'cpu', [
+    ...[...['gy', 'x', 'mean', 'invstd'].map(input), ...AFFINE],
+    ...[...['sum_gy', 'sum_gy_xhat'].map(output), { ...output('gx'), optional: true }],
+    ...[...PLANES, ...OWN, ...ACTIVATED],
+  ]),
+  norm('bn_stats', 'cuda', [
+    ...[input('x'), ...['mean', 'var', 'invstd'].map(output), ...AVERAGES],
+    ...[...PLANES, ...all('d', 'eps'), ...AVERAGING],
+  ]),
+  norm('bn_apply', 'cuda', [
+    ...[...['x', 'mean', 'invstd'].map(input), ...AFFINE, output('out')],
+    ...[...PLANES, ...ACTIVATED],
+  ]),
+  norm('bn_backward_stats', 'cuda', [
+    ...[...['gy', 'x', 'mean', 'invstd'].map(input), ...AFFINE, ...['sum_gy', 'sum_gy_xhat'].map(output)],
+    ...[...PLANES, ...ACTIVATED],
+  ]),
+  norm('bn_backward_input', 'cuda', [
+    ...[...['gy', 'x', 'mean', 'invstd'].map(input), ...AFFINE, ...['sum_gy', 'sum_gy_xhat'].map(input), output('gx')],
+    ...[...PLANES, ...OWN, ...ACTIVATED],
+  ]),
+];
+
+function norm(name: string, only: 'cpu' | 'cuda', args: readonly Arg[]): Operation {
   const holds = {
     ...holding(['x', 'gy', 'gx', 'out'], 'type', 'n', 'c', 'hw'),
     ...holding(['mean', 'var', 'invstd', 'sum_gy', 'sum_gy_xhat'], 'accumulator', 'c'),
-    ...holding(['weight', 'bias'], 'type', 'c'),
+    ...holding(['weight', 'bias', 'running_mean', 'running_var'], 'type', 'c'),
+    ...holding(['tracked'], 'i32'),
   };
-  return { name, family: 'norm', types: FLOATS, args, holds };
+  const named = Object.fromEntries(Object.entries(holds).filter(([key]) => args.some((arg) => arg.name === key)));
+  return { name, family: 'norm', types: FLOATS, args, holds: named, only };
 }
 
 /**
@@ -258,6 +285,7 @@ const probes: Operation[] = [
   name,
   family: 'probe',
   types: ['f32', 'f64'],
+  only: 'cpu',
   args,
   holds: holding(['out', 'a', 'b'].slice(0, name === 'fma' ? 1 : 3), 'type', 'count'),
 }));
@@ -265,7 +293,7 @@ const probes: Operation[] = [
 /** Every operation by name (`add`, `cast_f32`, `sum`, `adam`, …). */
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
   [
-    ...[...pointwise, ...casts, ...reductions, ...norms, ...fusedNorms],
+    ...[...pointwise, ...casts, ...reductions, ...losses, ...norms],
     ...[...optimizers, ...groups, ...randoms, ...fills, ...probes],
   ].map((o) => [o.name, Object.freeze({ ...o, args: Object.freeze(o.args) })]),
 );
@@ -288,8 +316,8 @@ export function groupOf(name: string): Group {
 
 /** Whether a target has an operation. */
 export function hasOperation(name: string, target: Target): boolean {
-  const { together, family } = operationOf(name);
-  return target.kind === 'cpu' || (together === undefined && family !== 'probe');
+  const { only } = operationOf(name);
+  return only === undefined || (only === 'cpu') === (target.kind === 'cpu');
 }
 
 /** The argument list of an operation, in launch order. */

@@ -28,7 +28,9 @@ export const POINTWISE = {
   tanh: row(1, 'fs_tanh(x0)'),
   sigmoid: row(1, 'fs_sigmoid(x0)'),
 
-  affine: row(1, 's0 * x0 + s1', 'a', 'b'),
+  div_scalar: row(1, 'x0 / s0', 'divisor'),
+  /** What a centred number is multiplied with: x0 is a variance. */
+  inverse_deviation: row(1, 'T(1) / fs_sqrt(x0 + s0)', 'eps'),
   leaky_relu: row(1, 'x0 > T(0) ? x0 : x0 * s0', 'slope'),
   pow_scalar: row(1, 'fs_pow(x0, s0)', 'exponent'),
   clamp: row(1, 'fs_clamp(x0, s0, s1)', 'low', 'high'),
@@ -41,24 +43,22 @@ export const POINTWISE = {
   minimum: row(2, 'fs_min(x0, x1)'),
   gt: row(2, 'x0 > x1 ? T(1) : T(0)'),
   eq: row(2, 'x0 == x1 ? T(1) : T(0)'),
-  /** Gradient accumulation and optimiser steps: x0 + s·x1. */
-  add_scaled: row(2, 'x0 + s0 * x1', 's'),
   sq_diff: row(2, '(x0 - x1) * (x0 - x1)'),
   abs_diff: row(2, 'fs_abs(x0 - x1)'),
 
-  /** Gradients: x0 is the gradient of the output, x1 the forward's output (its input for abs). */
+  /** Gradients: x0 is the gradient of the output, x1 the forward's output. */
   relu_backward: row(2, 'x1 <= T(0) ? T(0) : x0'),
   leaky_relu_backward: row(2, 'x1 > T(0) ? x0 : x0 * s0', 'slope'),
   tanh_backward: row(2, 'x0 * ((T(1) - x1) * (T(1) + x1))'),
   sigmoid_backward: row(2, 'x0 * (x1 * (T(1) - x1))'),
-  abs_backward: row(2, 'x0 * fs_sign(x1)'),
 
   /** Binary cross entropy of a logit x0 and a target x1: max(x, 0) − x·t + log(1 + exp(−|x|)). */
   bce_logits: row(2, 'fs_max(x0, T(0)) - x0 * x1 + fs_log1p(fs_exp(-fs_abs(x0)))'),
-  /** g·(sigmoid(x) − t) with x0 = g, x1 = x, x2 = t. */
-  bce_logits_backward: row(3, 'x0 * (fs_sigmoid(x1) - x2)'),
+  /** Gradients of the distances of x1 and x2 with respect to x1, where they are summed and divided; x0 is the sum's. */
+  sq_diff_backward: row(3, '(x0 / s0) * ((x1 - x2) * T(2))', 'divisor'),
+  abs_diff_backward: row(3, '(x0 / s0) * fs_sign(x1 - x2)', 'divisor'),
+  bce_logits_backward: row(3, '(x0 / s0) * (fs_sigmoid(x1) - x2)', 'divisor'),
   where: row(3, 'x0 != T(0) ? x1 : x2'),
-  addcmul: row(3, 'x0 + s0 * x1 * x2', 's'),
 } as const satisfies Readonly<Record<string, PointwiseOperation>>;
 
 export type PointwiseName = keyof typeof POINTWISE;

@@ -4,7 +4,6 @@ import { checkBoolean, checkSameDevice, checkSameDtype, checkTensor, fail, optio
 import { type Activated, normalise } from '../ops/batch_norm.js';
 import type { Tensor } from '../tensor.js';
 import { checkRule, FINITE, NOT_NEGATIVE } from './arguments.js';
-import { updateRunning } from './running.js';
 
 export interface BatchNormOptions {
   readonly weight?: Tensor | null;
@@ -32,10 +31,17 @@ export function batchNorm(
   return batchNormActivated(input, { runningMean, runningVar }, settings, { activation: 'none', slope: 0 });
 }
 
+export interface RunningTensors {
+  readonly runningMean: Tensor | null;
+  readonly runningVar: Tensor | null;
+  /** int32 of no dimensions: one more for each batch that is averaged. */
+  readonly tracked?: Tensor | null;
+}
+
 /** The same with an activation behind it. */
 export function batchNormActivated(
   input: Tensor,
-  { runningMean, runningVar }: { runningMean: Tensor | null; runningVar: Tensor | null },
+  { runningMean, runningVar, tracked = null }: RunningTensors,
   settings: BatchNormOptions | undefined,
   activated: Activated,
 ): Tensor {
@@ -53,12 +59,8 @@ export function batchNormActivated(
   if (training && count === 1)
     fail('ERR_SHAPE', where, 'input', 'of more than 1 value per channel when training', input.shape);
   const running = training ? null : { mean: mean!, variance: variance! };
-  const observe = (batchMean: Tensor, batchVariance: Tensor): void => {
-    if (count === 0) return;
-    if (mean !== null) updateRunning(mean, batchMean, { momentum, factor: 1 });
-    if (variance !== null) updateRunning(variance, batchVariance, { momentum, factor: count / (count - 1) });
-  };
-  return normalise(input, { running, weight, bias, eps, observe, ...activated });
+  const averages = training ? { mean, variance, tracked, momentum, unbias: count / (count - 1) } : null;
+  return normalise(input, { running, weight, bias, eps, averages, ...activated });
 }
 
 type ChannelNames = 'runningMean' | 'runningVar' | 'weight' | 'bias';

@@ -4,8 +4,8 @@ import { checkArray, checkTensor, checkWord, fail, options } from '../checks.js'
 import { full } from '../create.js';
 import { convTranspose2d } from '../ops/conv_transpose2d.js';
 import { conv2d } from '../ops/conv2d.js';
-import { add, bceWithLogits, mul, sub } from '../ops/elementwise.js';
-import { absoluteDifference, checkTarget, squaredDifference } from '../ops/losses.js';
+import { add, mul, sub } from '../ops/elementwise.js';
+import { checkTarget, type Distance, distance, totalDistance } from '../ops/losses.js';
 import { PAD_MODES, type PadMode, pad as padSides } from '../ops/pad.js';
 import { mean } from '../ops/reduce.js';
 import { sum } from '../ops/sum.js';
@@ -27,14 +27,14 @@ export interface LossOptions {
 export function mseLoss(input: Tensor, target: Tensor, settings?: LossOptions): Tensor {
   const { reduction } = options('mseLoss', settings, ['reduction']);
   checkTarget('mseLoss', input, target);
-  return tidy(() => reduceLoss('mseLoss', squaredDifference(input, target), reduction));
+  return loss('mseLoss', 'sq_diff', { input, target, reduction });
 }
 
 /** |input − target|; both of one shape. */
 export function l1Loss(input: Tensor, target: Tensor, settings?: LossOptions): Tensor {
   const { reduction } = options('l1Loss', settings, ['reduction']);
   checkTarget('l1Loss', input, target);
-  return tidy(() => reduceLoss('l1Loss', absoluteDifference(input, target), reduction));
+  return loss('l1Loss', 'abs_diff', { input, target, reduction });
 }
 
 export interface BCEOptions extends LossOptions {
@@ -53,6 +53,8 @@ export function binaryCrossEntropyWithLogits(input: Tensor, target: Tensor, sett
   checkTarget(where, input, target);
   const weight = found.weight == null ? null : checkTensor(where, 'weight', found.weight);
   const positive = found.posWeight == null ? null : checkTensor(where, 'posWeight', found.posWeight);
+  if (weight === null && positive === null)
+    return loss(where, 'bce_logits', { input, target, reduction: found.reduction });
   return tidy(() => {
     const plain = positive === null ? bceWithLogits(input, target) : weightedBce(input, target, positive);
     return reduceLoss(where, weight === null ? plain : mul(plain, weight), found.reduction);
@@ -90,6 +92,16 @@ export function pad(input: Tensor, amounts: readonly number[], settings?: PadOpt
   if (input.ndim < 2) fail('ERR_SHAPE', 'pad', 'input', 'of at least 2 dimensions', input.shape);
   const sides = { left: left!, right: right!, top: top!, bottom: bottom! };
   return padSides(input, sides, checkWord('pad', 'mode', mode, PAD_MODES));
+}
+
+const bceWithLogits = (x: Tensor, target: Tensor): Tensor => distance('bce_logits', x, target);
+
+/** Of input and target that were checked. */
+function loss(where: string, name: Distance, a: { input: Tensor; target: Tensor; reduction: unknown }): Tensor {
+  const { input, target } = a;
+  const how = checkWord(where, 'reduction', a.reduction ?? 'mean', REDUCTIONS);
+  if (how === 'none') return distance(name, input, target);
+  return totalDistance(name, input, target, how === 'mean' ? input.numel() : 1);
 }
 
 function reduceLoss(where: string, losses: Tensor, reduction: unknown): Tensor {

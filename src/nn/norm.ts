@@ -95,7 +95,7 @@ export class BatchNorm2d extends Module {
   resetRunningStats(): void {
     if (this.runningMean !== null) fillInPlace(this.runningMean, 0);
     if (this.runningVar !== null) fillInPlace(this.runningVar, 1);
-    if (this.numBatchesTracked !== null) this.#setCount(this.numBatchesTracked, 0);
+    if (this.numBatchesTracked !== null) fillInPlace(this.numBatchesTracked, 0);
   }
 
   /** Weight 1, bias 0, and the running averages as new. */
@@ -119,15 +119,15 @@ export class BatchNorm2d extends Module {
     if (shape.length !== 4) fail('ERR_SHAPE', WHERE, 'input', '4D (N, C, H, W)', shape);
     const { weight, bias, eps, runningMean, runningVar } = this;
     const training = this.training || runningMean === null;
-    const counted = this.training ? this.numBatchesTracked : null;
-    this.#replayed ||= counted !== null && isCapturing(Tensor.window(counted).storage.device);
-    const wanted = counted !== null && (this.momentum === null || !this.#replayed);
-    const seen = wanted ? this.#readCount(counted) + 1 : 0;
+    const tracked = this.training ? this.numBatchesTracked : null;
+    this.#replayed ||= tracked !== null && isCapturing(Tensor.window(tracked).storage.device);
+    // Only the average over all batches needs to know how many there were.
+    const seen = tracked !== null && this.momentum === null ? this.#readCount(tracked) + 1 : 0;
     const momentum = this.momentum ?? (seen === 0 ? 0 : 1 / seen);
-    const running = { runningMean, runningVar };
+    const running = { runningMean, runningVar, tracked };
     const output = batchNormActivated(input, running, { weight, bias, training, momentum, eps }, activated);
-    if (counted !== null && this.#replayed) countOneMore(counted);
-    else if (counted !== null) this.#setCount(counted, seen);
+    if (tracked !== null && input.numel() === 0) countOneMore(tracked);
+    if (seen > 0) this.#noteCount(tracked!, seen);
     return output;
   }
 
@@ -144,8 +144,7 @@ export class BatchNorm2d extends Module {
     return readData(counter)[0]!;
   }
 
-  #setCount(counter: Tensor, value: number): void {
-    fillInPlace(counter, value);
+  #noteCount(counter: Tensor, value: number): void {
     const { handle, version } = Tensor.window(counter).storage;
     this.#count = { storage: handle, version, value };
   }

@@ -5,8 +5,8 @@
  *   g = act'(z)·gy,   gw = Σ g·x̂,   gb = Σ g
  *   gx = w·r·(g − gb/M − x̂·gw/M)   with the batch's own μ and σ²     gx = w·r·g   with running ones
  *
- * with M = N·H·W values a channel. μ and σ² (biased) are held in the accumulator's type. On a CPU all of a direction is
- * one launch, with the bits of several.
+ * with M = N·H·W values a channel. μ and σ² (biased) are held in the accumulator's type. A direction is one launch on a
+ * CPU; elsewhere it is one for the sums, which also moves running averages on, and one for the elements.
  */
 
 import { type FUSED_WITH_NORM, hasOperation } from '../../codegen/operations.js';
@@ -14,22 +14,21 @@ import { ACTIVATIONS } from '../../codegen/problem.js';
 import { mode } from '../context.js';
 import { targetOf } from '../device.js';
 import { fillWith } from '../fill.js';
-import { compute } from '../pointwise.js';
-import { record, Tensor, tidy } from '../tensor.js';
+import { pointwise } from '../pointwise.js';
+import { record, Tensor, tidy, unrecorded } from '../tensor.js';
 import {
+  type Averages,
   accumulator,
-  apply,
-  batchStatistics,
   dense,
   like,
   perChannel,
   run,
   type Statistics,
   wideStatistics,
-  zerosLike,
+  withAverages,
 } from './batch_norm_kernels.js';
 import { cast } from './convert.js';
-import { ACTIVATION_GRADIENTS, add, leakyRelu, mul, reciprocal, relu, sqrt, square, sub } from './elementwise.js';
+import { ACTIVATION_GRADIENTS, add, mul, reciprocal, sqrt, square, sub } from './elementwise.js';
 import { mean } from './reduce.js';
 import { sum } from './sum.js';
 import { contiguous, reshape } from './views.js';
@@ -48,23 +47,41 @@ export interface Normalisation extends Activated {
   readonly weight: Tensor | null;
   readonly bias: Tensor | null;
   readonly eps: number;
-  /** Called with the batch's own μ and biased σ², for running averages. They are gone afterwards. */
-  readonly observe: ((mean: Tensor, variance: Tensor) => void) | null;
+  /** Where the batch's own μ and σ² go. */
+  readonly averages: Averages | null;
 }
 
 /** y as above. Arguments are checked by the caller: x has a channel dimension, and all are of one dtype and device. */
-export function normalise(x: Tensor, a: Normalisation): Tensor {
-  if (isTogether('bn_forward', x)) return tidy(() => normaliseAs(contiguous(x, x.layout), a, together));
+export function normalise(input: Tensor, a: Normalisation): Tensor {
   return tidy(() => {
-    const z = normaliseAs(contiguous(x, x.layout), { ...a, activation: 'none' }, apart);
-    if (a.activation === 'none') return z;
-    return a.activation === 'relu' ? relu(z) : leakyRelu(z, a.slope);
+    const x = contiguous(input, input.layout);
+    const { out, center, scale } = forward(x, a);
+    const { weight, bias, activation, slope, eps } = a;
+    const own = a.running === null;
+    const affine = [weight, bias].filter((value) => value !== null);
+    // The activation's derivative is one of z, for which the bias is needed.
+    const kept = [weight, activation === 'none' ? null : bias];
+    return record(out, {
+      name: 'batchNorm',
+      inputs: [x, ...affine],
+      saved: [x, center, scale, ...kept.filter((value) => value !== null)],
+      backward: (g, [x0, m, r, ...rest], needed) => {
+        const [w, b] = kept.map((value) => (value === null ? null : rest.shift()!));
+        const parts = { g, x: x0!, mean: m!, scale: r!, weight: w!, bias: b!, own, eps, activation, slope };
+        const gradients = mode().recording ? composedGradients(parts) : fusedGradients(parts, needed[0] === true);
+        return [
+          gradients.x,
+          ...(weight === null ? [] : [gradients.weight]),
+          ...(bias === null ? [] : [gradients.bias]),
+        ];
+      },
+    });
   });
 }
 
 /** Whether one launch does all of a direction. */
 function isTogether(name: 'bn_forward' | 'bn_backward', x: Tensor): boolean {
-  return x.numel() > 0 && hasOperation(name, targetOf(Tensor.window(x).storage.device));
+  return hasOperation(name, targetOf(Tensor.window(x).storage.device));
 }
 
 interface Forward {
@@ -73,44 +90,36 @@ interface Forward {
   readonly scale: Tensor;
 }
 
-function normaliseAs(x: Tensor, a: Normalisation, forward: (x: Tensor, a: Normalisation) => Forward): Tensor {
-  const { out, center, scale } = forward(x, a);
-  const { weight, bias, activation, slope, eps } = a;
-  const own = a.running === null;
-  const affine = [weight, bias].filter((value) => value !== null);
-  // The activation's derivative is one of z, for which the bias is needed.
-  const kept = [weight, activation === 'none' ? null : bias];
-  return record(out, {
-    name: 'batchNorm',
-    inputs: [x, ...affine],
-    saved: [x, center, scale, ...kept.filter((value) => value !== null)],
-    backward: (g, [x0, m, r, ...rest], needed) => {
-      const [w, b] = kept.map((value) => (value === null ? null : rest.shift()!));
-      const parts = { g, x: x0!, mean: m!, scale: r!, weight: w!, bias: b!, own, eps, activation, slope };
-      const gradients = mode().recording ? composedGradients(parts) : fusedGradients(parts, needed[0] === true);
-      return [gradients.x, ...(weight === null ? [] : [gradients.weight]), ...(bias === null ? [] : [gradients.bias])];
-    },
-  });
-}
-
-function together(x: Tensor, a: Normalisation): Forward {
+function forward(x: Tensor, a: Normalisation): Forward {
   const own = a.running === null;
   const { mean: center, variance } = own
     ? { mean: perChannel(x), variance: perChannel(x) }
     : wideStatistics(x, a.running);
-  const scale = perChannel(x);
-  const out = like(x);
-  const scalars = [a.eps, a.slope, Number(own), ACTIVATIONS.indexOf(a.activation)];
-  run('bn_forward', x, [x, dense(a.weight), dense(a.bias), center, variance, scale, out], scalars);
-  if (own) a.observe?.(center, variance);
-  return { out, center, scale };
+  const found = { out: like(x), center, scale: perChannel(x) };
+  if (x.numel() === 0) for (const value of [center, variance, found.scale]) fillWith('fill', value, [0]);
+  else if (a.averages === null) launchForward(x, a, { ...found, variance, averages: [null, null, null] });
+  else withAverages(a.averages, (averages) => launchForward(x, a, { ...found, variance, averages }));
+  return found;
 }
 
-function apart(x: Tensor, a: Normalisation): Forward {
-  const { mean: center, variance } = a.running === null ? batchStatistics(x) : wideStatistics(x, a.running);
-  if (a.running === null) a.observe?.(center, variance);
-  const scale = compute('reciprocal', [compute('sqrt', [compute('affine', [variance], [1, a.eps])])]);
-  return { out: apply(x, { mean: center, scale, weight: a.weight, bias: a.bias }), center, scale };
+interface Launched extends Forward {
+  readonly variance: Tensor;
+  readonly averages: readonly (Tensor | null)[];
+}
+
+function launchForward(x: Tensor, a: Normalisation, { out, center, variance, scale, averages }: Launched): void {
+  const own = a.running === null;
+  const affine = [dense(a.weight), dense(a.bias)];
+  const averaging = [a.eps, a.averages?.momentum ?? 0, a.averages?.unbias ?? 0];
+  const activated = [a.slope, ACTIVATIONS.indexOf(a.activation)];
+  if (isTogether('bn_forward', x)) {
+    const tensors = [x, ...affine, center, variance, scale, out, ...averages];
+    run('bn_forward', x, tensors, [...averaging, Number(own), ...activated]);
+    return;
+  }
+  if (own) run('bn_stats', x, [x, center, variance, scale, ...averages], averaging);
+  else pointwise('inverse_deviation', Tensor.window(scale), [Tensor.window(variance)], [a.eps]);
+  run('bn_apply', x, [x, center, scale, ...affine, out], activated);
 }
 
 interface Parts extends Activated {
@@ -143,18 +152,19 @@ function fusedGradients(a: Parts, wantsInput: boolean): Gradients {
     weight: cast(weightSum, x.dtype),
     bias: cast(bias, x.dtype),
   });
+  if (x.numel() === 0) {
+    for (const value of sums) fillWith('fill', value, [0]);
+    return results(wantsInput ? like(x) : null);
+  }
+  const given = [g, x, center, scale, dense(a.weight), dense(a.bias)];
+  const activated = [a.slope, ACTIVATIONS.indexOf(a.activation)];
+  const gx = wantsInput ? like(x) : null;
   if (isTogether('bn_backward', x)) {
-    const gx = wantsInput ? like(x) : null;
-    const scalars = [a.slope, Number(a.own), ACTIVATIONS.indexOf(a.activation)];
-    run('bn_backward', x, [g, x, center, scale, dense(a.weight), dense(a.bias), ...sums, gx], scalars);
+    run('bn_backward', x, [...given, ...sums, gx], [Number(a.own), ...activated]);
     return results(gx);
   }
-  if (x.numel() === 0) for (const value of sums) fillWith('fill', value, [0]);
-  else run('bn_backward_stats', x, [g, x, center, scale, ...sums]);
-  if (!wantsInput) return results(null);
-  if (!a.own) return results(apply(g, { mean: zerosLike(center), scale, weight: a.weight, bias: null }));
-  const gx = like(x);
-  if (x.numel() > 0) run('bn_backward_input', x, [g, x, center, scale, dense(a.weight), bias, weightSum, gx]);
+  run('bn_backward_stats', x, [...given, ...sums], activated);
+  if (gx !== null) run('bn_backward_input', x, [...given, ...sums, gx], [Number(a.own), ...activated]);
   return results(gx);
 }
 
@@ -169,7 +179,7 @@ function composedGradients(a: Parts): Gradients {
     );
   const average = (value: Tensor): Tensor => mean(value, { dim: dims, keepdim: true });
   const wide = cast(x, accumulator(x.dtype));
-  const g = cast(gated(a), wide.dtype);
+  const g = cast(gated(a, spread), wide.dtype);
   const centered = sub(wide, a.own ? average(wide) : spread(a.mean));
   const scale = a.own ? reciprocal(sqrt(add(average(square(centered)), a.eps))) : spread(a.scale);
   const normal = mul(centered, scale);
@@ -180,8 +190,14 @@ function composedGradients(a: Parts): Gradients {
   return { x: cast(gx, x.dtype), weight: cast(weight, x.dtype), bias: cast(sum(g, { dim: dims }), x.dtype) };
 }
 
-/** The gradient of z. */
-function gated(a: Parts): Tensor {
+/** The gradient of z, whose gate does not change with x. */
+function gated(a: Parts, spread: (value: Tensor) => Tensor): Tensor {
   if (a.activation === 'none') return a.g;
-  return ACTIVATION_GRADIENTS[a.activation](a.g, apply(a.x, a), a.slope);
+  const wide = (value: Tensor): Tensor => spread(cast(value, a.mean.dtype));
+  const z = unrecorded(() => {
+    const normal = mul(sub(cast(a.x, a.mean.dtype), spread(a.mean)), spread(a.scale));
+    const scaled = a.weight === null ? normal : mul(normal, wide(a.weight));
+    return cast(a.bias === null ? scaled : add(scaled, wide(a.bias)), a.x.dtype);
+  });
+  return ACTIVATION_GRADIENTS[a.activation](a.g, z, a.slope);
 }

@@ -2,43 +2,35 @@
 
 import type { Dtype } from '../dtype.js';
 import { shortName } from '../dtype.js';
-import { fillWith } from '../fill.js';
 import { NULL, runOperation } from '../kernels.js';
 import { pointer } from '../pointwise.js';
-import { elementCount } from '../shape.js';
-import { allocateTensor, Tensor } from '../tensor.js';
+import { elementCount, isPacked } from '../shape.js';
+import { allocateTensor, markWritten, Tensor } from '../tensor.js';
 import { cast } from './convert.js';
+import { copyInto } from './copy.js';
 import { contiguous } from './views.js';
+
+/** Running averages that a batch's statistics are added to. */
+export interface Averages {
+  readonly mean: Tensor | null;
+  readonly variance: Tensor | null;
+  /** Batches so far, an int32 of no dimensions. */
+  readonly tracked: Tensor | null;
+  /** Share of the batch. */
+  readonly momentum: number;
+  /** M / (M − 1). */
+  readonly unbias: number;
+}
 
 export interface Statistics {
   readonly mean: Tensor;
   readonly variance: Tensor;
 }
 
-/** μ and the biased σ² of each channel. */
-export function batchStatistics(x: Tensor): Statistics {
-  const found = { mean: perChannel(x), variance: perChannel(x) };
-  if (x.numel() > 0) run('bn_stats', x, [x, found.mean, found.variance]);
-  else for (const value of Object.values(found)) fillWith('fill', value, [0]);
-  return found;
-}
-
 /** Running ones in the accumulator's type. */
 export function wideStatistics(x: Tensor, running: Statistics): Statistics {
   const wide = (value: Tensor): Tensor => contiguous(cast(value, accumulator(x.dtype)));
   return { mean: wide(running.mean), variance: wide(running.variance) };
-}
-
-/** w·x̂ + b by given statistics. */
-export function apply(x: Tensor, a: Affine & { mean: Tensor; scale: Tensor }): Tensor {
-  const out = like(x);
-  if (x.numel() > 0) run('bn_apply', x, [x, a.mean, a.scale, dense(a.weight), dense(a.bias), out]);
-  return out;
-}
-
-export interface Affine {
-  readonly weight: Tensor | null;
-  readonly bias: Tensor | null;
 }
 
 /** A fresh tensor that lies in memory as x does. */
@@ -69,13 +61,18 @@ export function perChannel(x: Tensor): Tensor {
   return allocateTensor({ shape: [shape[1]!], dtype: accumulator(dtype), device: storage.device });
 }
 
-export function zerosLike(value: Tensor): Tensor {
-  const { shape, dtype, storage } = Tensor.window(value);
-  const zeros = allocateTensor({ shape, dtype, device: storage.device });
-  fillWith('fill', zeros, [0]);
-  return zeros;
-}
-
 export function accumulator(dtype: Dtype): Dtype {
   return dtype === 'float64' ? 'float64' : 'float32';
+}
+
+/** Calls `fn` with running averages as they lie, or with copies without gaps that are written back. */
+export function withAverages(a: Averages, fn: (averages: readonly (Tensor | null)[]) => void): void {
+  const own = [a.mean, a.variance, a.tracked];
+  const lent = own.map((value) => (value === null || isPacked(value.shape, value.strides) ? value : contiguous(value)));
+  fn(lent);
+  own.forEach((value, i) => {
+    if (value === null) return;
+    if (lent[i] === value) markWritten(value);
+    else copyInto(value, lent[i]!);
+  });
 }

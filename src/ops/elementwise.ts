@@ -48,6 +48,11 @@ export function div(a: Operand, b: Operand): Tensor {
   );
 }
 
+/** x divided by a number that is not 0, in one kernel. */
+export function divideBy(x: Tensor, divisor: number): Tensor {
+  return unary('div_scalar', x, (g) => divideBy(g, divisor), undefined, [divisor]);
+}
+
 /** The larger of a and b; NaN where either is. Where they are equal each gets half of the gradient. */
 export function maximum(a: Operand, b: Operand): Tensor {
   return binary('maximum', a, b, (g, [x, y]) => [mul(g, share(x, y)), mul(g, share(y, x))], 'save');
@@ -159,20 +164,6 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
       ],
     });
   });
-}
-
-/**
- * Binary cross entropy of a logit x and a target t, element by element: max(x, 0) − x·t + log(1 + e^−|x|)
- * (torch.nn.BCEWithLogitsLoss).
- */
-export function bceWithLogits(x: Tensor, target: Tensor): Tensor {
-  return binary(
-    'bce_logits',
-    x,
-    target,
-    (g, [v, t], needed) => [needed[0] ? mul(g, sub(sigmoid(v), t)) : null, needed[1] ? neg(mul(g, v)) : null],
-    'save',
-  );
 }
 
 /** The gradient of an activation from its output y, for operations with a fused one. */

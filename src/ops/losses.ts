@@ -1,18 +1,38 @@
-/** Distances between a prediction x and a target t, element by element, in one pass each. */
+/**
+ * Distances between a prediction x and a target t, element by element or added up over all elements, each in one kernel;
+ * the gradient of x is one more, whatever was added up.
+ *
+ *   sq_diff     (x − t)²                                   gradient  2 (x − t)
+ *   abs_diff    |x − t|                                              sign(x − t), 0 where they are equal
+ *   bce_logits  max(x, 0) − x·t + log(1 + e^−|x|)                    σ(x) − t        (torch.nn.BCEWithLogitsLoss)
+ */
 
+import type { DISTANCES } from '../../codegen/operations.js';
 import { checkFloat, checkSameDevice, checkSameDtype, checkTensor, fail } from '../checks.js';
-import { compute } from '../pointwise.js';
-import { record, type Tensor } from '../tensor.js';
-import { mul, neg, sign, sub } from './elementwise.js';
+import { mode } from '../context.js';
+import { shortName } from '../dtype.js';
+import { fillWith } from '../fill.js';
+import { runOperation } from '../kernels.js';
+import { compute, fillOrDispose, pointer } from '../pointwise.js';
+import { allocateTensor, record, Tensor, tidy } from '../tensor.js';
+import { divideBy, mul, neg, sigmoid, sign, sub } from './elementwise.js';
+import { sumTo } from './sum.js';
+import { contiguous } from './views.js';
 
-/** (x − t)² */
-export function squaredDifference(x: Tensor, target: Tensor): Tensor {
-  return difference('sq_diff', x, target, (g, a, b) => mul(g, mul(sub(a, b), 2)));
+export type Distance = (typeof DISTANCES)[number];
+
+/** The distance of each element; shapes are broadcast. */
+export function distance(name: Distance, x: Tensor, target: Tensor): Tensor {
+  return recorded(name, compute(name, [x, target]), [x, target], 1);
 }
 
-/** |x − t|; its derivative at 0 is 0. */
-export function absoluteDifference(x: Tensor, target: Tensor): Tensor {
-  return difference('abs_diff', x, target, (g, a, b) => mul(g, sign(sub(a, b))));
+/** The sum of all elements' distances, divided: summed in float64, rounded once. */
+export function totalDistance(name: Distance, x: Tensor, target: Tensor, divisor: number): Tensor {
+  return tidy(() => {
+    const a = contiguous(x, x.layout);
+    const b = contiguous(target, x.layout);
+    return recorded(`${name}_sum`, reduceDistance(name, a, b, divisor), [a, b], divisor);
+  });
 }
 
 /**
@@ -31,19 +51,38 @@ export function checkTarget(where: string, x: Tensor, target: Tensor): void {
   }
 }
 
-function difference(
-  name: 'sq_diff' | 'abs_diff',
-  x: Tensor,
-  target: Tensor,
-  derivative: (g: Tensor, x: Tensor, target: Tensor) => Tensor,
-): Tensor {
-  return record(compute(name, [x, target]), {
+function reduceDistance(name: Distance, x: Tensor, target: Tensor, divisor: number): Tensor {
+  const { dtype, storage } = Tensor.window(x);
+  const out = allocateTensor({ shape: [], dtype, device: storage.device });
+  fillOrDispose(out, () => {
+    if (x.numel() === 0) return fillWith('fill', out, [0 / divisor]);
+    const pointers = [out, x, target].map((value) => pointer(Tensor.window(value)));
+    runOperation(storage.device, { name: `${name}_sum`, type: shortName(dtype) }, pointers, [x.numel(), divisor]);
+  });
+  return out;
+}
+
+function recorded(name: string, out: Tensor, inputs: readonly [Tensor, Tensor], divisor: number): Tensor {
+  const of = name.replace('_sum', '') as Distance;
+  return record(out, {
     name,
-    inputs: [x, target],
-    saved: [x, target],
-    backward: (g, [a, b], needed) => {
-      const gx = derivative(g, a!, b!);
-      return [gx, needed[1] ? neg(gx) : null];
+    inputs,
+    saved: inputs,
+    backward: (g, [x, target], needed) => {
+      const wantsTarget = needed[1] === true;
+      if (!mode().recording && !wantsTarget) {
+        return [sumTo(compute(`${of}_backward`, [g, x!, target!], [divisor]), x!.shape), null];
+      }
+      const each = divideBy(g, divisor);
+      const gx = mul(each, derivative(of, x!, target!));
+      const gt = wantsTarget ? neg(of === 'bce_logits' ? mul(each, x!) : gx) : null;
+      return [sumTo(gx, x!.shape), gt && sumTo(gt, target!.shape)];
     },
   });
+}
+
+/** By operations that have derivatives themselves. */
+function derivative(of: Distance, x: Tensor, target: Tensor): Tensor {
+  if (of === 'bce_logits') return sub(sigmoid(x), target);
+  return of === 'abs_diff' ? sign(sub(x, target)) : mul(sub(x, target), 2);
 }

@@ -4,19 +4,22 @@ import { fail } from '../checks.js';
 import type { ReduceOptions } from '../method_types.js';
 import { elementCount } from '../shape.js';
 import { record, type Tensor, tidy } from '../tensor.js';
-import { cast } from './convert.js';
-import { div, eq, mul } from './elementwise.js';
+import { div, divideBy, eq, mul } from './elementwise.js';
 import { checkReduction, expand, reduce, sum, without } from './sum.js';
 import { reshape } from './views.js';
 
-/** The mean over dimensions; sums of 16-bit types are held in float32. NaN for no elements. */
+/** The mean over dimensions, summed and divided in float64 and rounded once. NaN for no elements. */
 export function mean(x: Tensor, options?: ReduceOptions): Tensor {
   const { dims, keepdim } = checkReduction('mean', x, options);
-  const { shape, dtype } = x;
-  const count = elementCount(dims.map((dim) => shape[dim]!));
+  const from = x.shape;
+  const count = elementCount(dims.map((dim) => from[dim]!));
   return tidy(() => {
-    const wide = dtype === 'float16' || dtype === 'bfloat16' ? cast(x, 'float32') : x;
-    return cast(div(sum(wide, { dim: dims, keepdim }), count), dtype);
+    const kept = record(reduce('sum', x, dims, count), {
+      name: 'mean',
+      inputs: [x],
+      backward: (g) => [expand(divideBy(g, count), from)],
+    });
+    return keepdim ? kept : reshape(kept, without(from, dims));
   });
 }
 

@@ -69,44 +69,44 @@ function sumKept(x: Tensor, dims: readonly number[]): Tensor {
 }
 
 /**
- * Reduces dimensions, keeping them with size 1. The kernel sees [outer, reduced, inner]: memory is read as it lies when
+ * Reduces dimensions, keeping them with size 1; a sum is divided before it is rounded. The kernel sees [outer, reduced, inner]: memory is read as it lies when
  * the reduced dimensions are neighbours in it, else x is rearranged first.
  */
-export function reduce(name: 'sum' | 'max', x: Tensor, dims: readonly number[]): Tensor {
+export function reduce(name: 'sum' | 'max', x: Tensor, dims: readonly number[], divisor = 1): Tensor {
   const window = Tensor.window(x);
   const { shape, strides, dtype, storage } = window;
   const kept = shape.map((size, i) => (dims.includes(i) ? 1 : size));
-  if (shape.includes(0)) return reduceNothing(allocateTensor({ shape: kept, dtype, device: storage.device }));
+  if (shape.includes(0)) {
+    const out = allocateTensor({ shape: kept, dtype, device: storage.device });
+    fillOrDispose(out, () => fillWith('fill', out, [0 / divisor]));
+    return out;
+  }
   const order = shape.map((_, i) => i).filter((i) => shape[i] !== 1);
   order.sort((a, b) => strides[b]! - strides[a]!);
   const places = order.flatMap((dim, place) => (dims.includes(dim) ? [place] : []));
   const first = places[0] ?? order.length;
   const together = places.every((place, i) => place === first + i);
-  if (!together || !isPacked(shape, strides)) return tidy(() => reduceArranged(name, x, dims));
+  if (!together || !isPacked(shape, strides)) return tidy(() => reduceArranged(name, x, dims, divisor));
   const sizes = order.map((dim) => shape[dim]!);
   const ends = [0, first, first + places.length, order.length];
   const counts = [0, 1, 2].map((i) => elementCount(sizes.slice(ends[i], ends[i + 1])));
   const out = allocateTensor({ shape: kept, dtype, device: storage.device, strides: stridesInOrder(kept, order) });
   const kernel = { name, type: shortName(dtype) };
+  const scalars = name === 'sum' ? [...counts, divisor] : counts;
   fillOrDispose(out, () =>
-    runOperation(storage.device, kernel, [pointer(Tensor.window(out)), pointer(window)], counts),
+    runOperation(storage.device, kernel, [pointer(Tensor.window(out)), pointer(window)], scalars),
   );
   return out;
 }
 
-/** The sum of no elements is 0. */
-function reduceNothing(out: Tensor): Tensor {
-  fillOrDispose(out, () => fillWith('fill', out, [0]));
-  return out;
-}
-
-function reduceArranged(name: 'sum' | 'max', x: Tensor, dims: readonly number[]): Tensor {
+function reduceArranged(name: 'sum' | 'max', x: Tensor, dims: readonly number[], divisor: number): Tensor {
   const kept = x.shape.map((_, i) => i).filter((i) => !dims.includes(i));
   const order = [...kept, ...dims];
   const arranged = reduce(
     name,
     contiguous(permute(x, order)),
     dims.map((_, i) => kept.length + i),
+    divisor,
   );
   return permute(
     arranged,

@@ -28,11 +28,8 @@ export const POINTWISE_REFERENCES: Record<PointwiseName, Reference> = {
   relu: { value: ([x]) => (x! < 0 ? 0 : x!) },
   tanh: { value: ([x]) => Math.tanh(x!) },
   sigmoid: { value: ([x]) => sigmoid(x!) },
-  affine: {
-    value: ([x], [a, b]) => a! * x! + b!,
-    size: ([x], [a, b]) => Math.abs(a! * x!) + Math.abs(b!),
-    scalars: [1.5, -0.25],
-  },
+  div_scalar: { value: ([x], [n]) => x! / n!, scalars: [3] },
+  inverse_deviation: { value: ([x], [eps]) => 1 / Math.sqrt(x! + eps!), scalars: [0.125] },
   leaky_relu: { value: ([x], [slope]) => (x! > 0 ? x! : x! * slope!), scalars: [0.125] },
   pow_scalar: { value: ([x], [e]) => x! ** e!, scalars: [2.5] },
   clamp: { value: ([x], [low, high]) => clamp(x!, low!, high!), scalars: [-0.5, 0.75] },
@@ -44,11 +41,6 @@ export const POINTWISE_REFERENCES: Record<PointwiseName, Reference> = {
   minimum: { value: ([a, b]) => Math.min(a!, b!) },
   gt: { value: ([a, b]) => (a! > b! ? 1 : 0) },
   eq: { value: ([a, b]) => (a === b ? 1 : 0) },
-  add_scaled: {
-    value: ([a, b], [s]) => a! + s! * b!,
-    size: ([a, b], [s]) => Math.abs(a!) + Math.abs(s! * b!),
-    scalars: [-0.75],
-  },
   sq_diff: {
     value: ([a, b]) => (a! - b!) ** 2,
     size: ([a, b]) => (Math.abs(a!) + Math.abs(b!)) ** 2,
@@ -65,21 +57,22 @@ export const POINTWISE_REFERENCES: Record<PointwiseName, Reference> = {
     value: ([g, y]) => g! * y! * (1 - y!),
     size: ([g, y]) => (Math.abs(y!) > 1e6 ? Infinity : Math.abs(g! * y!) * (1 + Math.abs(y!))),
   },
-  abs_backward: { value: ([g, x]) => g! * sign(x!) },
   bce_logits: {
     value: ([x, t]) => Math.max(x!, 0) - x! * t! + Math.log1p(Math.exp(-Math.abs(x!))),
     size: ([x, t]) => Math.abs(x!) * (1 + Math.abs(t!)) + 1,
   },
+  sq_diff_backward: {
+    value: ([g, x, t], [n]) => (g! / n!) * 2 * (x! - t!),
+    size: ([g, x, t], [n]) => Math.abs(g! / n!) * 2 * (Math.abs(x!) + Math.abs(t!)),
+    scalars: [3],
+  },
+  abs_diff_backward: { value: ([g, x, t], [n]) => (g! / n!) * sign(x! - t!), scalars: [3] },
   bce_logits_backward: {
-    value: ([g, x, t]) => g! * (sigmoid(x!) - t!),
-    size: ([g, x, t]) => Math.abs(g!) * (sigmoid(x!) + Math.abs(t!)),
+    value: ([g, x, t], [n]) => (g! / n!) * (sigmoid(x!) - t!),
+    size: ([g, x, t], [n]) => Math.abs(g! / n!) * (sigmoid(x!) + Math.abs(t!)),
+    scalars: [3],
   },
   where: { value: ([c, a, b]) => (c !== 0 ? a! : b!) },
-  addcmul: {
-    value: ([x, a, b], [s]) => x! + s! * a! * b!,
-    size: ([x, a, b], [s]) => Math.abs(x!) + Math.abs(s! * a! * b!),
-    scalars: [0.5],
-  },
 };
 
 /** Errors of a kernel's own arithmetic, in half units of the accumulator relative to `size`: the polynomials' bounds, with room for two roundings. */

@@ -9,8 +9,8 @@ import type { TensorApiReport } from '../support/tensor_api_cli.js';
 /** Largest difference from the CPU, relative to the largest number of a tensor: a few units in the last place. */
 const TOLERANCE = { float32: 1e-6, float64: 4e-15, float16: 2 ** -10, bfloat16: 2 ** -7 } as const;
 
-/** Rows of the operations table that no operation of the tensor API launches. */
-const UNUSED = ['abs_backward', 'bce_logits_backward', 'addcmul'];
+/** Rows of the operations table that nothing launches in 16-bit types: statistics are of wider ones. */
+const UNUSED = { float32: [], float64: [], float16: ['inverse_deviation'], bfloat16: ['inverse_deviation'] };
 
 const report = (dtype: string, simulator = '') =>
   simulatedReport<TensorApiReport>({ program: 'tensor_api_cli', args: ['--dtype', dtype], simulator });
@@ -26,7 +26,7 @@ describeCuda('the tensor API on cuda', function () {
       const { errors, missed, launches, digest, left } = await report(dtype);
       expect(Object.keys(errors).length).greaterThan(80);
       for (const [title, error] of Object.entries(errors)) expect(error, title).at.most(tolerance);
-      expect(missed.map((name) => name.split(' ')[0])).deep.equal(UNUSED);
+      expect(missed.map((name) => name.split(' ')[0])).deep.equal(UNUSED[dtype as keyof typeof UNUSED]);
       expect(launches, 'launches of one step').deep.equal({ 'SGD 100': 1, 'SGD 113': 2, 'Adam 64': 1, 'Adam 130': 3 });
       expect(left, 'live bytes').equal(0);
       digests[dtype] = digest;

@@ -21,7 +21,7 @@ import {
 const EXACT: readonly string[] = [
   ...['copy', 'neg', 'abs', 'sqrt', 'reciprocal', 'square', 'sign', 'relu', 'leaky_relu', 'clamp'],
   ...['add', 'sub', 'mul', 'div', 'maximum', 'minimum', 'gt', 'eq', 'sq_diff', 'abs_diff'],
-  ...['relu_backward', 'leaky_relu_backward', 'abs_backward', 'where'],
+  ...['relu_backward', 'leaky_relu_backward', 'where'],
 ];
 
 /** Every case, by what is particular about it. */

@@ -1,7 +1,13 @@
 /** Launches of the rendered CUDA kernels that add up or step over groups of tensors, with what doubles give for them. */
 
 import { operationGeometry } from '../../codegen/cuda_operations.js';
-import { groupOf, operationArguments, type StorageType } from '../../codegen/operations.js';
+import {
+  DISTANCES,
+  groupOf,
+  NORM_ACTIVATIONS,
+  operationArguments,
+  type StorageType,
+} from '../../codegen/operations.js';
 import type { GroupName } from '../../src/group.js';
 import { accumulatorOf, encode, FLOAT_TYPES, noise, rounded } from '../support/kernels.js';
 import { type Job, type Operand, ORDERS } from './host_program.js';
@@ -70,6 +76,7 @@ export function reduceCases(operation: 'sum' | 'max'): ReductionCase[] {
     FLOAT_TYPES.map((type) => {
       const values = rounded(type, noise(outer * reduced * inner, turn + 3, -1, 2));
       const special = operation === 'max' && turn % 3 === 1;
+      const divisor = operation === 'sum' ? 1 + (turn % 3) : 1;
       if (special) values[Math.floor(values.length / 2)] = Number.NaN;
       const out = new Float64Array(outer * inner).fill(operation === 'max' ? -Infinity : 0);
       for (let o = 0; o < outer; o++) {
@@ -86,10 +93,37 @@ export function reduceCases(operation: 'sum' | 'max'): ReductionCase[] {
         operation,
         type,
         operands: { out: sizeOf(type, outer * inner), in: bytesOf(type, values) },
-        scalars: { outer, reduced, inner },
-        expected: [{ type, values: out, scale: operation === 'max' ? 0 : reduced ** 0.5 }],
+        // what a sum is divided by
+        scalars: { outer, reduced, inner, divisor },
+        expected: [{ type, values: out.map((v) => v / divisor), scale: operation === 'max' ? 0 : reduced ** 0.5 }],
       });
     }),
+  );
+}
+
+const DISTANCE = {
+  sq_diff: (x: number, t: number) => (x - t) ** 2,
+  abs_diff: (x: number, t: number) => Math.abs(x - t),
+  bce_logits: (x: number, t: number) => Math.max(x, 0) - x * t + Math.log1p(Math.exp(-Math.abs(x))),
+};
+
+export function lossCases(): ReductionCase[] {
+  return DISTANCES.flatMap((distance) =>
+    [1, 7, 4096, 100_003].flatMap((count, turn) =>
+      FLOAT_TYPES.map((type) => {
+        const x0 = rounded(type, noise(count, turn + 3, -3, 3));
+        const x1 = rounded(type, noise(count, turn + 4, 0, 1));
+        const total = x0.reduce((sum, v, i) => sum + DISTANCE[distance](v, x1[i]!), 0);
+        return makeCase({
+          title: `${distance}_sum of ${count} ${type}`,
+          operation: `${distance}_sum`,
+          type,
+          operands: { out: sizeOf(type, 1), x0: bytesOf(type, x0), x1: bytesOf(type, x1) },
+          scalars: { count, divisor: count },
+          expected: [{ type, values: Float64Array.of(total / count), scale: 8 + (type === 'f64' ? count : 0) }],
+        });
+      }),
+    ),
   );
 }
 
@@ -147,13 +181,17 @@ export function normCases(): ReductionCase[] {
   );
 }
 
+const SLOPE = 0.25;
+const MOMENTUM = 0.125;
+
 function normCasesOf(p: Planes): ReductionCase[] {
   const { n, c, hw, layout, type } = p;
   const wide = accumulatorOf(type);
   const { x, gy, mean: exact, variance } = planesOf(p);
   const channel = channelOf(p);
-  const scalars = { n, c, hw, layout };
-  const title = (operation: string) => `${operation} of [${n}, ${c}, ${hw}] layout ${layout} ${type}`;
+  const { name: act, index: activation } = NORM_ACTIVATIONS[p.turn % 3]!;
+  const planes = { n, c, hw, layout };
+  const after = { slope: SLOPE, activation };
   const mean = rounded(wide, exact);
   const invstd = rounded(
     wide,
@@ -162,52 +200,89 @@ function normCasesOf(p: Planes): ReductionCase[] {
   const weight = p.turn % 2 === 0 ? rounded(type, noise(c, 9, 0.5, 2)) : null;
   const bias = weight && rounded(type, noise(c, 10, -1, 1));
   const optional = (values: Float64Array | null) => values && bytesOf(type, values);
-  const sums = [new Float64Array(c), new Float64Array(c)] as const;
-  for (let i = 0; i < gy.length; i++) {
-    const at = channel(i);
-    sums[0][at]! += gy[i]!;
-    sums[1][at]! += gy[i]! * (x[i]! - mean[at]!) * invstd[at]!;
-  }
-  const given = { mean: bytesOf(wide, mean), invstd: bytesOf(wide, invstd), weight: optional(weight) };
-  const y = x.map((v, i) => (v - mean[channel(i)]!) * invstd[channel(i)]! * (weight?.[channel(i)] ?? 1));
-  const [sumGy, sumHat] = sums.map((values) => rounded(wide, values)) as [Float64Array, Float64Array];
   const m = n * hw;
-  const gx = x.map((v, i) => {
+  const scale = invstd.map((v, at) => v * (weight?.[at] ?? 1));
+  // in the type that the kernel computes in, so that the gate is the kernel's where it is near 0
+  const fround = type === 'f64' ? (v: number) => v : Math.fround;
+  const tilts = scale.map((v) => fround(v));
+  const z = x.map((v, i) => {
     const at = channel(i);
-    const hat = (v - mean[at]!) * invstd[at]!;
-    return (gy[i]! - sumGy[at]! / m - (hat * sumHat[at]!) / m) * invstd[at]! * (weight?.[at] ?? 1);
+    return fround(v - mean[at]!) * tilts[at]! + (bias?.[at] ?? 0);
   });
+  const y = z.map((v) => (act === 'none' || v > 0 ? v : act === 'relu' ? 0 : v * SLOPE));
+  const open = rounded(type, z);
+  const g = gy.map((v, i) => (act === 'none' || open[i]! > 0 ? v : act === 'relu' ? 0 : v * SLOPE));
+  const sums = [new Float64Array(c), new Float64Array(c)] as const;
+  for (let i = 0; i < g.length; i++) {
+    const at = channel(i);
+    sums[0][at]! += g[i]!;
+    sums[1][at]! += g[i]! * (x[i]! - mean[at]!) * invstd[at]!;
+  }
+  const given = {
+    ...{ mean: bytesOf(wide, mean), invstd: bytesOf(wide, invstd) },
+    ...{ weight: optional(weight), bias: optional(bias) },
+  };
+  const [sumGy, sumHat] = sums.map((values) => rounded(wide, values)) as [Float64Array, Float64Array];
+  const input = (own: number) =>
+    x.map((v, i) => {
+      const at = channel(i);
+      const hat = (v - mean[at]!) * invstd[at]!;
+      return (g[i]! - own * (sumGy[at]! / m + (hat * sumHat[at]!) / m)) * scale[at]!;
+    });
   const far = Math.max(...x.map(Math.abs));
-  const make = (operation: string, operands: Launch['operands'], expected: readonly Expected[]) =>
-    makeCase({ title: title(operation), operation, type, operands, scalars, expected });
-  const whole = (values: Float64Array, scale: number): Expected => ({ type, values, scale });
-  const channels = (values: Float64Array, scale: number): Expected => ({ type: wide, values, scale });
+  const make = (operation: string, operands: Launch['operands'], scalars: Launch['scalars'], expected: Expected[]) =>
+    makeCase({
+      title: `${operation} of [${n}, ${c}, ${hw}] layout ${layout} ${act} ${type}`,
+      ...{ operation, type, operands, expected, scalars: { ...planes, ...scalars } },
+    });
+  const whole = (values: Float64Array, size: number): Expected => ({ type, values, scale: size });
+  const channels = (values: Float64Array, size: number): Expected => ({ type: wide, values, scale: size });
+  const both = { gy: bytesOf(type, gy), x: bytesOf(type, x) };
+  const found = { sum_gy: bytesOf(wide, sumGy), sum_gy_xhat: bytesOf(wide, sumHat) };
+  const old = [rounded(type, noise(c, 11, -1, 1)), rounded(type, noise(c, 12, 0.5, 2))] as const;
+  const kept = p.turn % 4 !== 1;
+  const averages: Launch['operands'] = kept
+    ? {
+        ...{ running_mean: { inout: bytesOf(type, old[0]) }, running_var: { inout: bytesOf(type, old[1]) } },
+        tracked: { inout: bytesOf('i32', [41]) },
+      }
+    : { running_mean: null, running_var: null, tracked: null };
+  const unbias = 1.5;
+  const moved = [
+    whole(
+      old[0].map((v, at) => (1 - MOMENTUM) * v + MOMENTUM * exact[at]!),
+      far,
+    ),
+    whole(
+      old[1].map((v, at) => (1 - MOMENTUM) * v + MOMENTUM * unbias * variance[at]!),
+      type === 'f64' ? 1e5 : 4,
+    ),
+    { type: 'i32', values: Float64Array.of(42), scale: 0 } as const,
+  ];
   return [
     make(
       'bn_stats',
-      { x: bytesOf(type, x), mean: sizeOf(wide, c), var: sizeOf(wide, c) },
+      { x: bytesOf(type, x), mean: sizeOf(wide, c), var: sizeOf(wide, c), invstd: sizeOf(wide, c), ...averages },
+      { eps: 1e-3, momentum: MOMENTUM, unbias },
       // a variance of doubles keeps 53 bits less those that the mean's size costs the reference
-      [channels(exact, far), channels(variance, type === 'f64' ? 1e5 : 1)],
+      [
+        ...[channels(exact, far), channels(variance, type === 'f64' ? 1e5 : 1)],
+        channels(
+          variance.map((v) => 1 / Math.sqrt(v + 1e-3)),
+          type === 'f64' ? 1e9 : 1e3,
+        ),
+        ...(kept ? moved : []),
+      ],
     ),
-    make('bn_apply', { ...given, x: bytesOf(type, x), bias: optional(bias), out: sizeOf(type, x.length) }, [
-      whole(
-        y.map((v, i) => v + (bias?.[channel(i)] ?? 0)),
-        20,
-      ),
+    make('bn_apply', { ...given, x: bytesOf(type, x), out: sizeOf(type, x.length) }, after, [whole(y, 20)]),
+    make('bn_backward_stats', { ...given, ...both, sum_gy: sizeOf(wide, c), sum_gy_xhat: sizeOf(wide, c) }, after, [
+      channels(sums[0], m),
+      channels(sums[1], type === 'f64' ? 1e3 * m : 3 * m),
     ]),
-    make(
-      'bn_backward_stats',
-      { ...given, gy: bytesOf(type, gy), x: bytesOf(type, x), sum_gy: sizeOf(wide, c), sum_gy_xhat: sizeOf(wide, c) },
-      [channels(sums[0], m), channels(sums[1], type === 'f64' ? 1e3 * m : 3 * m)],
-    ),
-    make(
-      'bn_backward_input',
-      {
-        ...given,
-        ...{ gy: bytesOf(type, gy), x: bytesOf(type, x), gx: sizeOf(type, x.length) },
-        ...{ sum_gy: bytesOf(wide, sumGy), sum_gy_xhat: bytesOf(wide, sumHat) },
-      },
-      [whole(gx, 60)],
+    ...[1, 0].map((own) =>
+      make('bn_backward_input', { ...given, ...both, ...found, gx: sizeOf(type, x.length) }, { ...after, own }, [
+        whole(input(own), 60),
+      ]),
     ),
   ];
 }

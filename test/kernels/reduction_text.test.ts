@@ -6,13 +6,14 @@
 import { expect } from 'chai';
 import { decode, encode, ROUNDOFF } from '../support/kernels.js';
 import type { JobResult } from './host_program.js';
-import { type Expected, groupCases, normCases, type ReductionCase, reduceCases } from './reduction_cases.js';
+import { type Expected, groupCases, lossCases, normCases, type ReductionCase, reduceCases } from './reduction_cases.js';
 import { testGroups, whereOf } from './text_suite.js';
 
 const GROUPS: Readonly<Record<string, () => ReductionCase[]>> = {
   'add up one axis': () => reduceCases('sum'),
   'find the largest along one axis, and NaN': () => reduceCases('max'),
-  'normalise batches in both layouts, whatever their mean': normCases,
+  'add up losses': lossCases,
+  'normalise batches in both layouts, whatever their mean, with what comes behind': normCases,
   'step over, add up and zero groups of tensors': groupCases,
 };
 

@@ -166,7 +166,9 @@ const REDUCTIONS: Record<string, Case> = {
 const LOSSES: Record<string, Case> = Object.fromEntries(
   (['mean', 'sum', 'none'] as const).flatMap((reduction): [string, Case][] => [
     [`mse ${reduction}`, withGradients((x, t) => F.mseLoss(x, t, { reduction }), [A, A])],
+    [`mse ${reduction} of a constant`, withGradients((x) => F.mseLoss(x, x.detach().mul(0.5), { reduction }), [A])],
     [`l1 ${reduction}`, withGradients((x, t) => F.l1Loss(x, t, { reduction }), [A, A])],
+    [`l1 ${reduction} of a constant`, withGradients((x) => F.l1Loss(x, x.detach().mul(0.5), { reduction }), [A])],
     [
       `bce ${reduction}`,
       (place) => {

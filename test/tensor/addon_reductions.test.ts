@@ -70,7 +70,7 @@ function reduce(
   return compute(which, {
     inputs: { in: { type: which.type, values } },
     outputs: { out: { type: which.type, count: outer * inner } },
-    scalars: { outer, reduced, inner },
+    scalars: { outer, reduced, inner, divisor: 1 },
   }).out!;
 }
 
@@ -86,7 +86,7 @@ describe('addon: batch normalisation', () => {
     const planes = { n: 4, c: 3, hw: 5000, layout: 0 };
     const x = rounded('f32', noise(60_000, 5, 4095, 4097));
     const { mean, variance } = statistics(x, planes);
-    const got = compute({ operation: 'bn_stats', type, isa }, statsArguments(type, x, planes));
+    const got = compute({ operation: 'bn_forward', type, isa }, forwardArguments(type, x, planes));
     for (let k = 0; k < 3; k++) {
       expect(got.var![k]! / variance[k]!).to.be.closeTo(1, 2e-7);
       expect(got.mean![k]! / mean[k]!).to.be.closeTo(1, 1e-7);
@@ -116,9 +116,17 @@ function statistics(x: Float64Array, planes: Planes): { mean: Float64Array; vari
   return { mean, variance };
 }
 
-function statsArguments(type: StorageType, x: Float64Array, planes: Planes) {
+/** Of a batch normalisation that finds its own statistics and keeps no averages. */
+const FORWARD = { own: 1, eps: 1e-5, momentum: 0, unbias: 0, slope: 0, activation: 0 };
+const NO_AVERAGES = { running_mean: null, running_var: null, tracked: null };
+
+function forwardArguments(type: StorageType, x: Float64Array, planes: Planes) {
   const channels = { type: accumulatorOf(type), count: planes.c };
-  return { inputs: { x: { type, values: x } }, outputs: { mean: channels, var: channels }, scalars: planes };
+  return {
+    inputs: { x: { type, values: x }, weight: null, bias: null, ...NO_AVERAGES },
+    outputs: { mean: channels, var: channels, invstd: channels, out: { type, count: x.length } },
+    scalars: { ...planes, ...FORWARD },
+  };
 }
 
 function checkNorm(type: StorageType, isa: Which['isa'], planes: Planes): void {
@@ -134,9 +142,9 @@ function checkNorm(type: StorageType, isa: Which['isa'], planes: Planes): void {
   const bias = rounded(type, noise(c, 24));
   const { mean, variance } = statistics(x, planes);
   const which = (operation: string): Which => ({ operation, type, isa });
-  const stats = compute(which('bn_stats'), statsArguments(type, x, planes));
+  const stats = compute(which('bn_forward'), forwardArguments(type, x, planes));
   close(
-    which('bn_stats'),
+    which('bn_forward'),
     stats.mean!,
     mean,
     mean.map(() => 1),
@@ -144,7 +152,7 @@ function checkNorm(type: StorageType, isa: Which['isa'], planes: Planes): void {
     acc,
   );
   close(
-    which('bn_stats'),
+    which('bn_forward'),
     stats.var!,
     variance,
     variance.map((v) => v + 1e-6),
@@ -162,26 +170,22 @@ function checkNorm(type: StorageType, isa: Which['isa'], planes: Planes): void {
   const deviation = (i: number) => x[i]! - center[channelOf(i, planes)]!;
   const at = (values: Float64Array, i: number) => values[channelOf(i, planes)]!;
 
+  const given = rounded(acc, variance);
   for (const affine of [true, false]) {
     const scale = affine ? invstd.map((v, k) => v * weight[k]!) : invstd;
-    const { out } = compute(which('bn_apply'), {
-      inputs: {
-        x: input(x),
-        mean: channel(center),
-        invstd: channel(invstd),
-        weight: affine ? input(weight) : null,
-        bias: affine ? input(bias) : null,
-      },
-      outputs: { out: { type, count } },
-      scalars: planes,
+    const parameters = { weight: affine ? input(weight) : null, bias: affine ? input(bias) : null };
+    const { out } = compute(which('bn_forward'), {
+      inputs: { ...{ x: input(x), mean: channel(center), var: channel(given) }, ...parameters, ...NO_AVERAGES },
+      outputs: { invstd: { type: acc, count: c }, out: { type, count } },
+      scalars: { ...planes, ...FORWARD, own: 0 },
     });
     const shift = (i: number) => (affine ? at(bias, i) : 0);
     const exact = x.map((_, i) => deviation(i) * at(scale, i) + shift(i));
     close(
-      which('bn_apply'),
+      which('bn_forward'),
       out!,
       exact,
-      x.map((_, i) => Math.abs(deviation(i) * at(scale, i)) + Math.abs(shift(i))),
+      x.map((_, i) => 2 * Math.abs(deviation(i) * at(scale, i)) + Math.abs(shift(i))),
     );
 
     const sumGy = new Float64Array(c);
@@ -190,40 +194,33 @@ function checkNorm(type: StorageType, isa: Which['isa'], planes: Planes): void {
       sumGy[channelOf(i, planes)]! += g;
       sumXhat[channelOf(i, planes)]! += g * deviation(i) * at(invstd, i);
     });
-    const both = { gy: input(gy), x: input(x), mean: channel(center), invstd: channel(invstd) };
+    const both = { gy: input(gy), x: input(x), mean: channel(center), invstd: channel(invstd), ...parameters };
     const sums = { type: acc, count: c };
-    const back = compute(which('bn_backward_stats'), {
+    const back = compute(which('bn_backward'), {
       inputs: both,
-      outputs: { sum_gy: sums, sum_gy_xhat: sums },
-      scalars: planes,
+      outputs: { sum_gy: sums, sum_gy_xhat: sums, gx: { type, count } },
+      scalars: { ...planes, own: 1, slope: 0, activation: 0 },
     });
-    close(
-      which('bn_backward_stats'),
-      back.sum_gy!,
-      sumGy,
-      sumGy.map(() => m),
-      type === 'f64' ? 8 : 1e-6,
-      acc,
-    );
-    close(
-      which('bn_backward_stats'),
-      back.sum_gy_xhat!,
-      sumXhat,
-      sumXhat.map(() => m),
-      type === 'f64' ? 8 : 1e-6,
-      acc,
-    );
+    for (const [got, wanted] of [
+      [back.sum_gy!, sumGy],
+      [back.sum_gy_xhat!, sumXhat],
+    ] as const) {
+      close(
+        which('bn_backward'),
+        got,
+        wanted,
+        wanted.map(() => m),
+        type === 'f64' ? 8 : 1e-6,
+        acc,
+      );
+    }
 
-    const [a, b] = [rounded(acc, sumGy), rounded(acc, sumXhat)];
-    const { gx } = compute(which('bn_backward_input'), {
-      inputs: { ...both, weight: affine ? input(weight) : null, sum_gy: channel(a), sum_gy_xhat: channel(b) },
-      outputs: { gx: { type, count } },
-      scalars: planes,
-    });
-    const slope = (i: number) => (deviation(i) * at(invstd, i) * at(b, i)) / m;
-    const gradient = gy.map((g, i) => at(scale, i) * (g - at(a, i) / m - slope(i)));
-    const size = gy.map((g, i) => Math.abs(at(scale, i)) * (Math.abs(g) + Math.abs(at(a, i) / m) + Math.abs(slope(i))));
-    close(which('bn_backward_input'), gx!, gradient, size);
+    const slope = (i: number) => (deviation(i) * at(invstd, i) * at(sumXhat, i)) / m;
+    const gradient = gy.map((g, i) => at(scale, i) * (g - at(sumGy, i) / m - slope(i)));
+    const size = gy.map(
+      (g, i) => Math.abs(at(scale, i)) * (Math.abs(g) + Math.abs(at(sumGy, i) / m) + Math.abs(slope(i))),
+    );
+    close(which('bn_backward'), back.gx!, gradient, size, type === 'f64' ? units : undefined);
   }
 }
 
@@ -244,10 +241,10 @@ describe('addon: threads', () => {
         [100, 40, 100],
       ].map((box) => reduce(which('sum'), x, box as [number, number, number])),
       ...[0, 1].map((layout) =>
-        compute(which('bn_stats'), {
-          inputs: { x: values },
-          outputs: { mean: channels, var: channels },
-          scalars: { ...planes, layout },
+        compute(which('bn_forward'), {
+          inputs: { x: values, weight: null, bias: null, ...NO_AVERAGES },
+          outputs: { mean: channels, var: channels, invstd: channels, out: { type: 'f32', count: 400_000 } },
+          scalars: { ...planes, layout, ...FORWARD },
         }),
       ),
       compute(which('sgd_group'), {

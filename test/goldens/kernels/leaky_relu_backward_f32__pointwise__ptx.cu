@@ -1,9 +1,9 @@
-// add_scaled_f32__pointwise__ptx
+// leaky_relu_backward_f32__pointwise__ptx
 //
-// Specification: {"operation":"add_scaled","type":"f32"}
-// Made by: fracstride render add_scaled_f32__pointwise__ptx
+// Specification: {"operation":"leaky_relu_backward","type":"f32"}
+// Made by: fracstride render leaky_relu_backward_f32__pointwise__ptx
 //
-// out = x0 + s0 * x1, element by element over strided tensors; out may be one of the operands.
+// out = x1 > T(0) ? x0 : x0 * s0, element by element over strided tensors; out may be one of the operands.
 // Stored elements are `float`, sums are `float`. This text needs no header and no library.
 typedef float stored;
 typedef float real;
@@ -101,10 +101,10 @@ static __device__ __forceinline__ Packed load_pack(const stored* at, wide step) 
 
 typedef real T;
 
-static __device__ __forceinline__ T value(T x0, T x1, T s0) { return x0 + s0 * x1; }
+static __device__ __forceinline__ T value(T x0, T x1, T s0) { return x1 > T(0) ? x0 : x0 * s0; }
 
-extern "C" __global__ void __launch_bounds__(256, 5) add_scaled_f32__pointwise__ptx(
-    stored* out, const stored* x0, const stored* x1, double s, int ndim, long long shape0, long long shape1,
+extern "C" __global__ void __launch_bounds__(256, 5) leaky_relu_backward_f32__pointwise__ptx(
+    stored* out, const stored* x0, const stored* x1, double slope, int ndim, long long shape0, long long shape1,
     long long shape2, long long shape3, long long shape4, long long shape5, long long out_stride0,
     long long out_stride1, long long out_stride2, long long out_stride3, long long out_stride4,
     long long out_stride5, long long x0_stride0, long long x0_stride1, long long x0_stride2, long long x0_stride3,
@@ -117,7 +117,7 @@ extern "C" __global__ void __launch_bounds__(256, 5) add_scaled_f32__pointwise__
       {x0_stride0, x0_stride1, x0_stride2, x0_stride3, x0_stride4, x0_stride5},
       {x1_stride0, x1_stride1, x1_stride2, x1_stride3, x1_stride4, x1_stride5}};
   const Rows rows = rows_of(ndim, shape, strides, operands);
-  const T s0 = (T)s;
+  const T s0 = (T)slope;
   const wide first = (wide)blockIdx.x * 256 + threadIdx.x, all = (wide)gridDim.x * 256;
 
   for (wide i = first; i < rows.count * rows.packs; i += all) {
