@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod';
+import { HEAD_SCHEMA, headValues } from './context_head.js';
 import { axisTable, IGEMM_SCHEMA, igemmValues } from './context_igemm.js';
 import { FracstrideError } from './errors.js';
 import type { ArgKind } from './passes.js';
@@ -44,6 +45,7 @@ const read = z.strictObject({
 });
 
 const shape = { stride: pair, padding: pair, dilation: pair, groups: count };
+const run = { run: count, run_bytes: count, run_length: count };
 const steps = {
   row_output_step: count,
   row_source_step: count,
@@ -76,9 +78,7 @@ const SCHEMAS = {
     phases: count,
     columns: count,
     depth: count,
-    run: count,
-    run_bytes: count,
-    run_length: count,
+    ...run,
     row_start: list,
     row_taps: list,
     row_deltas: list,
@@ -87,6 +87,7 @@ const SCHEMAS = {
     column_groups: z.array(z.strictObject({ index, residues: list, reads: z.array(read) })),
   }),
   'igemm.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...steps, ...IGEMM_SCHEMA }),
+  'head.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...run, ...HEAD_SCHEMA }),
   'phase_wgrad.cu.njk': z.strictObject({
     ...common,
     ...shape,
@@ -172,6 +173,10 @@ function valuesFor(spec: Spec, template: string): Values {
   if (template === 'phase.cu.njk' && spec.baked !== null && volume) return phaseValues(spec, spec.form, spec.baked);
   if (template === 'igemm.cu.njk' && spec.baked !== null && volume)
     return { ...sideNames(spec.form), ...shapeValues(spec.baked), ...igemmValues(spec, spec.form, spec.baked) };
+  if (template === 'head.cu.njk' && spec.baked !== null && volume) {
+    const { run: length, ...values } = headValues(spec, spec.form, spec.baked);
+    return { ...sideNames(spec.form), ...shapeValues(spec.baked), ...runValues(spec, length), ...values };
+  }
   if (template === 'phase_wgrad.cu.njk' && spec.baked !== null) return wgradValues(spec, spec.baked);
   return {};
 }

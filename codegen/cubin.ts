@@ -61,7 +61,7 @@ export interface Loop extends Mix {
 
 export interface MachineCode {
   readonly whole: Mix;
-  /** The loop with most multiply-adds, and the shortest of those; null when no loop has any. */
+  /** Of the innermost loops that multiply the one with most multiply-adds, the shortest of those; null where none does. */
   readonly hottest: Loop | null;
 }
 
@@ -74,13 +74,27 @@ export function machineCode(cubin: Uint8Array, kernel: string): MachineCode {
   const { arch, code } = textSection(cubin, kernel);
   const count = Math.floor(code.byteLength / INSTRUCTION_BYTES);
   const loops = Array.from({ length: count }, (_, at) => loopEndingAt(code, at, arch)).filter((loop) => loop !== null);
-  const mixes = loops.map(([first, last]) => loopOf(mixOf(code, first, last + 1)));
-  const multiplyAdds = (loop: Loop) => loop.operations[loop.work] ?? 0;
+  const working = loops
+    .map((range) => ({ range, loop: loopOf(mixOf(code, range[0], range[1] + 1)) }))
+    .filter(({ loop }) => multiplyAdds(loop) > 0);
+  const innermost = working.filter(({ range }) => !working.some((other) => isInside(other.range, range)));
+  const mixes = innermost.map(({ loop }) => loop);
   const best = mixes.sort((a, b) => multiplyAdds(b) - multiplyAdds(a) || a.instructions - b.instructions)[0];
   return {
     whole: mixOf(code, 0, count),
-    hottest: best === undefined || multiplyAdds(best) === 0 ? null : best,
+    hottest: best ?? null,
   };
+}
+
+type Range = readonly [first: number, last: number];
+
+/** Whether a loop lies in another one; ways back to one beginning are one loop. */
+function isInside(inner: Range, outer: Range): boolean {
+  return inner[0] > outer[0] && inner[1] <= outer[1];
+}
+
+function multiplyAdds(loop: Loop): number {
+  return loop.operations[loop.work] ?? 0;
 }
 
 function loopOf(mix: Mix): Loop {
@@ -90,7 +104,7 @@ function loopOf(mix: Mix): Loop {
 }
 
 /** First and last instruction of the loop that a branch backwards closes; null for anything else. */
-function loopEndingAt(code: DataView, at: number, arch: number): [first: number, last: number] | null {
+function loopEndingAt(code: DataView, at: number, arch: number): Range | null {
   if (operationAt(code, at) !== BRANCH) return null;
   const low = code.getBigUint64(at * INSTRUCTION_BYTES, true);
   const high = code.getBigUint64(at * INSTRUCTION_BYTES + 8, true);

@@ -8,6 +8,7 @@ import type { Target } from './target.js';
 import type { Variant } from './variant.js';
 import { CPU_VARIANTS } from './variants_cpu.js';
 import { CUDA_VARIANTS } from './variants_cuda.js';
+import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
 import { CUDNN_VARIANTS } from './variants_cudnn.js';
 import { DEPTHWISE_VARIANT } from './variants_depthwise.js';
@@ -34,6 +35,7 @@ export const VARIANTS: readonly Variant[] = [
   ...WINOGRAD_VARIANTS,
   ...CUDA_VARIANTS,
   ...IGEMM_VARIANTS,
+  HEAD_VARIANT,
   ...CUDNN_VARIANTS,
 ];
 

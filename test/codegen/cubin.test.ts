@@ -68,14 +68,22 @@ describe('the machine code of a cubin', function () {
     expect(() => machineCode(new Uint8Array(100), 'k')).throw(/got no ELF file/);
   });
 
+  for (const arch of [80, 90]) {
+    it(`head of three channels on sm_${arch}: at least 76 % of its loop are FFMA, no spills`, async function () {
+      if (findNvcc() === null) this.skip();
+      const { hottest, resources } = await compiled(`ct2d_fwd_f32_nchw_k4s2p1_bias_tanh__head_o3t4_b128x1__sm${arch}`);
+      expect(hottest?.work).equal('FFMA');
+      expect(hottest?.share).least(0.76);
+      expect([resources?.spillLoads, resources?.spillStores]).deep.equal([0, 0]);
+    });
+  }
+
   for (const layout of ['nchw', 'nhwc'] as const) {
     it(`igemm's largest tile in ${layout}: at least 86 % of its loop are FFMA, at most 128 registers, no spills`, async function () {
       if (findNvcc() === null) this.skip();
-      const name = `ct2d_fwd_f32_${layout}_k4s2p1_bias_relu__igemm_m128n128k16_t8x8__sm80`;
-      const spec = parseKernelName(name);
-      const request = { name, source: textOf(spec), target: spec.target, format: 'cubin' as const };
-      const { bytes, resources } = await nvcc().compile(request);
-      const { hottest } = machineCode(bytes, name);
+      const { hottest, resources } = await compiled(
+        `ct2d_fwd_f32_${layout}_k4s2p1_bias_relu__igemm_m128n128k16_t8x8__sm80`,
+      );
       expect(hottest?.work).equal('FFMA');
       expect(hottest?.share).least(0.86);
       expect(resources?.registers).most(128);
@@ -83,3 +91,10 @@ describe('the machine code of a cubin', function () {
     });
   }
 });
+
+async function compiled(name: string) {
+  const spec = parseKernelName(name);
+  const request = { name, source: textOf(spec), target: spec.target, format: 'cubin' as const };
+  const { bytes, resources } = await nvcc().compile(request);
+  return { hottest: machineCode(bytes, name).hottest, resources };
+}

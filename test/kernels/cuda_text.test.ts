@@ -19,9 +19,12 @@ const VARIANTS: Readonly<Record<string, readonly Target[]>> = {
   gather: [PTX],
   phase: [PTX],
   igemm: [PTX, { kind: 'cuda', arch: 90 }],
+  head: [PTX],
 };
 
-const dtypesOf = (variant: string): readonly Dtype[] => (variant === 'igemm' ? ['float32'] : DTYPES);
+const HALVES_AND_FLOAT = DTYPES.filter((dtype) => dtype !== 'float64');
+const dtypesOf = (variant: string): readonly Dtype[] =>
+  variant === 'igemm' ? ['float32'] : variant === 'head' ? HALVES_AND_FLOAT : DTYPES;
 
 /** Every geometry through each form, layout and variant; element types, tiles and activations take turns. */
 function allCases(): KernelCase[] {

@@ -1,0 +1,276 @@
+// ct2d_fwd_f32_nchw_k4s2p1_bias_tanh__head_o3t4_b128x1__ptx
+//
+// Specification: {"form":"expand","dtype":"float32","layout":"nchw","variant":"head","tunables":{"tile":"o3t4","block":"b128x1"},"baked":{"r":4,"s":4,"stride":[2,2],"padding":[1,1],"dilation":[1,1],"groups":1,"bias":true,"activation":"tanh"}}
+// Made by: fracstride render ct2d_fwd_f32_nchw_k4s2p1_bias_tanh__head_o3t4_b128x1__ptx
+//
+// L[n,k,y,x] = bias[k] + sum over c, a, b of S[n,c,i,j] W[c,k mod Cl/G,a,b],   y + 1 = 2 i + 1 a
+// Outputs of one residue modulo the stride are reached by the same taps: a dense convolution with unit stride.
+// For 3 output channels a group. A thread sums 4 neighbouring positions of a row, all residues and
+// channels of them, over its share of the input channels, so that each input it reads is used for all it reaches.
+// Stored elements are `float`, sums are `float`. This text needs no header and no library.
+typedef float stored;
+typedef float real;
+
+static __device__ __forceinline__ real load(stored value) { return value; }
+static __device__ __forceinline__ stored store(real value) { return value; }
+
+static __device__ __forceinline__ real tanh_of(real x) { return tanhf(x); }
+static __device__ __forceinline__ real exp_of(real x) { return expf(x); }
+
+// 0 none, 1 relu, 2 leaky_relu, 3 tanh, 4 sigmoid; comparisons are written so that NaN passes.
+static __device__ __forceinline__ real activate(int activation, real x, real slope) {
+  switch (activation) {
+    case 1: return x < (real)0 ? (real)0 : x;
+    case 2: return x < (real)0 ? x * slope : x;
+    case 3: return tanh_of(x);
+    case 4: return (real)1 / ((real)1 + exp_of(-x));
+    default: return x;
+  }
+}
+typedef long long wide;
+
+// `COUNT` neighbours in memory, read or written by accesses of up to 16 bytes.
+template <class Element, int COUNT>
+struct __align__(COUNT * sizeof(Element) < 16 ? COUNT * sizeof(Element) : 16) Pack {
+  Element at[COUNT];
+};
+
+// Whether a Pack may be read or written there.
+template <class Element, int COUNT>
+static __device__ __forceinline__ bool packed(const Element* at) {
+  return (unsigned long long)at % sizeof(Pack<Element, COUNT>) % 16 == 0;
+}
+
+constexpr int POSITIONS = 4, OUTPUTS = 3, GROUPS = 1, THREADS = 128;
+// Threads along positions, threads that share the input channels, channels that a thread reads at once.
+constexpr int LANES = 128, SPLITS = 1, VECTOR = 1;
+constexpr int ROW_PHASES = 2, COLUMN_PHASES = 2, COLUMNS = POSITIONS * COLUMN_PHASES;
+constexpr int ROW_STEP = 1, COLUMN_STEP = 1, FIRST = -4, SPAN = 12;
+// Weights of a channel in shared memory: rows of taps, a row's taps and outputs in whole fours.
+constexpr int TAPS = 16, TAP_ROW = 12, CHANNEL = 4 * TAP_ROW, DEPTH = 85;
+// Sums are stored in pieces of LENGTH neighbours in memory.
+constexpr int LENGTH = 8, RUN = 4, CELLS = ROW_PHASES * COLUMNS * OUTPUTS, PIECES = CELLS / LENGTH;
+
+// Stores the first `there` of LENGTH neighbours, RUN at once where all are there and lie on a multiple of their size.
+struct __align__(16) Run {
+  stored part[RUN];
+};
+static __device__ __forceinline__ void store_neighbours(stored* to, const real (&values)[LENGTH], int there) {
+  if (RUN > 1 && there >= LENGTH && (unsigned long long)to % sizeof(Run) == 0) {
+#pragma unroll
+    for (int first = 0; first < LENGTH; first += RUN) {
+      Run run;
+#pragma unroll
+      for (int i = 0; i < RUN; ++i) run.part[i] = store(values[first + i]);
+      *(Run*)(to + first) = run;
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < LENGTH; ++i)
+      if (i < there) to[i] = store(values[i]);
+  }
+}
+
+// Columns of one source row, by their place in a window that begins FIRST columns from the first position's; what does not
+// exist is 0. ALIGNED: what is read at once lies on a multiple of its size, and exists as a whole or not at all.
+typedef Pack<stored, 4> Four;
+template <bool ALIGNED, int AT, int COUNT>
+static __device__ __forceinline__ void read_columns(real (&values)[VECTOR][SPAN], const stored* row, unsigned exists) {
+  if (ALIGNED && COUNT == 4) {
+    Four four = {};
+    if (exists >> AT & 1u) four = *(const Four*)(row + (FIRST + AT));
+#pragma unroll
+    for (int i = 0; i < 4; ++i) values[0][AT + i] = load(four.at[i]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i)
+      values[0][AT + i] = exists >> (AT + i) & 1u ? load(row[FIRST + AT + i]) : (real)0;
+  }
+}
+
+template <bool ALIGNED>
+static __device__ __forceinline__ void read_row(real (&values)[VECTOR][SPAN], const stored* row, unsigned exists, int, int) {
+  read_columns<ALIGNED, 3, 1>(values, row, exists);
+  read_columns<ALIGNED, 4, 4>(values, row, exists);
+  read_columns<ALIGNED, 8, 1>(values, row, exists);
+}
+
+// Position in the source of a tap of output `at` along one axis, or -1 where there is none.
+static __device__ __forceinline__ int reached(int at, int tap, int stride, int padding, int dilation, int size) {
+  const int distance = at + padding - tap * dilation, position = distance / stride;
+  return position * stride == distance && position < size ? position : -1;
+}
+
+// The sum of one output over the taps that exist, one by one: of an output whose fast sum took in a tap outside the source
+// (as 0, which an infinite weight makes NaN). `first`: the group's first channel at (0, 0); `factors`: the output's weights.
+static __device__ real plain_sum(const stored* first, const stored* factors, int y, int x, int inputs, int height, int width,
+                                 int column_step, int channel_step, int weight_step) {
+  real sum = 0;
+  for (int a = 0; a < 4; ++a) {
+    const int i = reached(y, a, 2, 1, 1, height);
+    if (i < 0) continue;
+    for (int b = 0; b < 4; ++b) {
+      const int j = reached(x, b, 2, 1, 1, width);
+      if (j < 0) continue;
+      for (int c = 0; c < inputs; ++c)
+        sum += load(first[(i * width + j) * column_step + c * channel_step]) * load(factors[c * weight_step + a * 4 + b]);
+    }
+  }
+  return sum;
+}
+
+// Where the sum of a row's residue, a column of the row and a channel stands: neighbours in memory are neighbours.
+static __device__ __forceinline__ constexpr int cell(int row, int column, int k) {
+  return (row * OUTPUTS + k) * COLUMNS + column;
+}
+
+template <int PHASE, int AT, int TAP, int ROW>
+static __device__ __forceinline__ void add_tap(real (&sums)[CELLS], const real (&values)[SPAN], const real (&factors)[TAP_ROW]) {
+#pragma unroll
+  for (int t = 0; t < POSITIONS; ++t)
+#pragma unroll
+    for (int k = 0; k < OUTPUTS; ++k)
+      sums[cell(ROW, t * COLUMN_PHASES + PHASE, k)] += values[t * COLUMN_STEP + AT] * factors[TAP * OUTPUTS + k];
+}
+
+// Adds what a row of the source carries through one row of the kernel.
+template <int ROW>
+static __device__ __forceinline__ void add_row(real (&sums)[CELLS], const real (&values)[SPAN], const real* staged) {
+  real factors[TAP_ROW];
+#pragma unroll
+  for (int i = 0; i < TAP_ROW; i += 4) {
+    const Pack<real, 4> four = *(const Pack<real, 4>*)(staged + i);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) factors[i + j] = four.at[j];
+  }
+  add_tap<0, 4, 1, ROW>(sums, values, factors);
+  add_tap<0, 3, 3, ROW>(sums, values, factors);
+  add_tap<1, 5, 0, ROW>(sums, values, factors);
+  add_tap<1, 4, 2, ROW>(sums, values, factors);
+}
+
+template <bool ALIGNED>
+static __device__ __forceinline__ void add_channels(real (&sums)[CELLS], const stored* source, const unsigned (&exists)[3],
+                                                    int split, int count, int row_step, int column_step, int channel_step, const real* staged) {
+#pragma unroll 1
+  for (int depth = split * VECTOR; depth < count; depth += SPLITS * VECTOR) {
+    const stored* const at = source + depth * channel_step;
+    real values[VECTOR][SPAN];
+    read_row<ALIGNED>(values, at + -1 * row_step, exists[0], column_step, count - depth);
+#pragma unroll
+    for (int v = 0; v < VECTOR; ++v) {
+      const real* const factors = staged + (depth + v) * CHANNEL;
+      add_row<0>(sums, values[v], factors + 3 * TAP_ROW);
+    }
+    read_row<ALIGNED>(values, at + 0 * row_step, exists[1], column_step, count - depth);
+#pragma unroll
+    for (int v = 0; v < VECTOR; ++v) {
+      const real* const factors = staged + (depth + v) * CHANNEL;
+      add_row<0>(sums, values[v], factors + 1 * TAP_ROW);
+      add_row<1>(sums, values[v], factors + 2 * TAP_ROW);
+    }
+    read_row<ALIGNED>(values, at + 1 * row_step, exists[2], column_step, count - depth);
+#pragma unroll
+    for (int v = 0; v < VECTOR; ++v) {
+      const real* const factors = staged + (depth + v) * CHANNEL;
+      add_row<1>(sums, values[v], factors + 0 * TAP_ROW);
+    }
+  }
+}
+
+// Groups of positions of the whole output, from which an item of a block's lanes is found.
+struct Items {
+  int width, height, total;
+};
+
+extern "C" __global__ void __launch_bounds__(128, 4) ct2d_fwd_f32_nchw_k4s2p1_bias_tanh__head_o3t4_b128x1__ptx(
+    const stored* __restrict__ small, const stored* __restrict__ weight, const stored* __restrict__ bias, stored* __restrict__ large,
+    int n, int cs, int hs, int ws, int cl, int hl, int wl, double slope) {
+  __shared__ __align__(16) real memory[4080];
+  const int inputs = cs / GROUPS, group = blockIdx.y;
+  const int source_height = hs, source_width = ws, height = hl, width = wl;
+  const int column_step = 1, channel_step = source_height * source_width;
+  const int lane = threadIdx.x % LANES, split = threadIdx.x / LANES;
+  const bool aligned = (source_width | (int)((unsigned long long)small / sizeof(stored))) % 4 == 0;
+  const int row_step = source_width * column_step;
+  const int q_width = (width + COLUMN_PHASES - 1) / COLUMN_PHASES, q_height = (height + ROW_PHASES - 1) / ROW_PHASES;
+  const Items items = {(q_width + POSITIONS - 1) / POSITIONS, q_height, n * q_height * ((q_width + POSITIONS - 1) / POSITIONS)};
+  const int item = blockIdx.x * LANES + lane;
+  const int source_x = item % items.width * (POSITIONS * COLUMN_STEP), source_y = item / items.width % items.height * ROW_STEP;
+  const stored* source = small + item / (items.width * items.height) * cs * source_height * source_width +
+                         group * inputs * channel_step + source_y * row_step + source_x * column_step;
+  unsigned columns = 0, exists[3];
+  if (item < items.total)
+    for (int i = 0; i < SPAN; ++i) columns |= (unsigned)(source_x + FIRST + i) < (unsigned)source_width ? 1u << i : 0u;
+  exists[0] = (unsigned)(source_y + -1) < (unsigned)source_height ? columns : 0u;
+  exists[1] = (unsigned)(source_y + 0) < (unsigned)source_height ? columns : 0u;
+  exists[2] = (unsigned)(source_y + 1) < (unsigned)source_height ? columns : 0u;
+
+  real sums[CELLS] = {};
+  for (int base = 0; base < inputs; base += DEPTH, source += (long long)DEPTH * channel_step) {
+    const int count = inputs - base < DEPTH ? inputs - base : DEPTH;
+    __syncthreads();
+    // Behind the last channel there are zeros: what a thread reads at once may end later.
+    const int staged = (count + VECTOR - 1) / VECTOR * VECTOR * TAPS;
+#pragma unroll 1
+    for (int k = 0; k < OUTPUTS; ++k)
+      for (int at = threadIdx.x; at < staged; at += THREADS) {
+        const int depth = at / TAPS, tap = at % TAPS;
+        const int pair = (group * inputs + base + depth) * OUTPUTS + k;
+        memory[depth * CHANNEL + tap / 4 * TAP_ROW + tap % 4 * OUTPUTS + k] = depth < count ? load(weight[pair * TAPS + tap]) : (real)0;
+      }
+    __syncthreads();
+    if (aligned) add_channels<true>(sums, source, exists, split, count, row_step, column_step, channel_step, memory);
+    else add_channels<false>(sums, source, exists, split, count, row_step, column_step, channel_step, memory);
+  }
+
+  // Where piece `piece` of a lane's sums begins, how many of it exist, and of which output its first is.
+  struct Place {
+    int at, there, y, x, k, image;
+  };
+  const auto place_of = [&](int lane_of, int piece) -> Place {
+    const int which = blockIdx.x * LANES + lane_of, first = piece * LENGTH;
+    const int image = which / (items.width * items.height), x0 = which % items.width * COLUMNS;
+    const int row = first / (COLUMNS * OUTPUTS), k = first / COLUMNS % OUTPUTS, x = x0;
+    const int y = which / items.width % items.height * ROW_PHASES + row;
+    const bool is = which < items.total && y < height && x < width;
+    const int at = ((image * cl + group * OUTPUTS + k) * height + y) * width + x, there = width - x;
+    return {at, is ? there : 0, y, x, k, image};
+  };
+  // The channel of the i-th of a piece, and its column from the first.
+  const auto channel_at = [](const Place& place, int i) { return place.k + 0; };
+  const auto column_at = [](int i) { return i; };
+  bool broken = false;
+  const auto finish = [&](const Place& place, real (&values)[LENGTH]) {
+    if (place.there <= 0) return;
+#pragma unroll
+    for (int i = 0; i < LENGTH; ++i) {
+      broken = broken || values[i] != values[i];
+      const real addend = true ? load(bias[group * OUTPUTS + channel_at(place, i)]) : (real)0;
+      values[i] = activate(3, values[i] + addend, (real)slope);
+    }
+    store_neighbours(large + place.at, values, place.there);
+  };
+#pragma unroll
+  for (int piece = 0; piece < PIECES; ++piece) {
+    real values[LENGTH];
+#pragma unroll
+    for (int i = 0; i < LENGTH; ++i) values[i] = sums[piece * LENGTH + i];
+    finish(place_of(lane, piece), values);
+  }
+  // A tap outside the source was read as 0, which an infinite weight makes NaN, and NaN stays: such outputs are done again.
+  if (!broken) return;
+  for (int at = threadIdx.x; at < LANES * PIECES; at += THREADS) {
+    const Place place = place_of(at % LANES, at / LANES);
+    for (int i = 0; i < LENGTH && i < place.there; ++i) {
+      stored* const result = large + place.at + i;
+      if (load(*result) == load(*result)) continue;
+      const int k = channel_at(place, i);
+      const stored* const factors = weight + (group * inputs * OUTPUTS + k) * TAPS;
+      const int weight_step = OUTPUTS * TAPS;
+      const stored* const first = small + place.image * cs * source_height * source_width + group * inputs * channel_step;
+      const real sum = plain_sum(first, factors, place.y, place.x + column_at(i), inputs, source_height, source_width, column_step, channel_step, weight_step);
+      *result = store(activate(3, sum + (true ? load(bias[group * OUTPUTS + k]) : (real)0), (real)slope));
+    }
+  }
+}
