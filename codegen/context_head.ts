@@ -1,7 +1,7 @@
 /** What the template of the CUDA head kernels takes: its schema, and its values from a spec. */
 
 import { z } from 'zod';
-import { HEAD_THREADS, type HeadPlan, headPlan, parseHeadTile } from './head_tiles.js';
+import { HEAD_THREADS, headPlan, headResident, parseHeadTile } from './head_tiles.js';
 import { ACTIVATIONS } from './problem.js';
 import type { Baked, Spec } from './spec.js';
 
@@ -41,23 +41,13 @@ export const HEAD_SCHEMA = {
   activation: index,
 } as const;
 
-/**
- * Blocks a multiprocessor: four leave a thread 128 registers, three 168. Compilers read a round's rows ahead, so that its
- * values count as a whole; in NHWC, four channels of them, they would spill with less than two blocks leave.
- */
-function residentBlocks({ sums, values, vector, rowReads, tapRow }: HeadPlan): number {
-  const held = sums + 1.25 * rowReads.length * values + tapRow;
-  if (vector > 1 || held > 110) return 2;
-  return held > 84 ? 3 : 4;
-}
-
 export function headValues(spec: Spec, form: 'expand' | 'contract', baked: Baked) {
   const tile = parseHeadTile(spec.tunables);
   const plan = headPlan(form, baked, spec.layout, tile);
   return {
     ...tile,
     threads: HEAD_THREADS,
-    resident: residentBlocks(plan),
+    resident: headResident(plan),
     vector: plan.vector,
     row_phases: plan.rows.phases.length,
     column_phases: plan.columns.phases.length,

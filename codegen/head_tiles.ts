@@ -131,6 +131,16 @@ function windowOf(columns: Axis, positions: number, layout: Layout) {
   return { first, span, columnReads, columnUses };
 }
 
+/**
+ * Blocks a multiprocessor: four leave a thread 128 registers, three 168. Compilers read a round's rows ahead, so that its
+ * values count as a whole; in NHWC, four channels of them, they would spill with less than two blocks leave.
+ */
+export function headResident({ sums, values, vector, rowReads, tapRow }: HeadPlan): number {
+  const held = sums + 1.25 * rowReads.length * values + tapRow;
+  if (vector > 1 || held > 110) return 2;
+  return held > 84 ? 3 : 4;
+}
+
 /** Why a head kernel of this tile cannot be: a thread would hold too much, or a block. Null where it can. */
 export function headReason(plan: HeadPlan): string | null {
   if (plan.span > 32) return 'its threads read at most 32 neighbouring columns';

@@ -1,14 +1,25 @@
 /**
  * The CUDA rows of `head`: expand and contract with at most four output channels a group, where a matrix product's tile
- * would be mostly empty. Costs are in the units of codegen/variants_cuda.ts.
+ * would be mostly empty.
  */
 
-import { HEAD_THREADS, headPlan, headReason, parseHeadTile } from './head_tiles.js';
+import type { Work } from './gpu_work.js';
+import {
+  HEAD_THREADS,
+  type HeadPlan,
+  type HeadTile,
+  headPlan,
+  headReason,
+  headResident,
+  parseHeadTile,
+} from './head_tiles.js';
+import { bytes } from './passes.js';
 import { positionsOf } from './phases.js';
 import type { Problem } from './problem.js';
+import { DTYPE_TABLE } from './target.js';
 import { sidesOf } from './tiles.js';
-import type { LaunchGeometry, Tunables, Variant } from './variant.js';
-import { concurrent, GRID_X, GRID_Y, LOAD, shapeReason, THREAD, type Volume } from './variants_cuda.js';
+import { type LaunchGeometry, modelled, type Tunables, type Variant } from './variant.js';
+import { GRID_X, GRID_Y, shapeReason, type Volume } from './variants_cuda.js';
 
 const MOST_OUTPUTS = 4;
 /** Positions a thread; few where there are few, or where the residues of one make many sums. */
@@ -32,7 +43,7 @@ export const HEAD_VARIANT: Variant = {
   kind: 'specialised',
   tunables: ({ dtype, layout }) => (dtype === 'float64' ? [] : TILES[layout]),
   legal: (problem, form, tunables) => reason(problem, form as Volume, tunables),
-  cost: (problem, form, tunables) => cost(problem, form as Volume, tunables),
+  ...modelled((problem, form, tunables) => work(problem, form as Volume, tunables)),
   launch: (problem, form, tunables) => launch(problem, form as Volume, tunables),
 };
 
@@ -62,24 +73,61 @@ function reason(problem: Problem, form: Volume, tunables: Tunables): string | nu
   return grid[0] > GRID_X ? 'its grid is too small for this many positions' : null;
 }
 
-/** A thread's products do not wait for one another: one warp keeps a scheduler busy that otherwise needs this many. */
-const INDEPENDENT = 4;
+const WARP = 32;
+const SECTOR = 32;
+/** Instructions of a thread: at its ends, of a round of its loop, around a read, for a staged weight, for an output. */
+const ENDS = 200;
+const ROUND = 12;
+const READ = 3;
+const STAGED = 12;
+const OUTPUT = 5;
+/** Converting 16-bit values, an instruction or two each. */
+const CONVERSION = 1.3;
+/** Cycles that a block waits: until its first weights are there and the last outputs gone, and for the reads of a round. */
+const ENDS_LATENCY = 2500;
+const ROUND_LATENCY = 400;
 
-/** How much dearer a read of NHWC is whose warp touches the lines of many pixels. */
-const SCATTER: Readonly<Record<number, number>> = { 4: 1.5 };
-
-function cost(problem: Problem, form: Volume, tunables: Tunables): number {
-  const { geometry: g, layout } = problem;
+function work(problem: Problem, form: Volume, tunables: Tunables): Work[] {
+  const { geometry: g, layout, dtype } = problem;
   const tile = parseHeadTile(tunables);
   const plan = headPlan(form, g, layout, tile);
-  const inputs = sidesOf(form, g).source.channels / g.groups;
+  const { source } = sidesOf(form, g);
+  const inputs = source.channels / g.groups;
+  const size = DTYPE_TABLE[dtype].bytes;
+  const warps = HEAD_THREADS / WARP;
   const rounds = Math.ceil(inputs / (tile.splits * plan.vector));
-  const scatter = layout === 'nchw' ? 1 : (SCATTER[tile.splits] ?? 1);
-  const loads = plan.rowReads.length * plan.columnReads.length * LOAD * scatter;
+  const reads = plan.rowReads.length * plan.columnReads.length;
   const weights = (plan.vector * g.r * plan.tapRow) / 4;
-  const staged = (inputs * g.r * g.s * tile.outputs * LOAD * 2) / HEAD_THREADS;
-  const stores = plan.sums * (tile.splits === 1 ? LOAD : 2 * LOAD);
+  const values = size === 2 ? plan.rowReads.length * plan.values * CONVERSION : 0;
+  const staged = (inputs * g.r * g.s * tile.outputs) / HEAD_THREADS;
+  const partials = tile.splits === 1 ? 0 : 2 * plan.sums;
+  const round = plan.products + reads * READ + weights + values + ROUND;
   const { grid } = launch(problem, form, tunables);
-  const issued = 2 * THREAD + rounds * (plan.products + loads + weights + 8) + staged + stores;
-  return concurrent(grid[0] * grid[1] * HEAD_THREADS * INDEPENDENT, issued / INDEPENDENT);
+  const readBytes = (layout === 'nchw' ? 4 : plan.vector) * size;
+  const stored = (HEAD_THREADS / tile.splits) * plan.sums * size;
+  return [
+    {
+      blocks: grid[0] * grid[1],
+      threads: HEAD_THREADS,
+      resident: headResident(plan),
+      instructions: warps * (ENDS + rounds * round + staged * STAGED + partials + OUTPUT * plan.sums),
+      fma: HEAD_THREADS * rounds * plan.products,
+      mma: null,
+      // A weight is one word for a whole warp in NCHW; in NHWC the threads of a lane read one channel each.
+      sharedBytes: warps * rounds * (weights * 128 + reads * WARP * readBytes) + warps * partials * 128 + stored,
+      l2Bytes: inputs * size * (sourcePixels(problem, form, tile, plan) + g.r * g.s * tile.outputs) + stored,
+      dramBytes: bytes(problem),
+      latency: ENDS_LATENCY + rounds * ROUND_LATENCY,
+    },
+  ];
+}
+
+/** Pixels of the source that a block reads: what several of its rows read stays in the first level of cache. */
+function sourcePixels({ geometry: g, dtype }: Problem, form: Volume, tile: HeadTile, plan: HeadPlan): number {
+  const { source, output } = sidesOf(form, g);
+  const across = positionsOf(output.width, plan.columns.outputStep);
+  const rows = Math.max(1, (tile.lanes * tile.positions) / Math.max(1, across));
+  const high = (rows - 1) * plan.rows.sourceStep + plan.rowReads.length;
+  const wide = Math.min(across, tile.lanes * tile.positions) * plan.columns.sourceStep + plan.span - tile.positions;
+  return high * Math.min(source.width + SECTOR / DTYPE_TABLE[dtype].bytes, wide);
 }

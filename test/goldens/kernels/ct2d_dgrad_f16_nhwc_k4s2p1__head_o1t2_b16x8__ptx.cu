@@ -259,7 +259,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f16_nhwc_k4s2p1_
     return {at, is ? there : 0, y, x, k, image};
   };
   // The channel of the i-th of a piece, and its column from the first.
-  const auto channel_at = [](const Place& place, int i) { return place.k + i % OUTPUTS; };
+  const auto channel_at = [](const Place&, int i) { return i % OUTPUTS; };
   const auto column_at = [](int i) { return i / OUTPUTS; };
   bool broken = false;
   const auto finish = [&](const Place& place, real (&values)[LENGTH]) {

@@ -238,7 +238,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_fwd_f32_nchw_k4s2p1_bi
     return {at, is ? there : 0, y, x, k, image};
   };
   // The channel of the i-th of a piece, and its column from the first.
-  const auto channel_at = [](const Place& place, int i) { return place.k + 0; };
+  const auto channel_at = [](const Place& place, int) { return place.k; };
   const auto column_at = [](int i) { return i; };
   bool broken = false;
   const auto finish = [&](const Place& place, real (&values)[LENGTH]) {
