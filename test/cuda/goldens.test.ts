@@ -67,4 +67,19 @@ describeCuda('golden cases on cuda', function () {
       expect(other.digests).to.deep.equal(forward.digests);
     }
   });
+
+  it('pass with the head kernels in both layouts, warps in any order', async () => {
+    const settings = [
+      ['nchw', 'float32', 'reverse'],
+      ['nhwc', 'float16', 'mixed:7'],
+    ] as const;
+    for (const [layout, dtype, order] of settings) {
+      const args = ['--variant', 'head', '--dtype', dtype, '--layout', layout, '--every', '48'];
+      const [forward, other] = [await run(args), await run(args, `order=${order}`)];
+      expect(forward.failed).to.equal(0);
+      expect(forward.variants!.wrong).to.deep.equal([]);
+      expect(forward.variants!.ran.head, 'contractions by head kernels').to.be.at.least(8);
+      expect(other.digests).to.deep.equal(forward.digests);
+    }
+  });
 });
