@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { HEAD_SCHEMA, headValues } from './context_head.js';
 import { axisTable, IGEMM_SCHEMA, igemmValues } from './context_igemm.js';
+import { MMA_SCHEMA, mmaValues } from './context_mma.js';
 import { FracstrideError } from './errors.js';
 import type { ArgKind } from './passes.js';
 import type { AxisPhase } from './phases.js';
@@ -88,6 +89,7 @@ const SCHEMAS = {
   }),
   'igemm.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...steps, ...IGEMM_SCHEMA }),
   'head.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...run, ...HEAD_SCHEMA }),
+  'mma.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...steps, ...MMA_SCHEMA }),
   'phase_wgrad.cu.njk': z.strictObject({
     ...common,
     ...shape,
@@ -177,6 +179,8 @@ function valuesFor(spec: Spec, template: string): Values {
     const { run: length, ...values } = headValues(spec, spec.form, spec.baked);
     return { ...sideNames(spec.form), ...shapeValues(spec.baked), ...runValues(spec, length), ...values };
   }
+  if (template === 'mma.cu.njk' && spec.baked !== null && volume)
+    return { ...sideNames(spec.form), ...shapeValues(spec.baked), ...mmaValues(spec, spec.form, spec.baked) };
   if (template === 'phase_wgrad.cu.njk' && spec.baked !== null) return wgradValues(spec, spec.baked);
   return {};
 }

@@ -1,7 +1,15 @@
 /** What the template of the CUDA igemm kernels takes: its schema, and its values from a spec. */
 
 import { z } from 'zod';
-import { gemmMemory, gemmPlan, gemmResident, isAsynchronous, PITCH_MULTIPLE, parseGemmTile } from './igemm_tiles.js';
+import {
+  type GemmPlan,
+  gemmMemory,
+  gemmPlan,
+  gemmResident,
+  isAsynchronous,
+  PITCH_MULTIPLE,
+  parseGemmTile,
+} from './igemm_tiles.js';
 import type { Axis } from './phases.js';
 import { ACTIVATIONS } from './problem.js';
 import type { Baked, Spec } from './spec.js';
@@ -10,16 +18,8 @@ const count = z.int().min(1).max(0x7fffffff);
 /** Integers and commas: the inside of an initialiser. */
 const list = z.string().regex(/^[-\d, ]+$/);
 
-export const IGEMM_SCHEMA = {
-  asynchronous: z.boolean(),
-  pitch_multiple: count,
-  tile_m: count,
-  tile_n: count,
-  tile_k: count,
-  thread_n: count,
-  stages: count,
-  a_pitch: count,
-  a_lanes: count,
+/** What both kinds of matrix products take of a shape: its taps, residue by residue, and what follows the sums. */
+export const PLAN_SCHEMA = {
   taps: count,
   kernel_width: count,
   phases: count,
@@ -34,6 +34,20 @@ export const IGEMM_SCHEMA = {
   activation: z.int().min(0),
 } as const;
 
+export const IGEMM_SCHEMA = {
+  ...PLAN_SCHEMA,
+  asynchronous: z.boolean(),
+  staged: z.boolean(),
+  pitch_multiple: count,
+  tile_m: count,
+  tile_n: count,
+  tile_k: count,
+  thread_n: count,
+  stages: count,
+  a_pitch: count,
+  a_lanes: count,
+} as const;
+
 export function igemmValues(spec: Spec, form: 'expand' | 'contract', baked: Baked) {
   const { tunables, layout, target } = spec;
   const tile = parseGemmTile(tunables);
@@ -41,6 +55,7 @@ export function igemmValues(spec: Spec, form: 'expand' | 'contract', baked: Bake
   const { stages, pitch, lanes } = gemmMemory(tile, layout, target, plan.mostTaps);
   return {
     asynchronous: isAsynchronous(target),
+    staged: !isAsynchronous(target),
     resident: gemmResident(tile, target, plan.phases),
     threads: tile.threads,
     pitch_multiple: PITCH_MULTIPLE,
@@ -51,6 +66,12 @@ export function igemmValues(spec: Spec, form: 'expand' | 'contract', baked: Bake
     stages,
     a_pitch: pitch,
     a_lanes: lanes,
+    ...planValues(plan, baked),
+  };
+}
+
+export function planValues(plan: GemmPlan, baked: Baked) {
+  return {
     taps: baked.r * baked.s,
     kernel_width: baked.s,
     phases: plan.phases,

@@ -50,6 +50,8 @@ export interface Packing {
   readonly key: string;
   /** The copy (target first) that makes it before the kernel is launched; without one the kernel packs by itself. */
   readonly copy?: readonly PointwiseDim[];
+  /** Elements that are 0 where the copy writes none: the whole buffer is filled first. */
+  readonly zeros?: number;
 }
 
 /** Bytes before the contents of a packed weight (PackedHeader of cpu/conv_args.h). */

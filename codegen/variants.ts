@@ -10,6 +10,7 @@ import { CPU_VARIANTS } from './variants_cpu.js';
 import { CUDA_VARIANTS } from './variants_cuda.js';
 import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
+import { MMA_VARIANTS } from './variants_cuda_mma.js';
 import { CUDNN_VARIANTS } from './variants_cudnn.js';
 import { DEPTHWISE_VARIANT } from './variants_depthwise.js';
 import { DIRECT_VARIANT } from './variants_direct.js';
@@ -36,6 +37,7 @@ export const VARIANTS: readonly Variant[] = [
   ...CUDA_VARIANTS,
   ...IGEMM_VARIANTS,
   HEAD_VARIANT,
+  ...MMA_VARIANTS,
   ...CUDNN_VARIANTS,
 ];
 

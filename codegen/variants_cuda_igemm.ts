@@ -5,7 +5,6 @@
 
 import type { Work } from './gpu_work.js';
 import {
-  type GemmTile,
   gemmMemory,
   gemmPlan,
   gemmResident,
@@ -17,7 +16,7 @@ import {
 } from './igemm_tiles.js';
 import { bytes } from './passes.js';
 import type { Contraction, Problem } from './problem.js';
-import type { Target } from './target.js';
+import { DTYPE_TABLE, type Target } from './target.js';
 import { sidesOf, tiledPositions } from './tiles.js';
 import { type LaunchGeometry, modelled, type Packing, type Tunables, type Variant } from './variant.js';
 import { GRID_X, GRID_Y, shapeReason, type Volume } from './variants_cuda.js';
@@ -66,8 +65,8 @@ interface Blocks {
   readonly n: number;
 }
 
-/** Tiles of positions of all residues, and tiles of channels of all groups. */
-function blocksOf({ geometry: g }: Problem, form: Volume, tile: GemmTile): Blocks {
+/** Of a tile of positions by output channels: how many there are for all residues, and for all groups. */
+export function blocksOf({ geometry: g }: Problem, form: Volume, tile: Blocks): Blocks {
   const outputs = sidesOf(form, g).output.channels / g.groups;
   const m = Math.ceil(tiledPositions(form, g) / tile.m) * gemmPlan(form, g).phases;
   return { m: Math.max(1, m), n: Math.max(1, Math.ceil(outputs / tile.n) * g.groups) };
@@ -81,15 +80,20 @@ function launch(problem: Problem, form: Volume, tunables: Tunables, target: Targ
 }
 
 function reason(problem: Problem, form: Volume, tunables: Tunables): string | null {
+  return productReason(problem, form, packing(problem, form), parseGemmTile(tunables));
+}
+
+/** Why a kernel whose blocks are tiles of matrix products of each residue does not take a problem. */
+export function productReason(problem: Problem, form: Volume, { bytes }: Packing, tile: Blocks): string | null {
   const g = problem.geometry;
   const early = shapeReason(g);
   if (early !== null) return early;
   const plan = gemmPlan(form, g);
   if (Math.max(mostTaps(plan.rows), mostTaps(plan.columns)) > MOST_AXIS_TAPS)
     return `it takes at most ${MOST_AXIS_TAPS} taps of one residue on an axis`;
-  if (packing(problem, form).bytes === 0) return 'it packs weights, and here are none';
-  if (packing(problem, form).bytes > 4 * (2 ** 31 - 1)) return 'it indexes packed weights with 32 bits';
-  const { m, n } = blocksOf(problem, form, parseGemmTile(tunables));
+  if (bytes === 0) return 'it packs weights, and here are none';
+  if (bytes > DTYPE_TABLE[problem.dtype].bytes * (2 ** 31 - 1)) return 'it indexes packed weights with 32 bits';
+  const { m, n } = blocksOf(problem, form, tile);
   if (n > GRID_Y) return `its grid has at most ${GRID_Y} tiles of channels, and these are more`;
   return m > GRID_X ? 'its grid is too small for this many positions' : null;
 }

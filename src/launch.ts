@@ -112,8 +112,9 @@ function launchOnce(kernel: OwnKernel, packing: NamedPacking, call: OwnCall): vo
 }
 
 /** By a copy, where the kernel does not do it. */
-function pack({ copy, type }: NamedPacking, buffer: Pointer, { pointers, launch: launchOther }: OwnCall): void {
+function pack({ copy, zeros, type }: NamedPacking, buffer: Pointer, { pointers, launch: launchOther }: OwnCall): void {
   if (copy === undefined) return;
+  if (zeros) launchOther({ name: 'fill', type }, [buffer], [zeros, 0]);
   launchOther({ name: 'copy', type }, [buffer, pointers[1]!], stridedScalars([], copy, 2));
 }
 

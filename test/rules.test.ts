@@ -32,6 +32,7 @@ const CODEGEN = [
     'head_tiles',
     'winograd',
     'variant',
+    'mma_tiles',
   ],
   ...[
     'variants_cpu',
@@ -44,6 +45,7 @@ const CODEGEN = [
     'variants_cuda',
     'variants_cuda_igemm',
     'variants_cuda_head',
+    'variants_cuda_mma',
     'variants_cudnn',
     'variants',
     'spec_name',
@@ -64,6 +66,7 @@ const CODEGEN = [
     'cpu_sources',
     'context_igemm',
     'context_head',
+    'context_mma',
     'context',
     'render',
   ],

@@ -81,12 +81,25 @@ describe('the machine code of a cubin', function () {
   for (const layout of ['nchw', 'nhwc'] as const) {
     it(`igemm's largest tile in ${layout}: at least 86 % of its loop are FFMA, at most 128 registers, no spills`, async function () {
       if (findNvcc() === null) this.skip();
-      const { hottest, resources } = await compiled(
-        `ct2d_fwd_f32_${layout}_k4s2p1_bias_relu__igemm_m128n128k16_t8x8__sm80`,
-      );
+      const name = `ct2d_fwd_f32_${layout}_k4s2p1_bias_relu__igemm_m128n128k16_t8x8__sm80`;
+      const { hottest, resources } = await compiled(name);
       expect(hottest?.work).equal('FFMA');
       expect(hottest?.share).least(0.86);
       expect(resources?.registers).most(128);
+      expect([resources?.spillLoads, resources?.spillStores]).deep.equal([0, 0]);
+    });
+  }
+
+  for (const [tile, share, registers] of [
+    ['m128n128k32_w64x64_s3', 0.41, 224],
+    ['m256n128k64_w64x64_s3', 0.49, 255],
+  ] as const) {
+    it(`mma's ${tile}: at least ${100 * share} % of its loop are tensor-core products, at most ${registers} registers`, async function () {
+      if (findNvcc() === null) this.skip();
+      const { hottest, resources } = await compiled(`ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mma_${tile}_c16__sm80`);
+      expect(hottest?.work).equal('HMMA');
+      expect(hottest?.share).least(share);
+      expect(resources?.registers).most(registers);
       expect([resources?.spillLoads, resources?.spillStores]).deep.equal([0, 0]);
     });
   }

@@ -49,37 +49,27 @@ describeCuda('golden cases on cuda', function () {
     }
   });
 
-  it('pass with the igemm kernels in both layouts, warps in any order', async () => {
-    const orders = [
-      ['nchw', 'reverse'],
-      ['nhwc', 'mixed:7'],
-    ] as const;
-    const both = await Promise.all(
-      orders.map(async ([layout, order]) => {
-        const args = ['--variant', 'igemm', '--dtype', 'float32', '--layout', layout, '--every', '32'];
-        return [await run(args), await run(args, `order=${order}`)] as const;
-      }),
-    );
-    for (const [forward, other] of both) {
-      expect(forward.failed).to.equal(0);
-      expect(forward.variants!.wrong).to.deep.equal([]);
-      expect(forward.variants!.ran.igemm, 'contractions by igemm kernels').to.be.at.least(20);
-      expect(other.digests).to.deep.equal(forward.digests);
-    }
-  });
-
-  it('pass with the head kernels in both layouts, warps in any order', async () => {
-    const settings = [
-      ['nchw', 'float32', 'reverse'],
-      ['nhwc', 'float16', 'mixed:7'],
-    ] as const;
-    for (const [layout, dtype, order] of settings) {
-      const args = ['--variant', 'head', '--dtype', dtype, '--layout', layout, '--every', '48'];
-      const [forward, other] = [await run(args), await run(args, `order=${order}`)];
-      expect(forward.failed).to.equal(0);
-      expect(forward.variants!.wrong).to.deep.equal([]);
-      expect(forward.variants!.ran.head, 'contractions by head kernels').to.be.at.least(8);
-      expect(other.digests).to.deep.equal(forward.digests);
-    }
-  });
+  for (const { variant, dtypes, every, least } of [
+    { variant: 'igemm', dtypes: { nchw: 'float32', nhwc: 'float32' }, every: '32', least: 20 },
+    { variant: 'mma', dtypes: { nchw: 'float16', nhwc: 'bfloat16' }, every: '64', least: 10 },
+    { variant: 'head', dtypes: { nchw: 'float32', nhwc: 'float16' }, every: '48', least: 8 },
+  ])
+    it(`pass with the ${variant} kernels in both layouts, warps in any order`, async () => {
+      const orders = [
+        ['nchw', 'reverse'],
+        ['nhwc', 'mixed:7'],
+      ] as const;
+      const both = await Promise.all(
+        orders.map(async ([layout, order]) => {
+          const args = ['--variant', variant, '--dtype', dtypes[layout], '--layout', layout, '--every', every];
+          return [await run(args), await run(args, `order=${order}`)] as const;
+        }),
+      );
+      for (const [forward, other] of both) {
+        expect(forward.failed).to.equal(0);
+        expect(forward.variants!.wrong).to.deep.equal([]);
+        expect(forward.variants!.ran[variant], `contractions by ${variant} kernels`).to.be.at.least(least);
+        expect(other.digests).to.deep.equal(forward.digests);
+      }
+    });
 });

@@ -31,11 +31,14 @@ constexpr int TILE_M = 64, TILE_N = 64, TILE_K = 16, THREADS = 128;
 // A thread has THREAD_M positions by THREAD_N channels of the tile in fours, a warp 8 by 4 threads.
 constexpr int THREAD_M = 8, THREAD_N = 4, WARP_M = 8 * THREAD_M, WARP_N = 4 * THREAD_N;
 constexpr int STAGES = 2, A_PITCH = 68, A_SIZE = TILE_K * A_PITCH, STAGE = A_SIZE + TILE_K * TILE_N;
-constexpr int TAPS = 9, KERNEL_WIDTH = 3, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
-constexpr int ROW_STEP = 1, COLUMN_STEP = 1;
 // A is read by A_LANES threads along k, each at A_ROWS positions; B by rows of TILE_N / 4 threads.
 constexpr int A_LANES = 8, A_STEP = THREADS / A_LANES, A_ROWS = TILE_M / A_STEP, A_DEPTH = TILE_K / A_LANES;
 constexpr int B_STEP = THREADS / (TILE_N / 4), B_DEPTH = TILE_K / B_STEP;
+
+struct __align__(16) Four {
+  real at[4];
+};
+
 
 // Taps of the rows and of the columns, residue by residue, and how far from a position each of them reads.
 static __constant__ const int ROW_START[] = {0, 3};
@@ -45,9 +48,8 @@ static __constant__ const int COLUMN_START[] = {0, 3};
 static __constant__ const int COLUMN_TAP[] = {0, 1, 2};
 static __constant__ const int COLUMN_DELTA[] = {-1, 0, 1};
 
-struct __align__(16) Four {
-  real at[4];
-};
+constexpr int TAPS = 9, KERNEL_WIDTH = 3, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
+constexpr int ROW_STEP = 1, COLUMN_STEP = 1;
 
 // One tap: the bits of its row and column, where it reads from a position, where its weights begin, whether it is the last.
 struct __align__(16) Tap {
@@ -66,7 +68,7 @@ struct Phase {
 };
 
 // What a block computes, kept in shared memory until the sums are there: registers are for them.
-struct Block {
+struct __align__(16) Block {
   Phase phase;
   int row_phase, column_phase, group, first_channel, first_position;
   int broken;
@@ -99,6 +101,8 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
   __shared__ Block block;
   Tap* const taps_read = (Tap*)(memory + STAGES * STAGE);
   const int inputs = cl / GROUPS, outputs = cs / GROUPS, pitch = (outputs + 3) / 4 * 4;
+  const int input_step = pitch, output_step = 1, tap_step = inputs * pitch;
+  const int a_position = threadIdx.x / A_LANES, a_depth = threadIdx.x % A_LANES;
   const int source_height = hl, source_width = wl, height = hs, width = ws;
   const int row_phase = blockIdx.x % PHASES / COLUMN_PHASES, column_phase = blockIdx.x % PHASES % COLUMN_PHASES;
   const int tiles = (outputs + TILE_N - 1) / TILE_N, group = blockIdx.y / tiles;
@@ -115,9 +119,8 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
     const int a = t / phase.columns, b = t % phase.columns, row = phase.first_row + a, column = phase.first_column + b;
     const int tap = ROW_TAP[row] * KERNEL_WIDTH + COLUMN_TAP[column];
     const int shift = ROW_DELTA[row] * row_step + COLUMN_DELTA[column] * column_step;
-    taps_read[t] = {1u << a | 0x10000u << b, shift, tap * inputs * pitch, t == taps - 1};
+    taps_read[t] = {1u << a | 0x10000u << b, shift, tap * tap_step, t == taps - 1};
   }
-  const int a_position = threadIdx.x / A_LANES, a_depth = threadIdx.x % A_LANES;
   Place places[A_ROWS];
 #pragma unroll
   for (int i = 0; i < A_ROWS; ++i) {
@@ -129,35 +132,35 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
   }
   const int b_column = threadIdx.x % (TILE_N / 4) * 4, b_depth = threadIdx.x / (TILE_N / 4);
   const int b_inputs = first_channel + b_column < pitch ? inputs - b_depth : 0;
-  const stored* source = large + (group * inputs + a_depth) * channel_step;
-  const stored* weights = packed + (group * TAPS * inputs + b_depth) * pitch + first_channel + b_column;
+  const stored* const source = large + (group * inputs + a_depth) * channel_step;
+  const stored* const weights = packed + (group * TAPS * inputs + b_depth) * pitch + first_channel + b_column;
   __syncthreads();
-
-  // Reads k = `channel` … of tap `tap`, then goes on to the next tap, behind the last to the next channels.
-  int tap = 0, channel = 0;
+  // Reads k = `channel` … of tap `tap`, then goes on to the next tap, behind the last to the next channels, which lie
+  // `source_depth` and `weight_depth` elements behind the first.
+  int tap = 0, channel = 0, source_depth = 0, weight_depth = 0;
   int steps = taps * ((inputs + TILE_K - 1) / TILE_K);  // left
   const auto advance = [&](int last) {
     ++tap;
     if (!last) return;
     tap = 0;
     channel += TILE_K;
-    source += (long long)TILE_K * channel_step;
-    weights += (long long)TILE_K * pitch;
+    source_depth += TILE_K * channel_step;
+    weight_depth += TILE_K * input_step;
   };
   real a_read[A_ROWS][A_DEPTH];
   Four b_read[B_DEPTH];
-  const auto read = [&] {
+  const auto read = [&](int) {
     const Tap now = taps_read[tap];
     const int left = inputs - channel - a_depth;
 #pragma unroll
     for (int i = 0; i < A_ROWS; ++i) {
-      const stored* const from = source + (places[i].at + now.shift);
+      const stored* const from = source + (places[i].at + now.shift + source_depth);
       const int there = places[i].outside & now.bits ? 0 : left;
 #pragma unroll
       for (int j = 0; j < A_DEPTH; ++j)
         a_read[i][j] = j * A_LANES < there ? from[(long long)channel_step * (j * A_LANES)] : (real)0;
     }
-    const stored* const from = weights + now.weight;
+    const stored* const from = weights + (now.weight + weight_depth);
 #pragma unroll
     for (int j = 0; j < B_DEPTH; ++j)
       b_read[j] = j * B_STEP < b_inputs - channel ? *(const Four*)(from + (long long)pitch * (j * B_STEP)) : Four{};
@@ -196,19 +199,19 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
   };
   int used = 0;
   if (steps > 0) {
-    read();
+    read(0);
     write(0);
   }
   for (; steps > 0; --steps) {
     __syncthreads();
     const bool more = steps > 1;
-    if (more) read();
+    if (more) read(STAGE - used);
     multiply(used);
     used = STAGE - used;
     if (more) write(used);
   }
+  constexpr bool apart = false;
 
-  // A tap outside the source was read as 0, which an infinite weight makes NaN, and NaN stays: such outputs are done again.
   const Block here = block;
   bool broke = false;
 #pragma unroll
@@ -231,7 +234,9 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
       store_channels(pixel + output, four, outputs - output);
     }
   }
-  if (broke) block.broken = 1;
+
+  // A tap outside the source was read as 0, which an infinite weight makes NaN, and NaN stays: such outputs are done again.
+  if (broke || apart) block.broken = 1;
   __syncthreads();
   if (!block.broken) return;
   for (int item = threadIdx.x; item < TILE_M * TILE_N; item += THREADS) {
@@ -242,15 +247,17 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
     const int source_y = qy * 2, source_x = qx * 2;
     const unsigned outside = outside_of(here.phase, source_y, source_x, source_height, source_width);
     stored* const result = small + ((image * height + y) * width + x) * cs + here.group * outputs + output;
-    if (outside == 0 || *result == *result) continue;
+    const real before = load(*result);
+    if (!apart && (outside == 0 || before == before)) continue;
     const stored* const first = large + image * cl * source_height * source_width + source_y * row_step +
                                 source_x * column_step + here.group * inputs * channel_step;
+    const stored* const weights_of = packed + here.group * TAPS * tap_step + output * output_step;
     real sum = 0;
     for (int c = 0; c < inputs; ++c)
       for (int t = 0; t < here.phase.rows * here.phase.columns; ++t) {
         const Tap now = taps_read[t];
         if (outside & now.bits) continue;
-        sum += first[now.shift + c * channel_step] * packed[(here.group * TAPS * inputs + c) * pitch + now.weight + output];
+        sum += load(first[now.shift + c * channel_step]) * load(weights_of[now.weight + c * input_step]);
       }
     *result = store(activate(0, sum + (false ? load(bias[here.group * outputs + output]) : (real)0), (real)slope));
   }

@@ -44,6 +44,19 @@ static __device__ __forceinline__ void copy_16(unsigned to, const void* from, in
   asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
 }
 
+// Zeros also where any bit of `absent` is set.
+static __device__ __forceinline__ void copy_4_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
+}
+
+static __device__ __forceinline__ void copy_8_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
+}
+
+static __device__ __forceinline__ void copy_16_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
+}
+
 // What was copied since the last call is a group; all but the newest `pending` groups have landed.
 static __device__ __forceinline__ void close_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
@@ -54,11 +67,14 @@ constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 16, THREADS = 256;
 // A thread has THREAD_M positions by THREAD_N channels of the tile in fours, a warp 8 by 4 threads.
 constexpr int THREAD_M = 8, THREAD_N = 8, WARP_M = 8 * THREAD_M, WARP_N = 4 * THREAD_N;
 constexpr int STAGES = 3, A_PITCH = 128, A_SIZE = TILE_K * A_PITCH, STAGE = A_SIZE + TILE_K * TILE_N;
-constexpr int TAPS = 16, KERNEL_WIDTH = 4, GROUPS = 1, PHASES = 4, COLUMN_PHASES = 2;
-constexpr int ROW_STEP = 2, COLUMN_STEP = 2;
 // A is read by A_LANES threads along k, each at A_ROWS positions; B by rows of TILE_N / 4 threads.
 constexpr int A_LANES = 2, A_STEP = THREADS / A_LANES, A_ROWS = TILE_M / A_STEP, A_DEPTH = TILE_K / A_LANES;
 constexpr int B_STEP = THREADS / (TILE_N / 4), B_DEPTH = TILE_K / B_STEP;
+
+struct __align__(16) Four {
+  real at[4];
+};
+
 
 // Taps of the rows and of the columns, residue by residue, and how far from a position each of them reads.
 static __constant__ const int ROW_START[] = {0, 2, 4};
@@ -68,9 +84,8 @@ static __constant__ const int COLUMN_START[] = {0, 2, 4};
 static __constant__ const int COLUMN_TAP[] = {1, 3, 0, 2};
 static __constant__ const int COLUMN_DELTA[] = {0, -1, 1, 0};
 
-struct __align__(16) Four {
-  real at[4];
-};
+constexpr int TAPS = 16, KERNEL_WIDTH = 4, GROUPS = 1, PHASES = 4, COLUMN_PHASES = 2;
+constexpr int ROW_STEP = 2, COLUMN_STEP = 2;
 
 // One tap: the bits of its row and column, where it reads from a position, where its weights begin, whether it is the last.
 struct __align__(16) Tap {
@@ -89,7 +104,7 @@ struct Phase {
 };
 
 // What a block computes, kept in shared memory until the sums are there: registers are for them.
-struct Block {
+struct __align__(16) Block {
   Phase phase;
   int row_phase, column_phase, group, first_channel, first_position;
   int broken;
@@ -111,6 +126,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
   __shared__ Block block;
   Tap* const taps_read = (Tap*)(memory + STAGES * STAGE);
   const int inputs = cs / GROUPS, outputs = cl / GROUPS, pitch = (outputs + 3) / 4 * 4;
+  const int input_step = pitch, output_step = 1, tap_step = inputs * pitch;
+  const int a_position = threadIdx.x % A_STEP, a_depth = threadIdx.x / A_STEP;
   const int source_height = hs, source_width = ws, height = hl, width = wl;
   const int row_phase = blockIdx.x % PHASES / COLUMN_PHASES, column_phase = blockIdx.x % PHASES % COLUMN_PHASES;
   const int tiles = (outputs + TILE_N - 1) / TILE_N, group = blockIdx.y / tiles;
@@ -127,9 +144,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
     const int a = t / phase.columns, b = t % phase.columns, row = phase.first_row + a, column = phase.first_column + b;
     const int tap = ROW_TAP[row] * KERNEL_WIDTH + COLUMN_TAP[column];
     const int shift = ROW_DELTA[row] * row_step + COLUMN_DELTA[column] * column_step;
-    taps_read[t] = {1u << a | 0x10000u << b, shift, tap * inputs * pitch, t == taps - 1};
+    taps_read[t] = {1u << a | 0x10000u << b, shift, tap * tap_step, t == taps - 1};
   }
-  const int a_position = threadIdx.x % A_STEP, a_depth = threadIdx.x / A_STEP;
   Place places[A_ROWS];
 #pragma unroll
   for (int i = 0; i < A_ROWS; ++i) {
@@ -141,36 +157,37 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
   }
   const int b_column = threadIdx.x % (TILE_N / 4) * 4, b_depth = threadIdx.x / (TILE_N / 4);
   const int b_inputs = first_channel + b_column < pitch ? inputs - b_depth : 0;
-  const stored* source = small + (group * inputs + a_depth) * channel_step;
-  const stored* weights = packed + (group * TAPS * inputs + b_depth) * pitch + first_channel + b_column;
+  const stored* const source = small + (group * inputs + a_depth) * channel_step;
+  const stored* const weights = packed + (group * TAPS * inputs + b_depth) * pitch + first_channel + b_column;
   __syncthreads();
-
-  // Reads k = `channel` … of tap `tap`, then goes on to the next tap, behind the last to the next channels.
-  int tap = 0, channel = 0;
+  // Reads k = `channel` … of tap `tap`, then goes on to the next tap, behind the last to the next channels, which lie
+  // `source_depth` and `weight_depth` elements behind the first.
+  int tap = 0, channel = 0, source_depth = 0, weight_depth = 0;
   int steps = taps * ((inputs + TILE_K - 1) / TILE_K);  // left
   const auto advance = [&](int last) {
     ++tap;
     if (!last) return;
     tap = 0;
     channel += TILE_K;
-    source += (long long)TILE_K * channel_step;
-    weights += (long long)TILE_K * pitch;
+    source_depth += TILE_K * channel_step;
+    weight_depth += TILE_K * input_step;
   };
   const unsigned a_to = shared_address(memory + a_depth * A_PITCH + a_position);
   const unsigned b_to = shared_address(memory + A_SIZE + b_depth * TILE_N + b_column);
+  constexpr int first = 0;
   const auto read = [&](int stage) {
     const Tap now = taps_read[tap];
     const int left = inputs - channel - a_depth;
     const unsigned offset = stage * (int)sizeof(real);
 #pragma unroll
     for (int i = 0; i < A_ROWS; ++i) {
-      const stored* const from = source + (places[i].at + now.shift);
+      const stored* const from = source + (places[i].at + now.shift + source_depth);
       const int there = places[i].outside & now.bits ? 0 : left;
 #pragma unroll
       for (int j = 0; j < A_DEPTH; ++j)
         copy_4(a_to + offset + (i * A_STEP + j * A_LANES * A_PITCH) * (int)sizeof(real), from + (long long)channel_step * (j * A_LANES), j * A_LANES, there);
     }
-    const stored* const from = weights + now.weight;
+    const stored* const from = weights + (now.weight + weight_depth);
 #pragma unroll
     for (int j = 0; j < B_DEPTH; ++j)
       copy_16(b_to + offset + j * B_STEP * TILE_N * (int)sizeof(real), from + (long long)pitch * (j * B_STEP), j * B_STEP, b_inputs - channel);
@@ -200,20 +217,22 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
   int used = 0;
 #pragma unroll
   for (int stage = 0; stage < STAGES - 1; ++stage) {
-    if (stage < steps) read(stage * STAGE);
+    if (stage < steps) read(first + stage * STAGE);
     close_group();
   }
+  int filled = first + (STAGES - 1) * STAGE;  // next
   for (; steps > 0; --steps) {
     copies_landed<STAGES - 2>();
     __syncthreads();
-    if (steps > STAGES - 1) read(used == 0 ? (STAGES - 1) * STAGE : used - STAGE);
+    if (steps > STAGES - 1) read(filled);
     close_group();
+    filled += used == 0 ? -(STAGES - 1) * STAGE : STAGE;
     multiply(used);
     used = used == (STAGES - 1) * STAGE ? 0 : used + STAGE;
   }
   copies_landed<0>();
+  constexpr bool apart = false;
 
-  // A tap outside the source was read as 0, which an infinite weight makes NaN, and NaN stays: such outputs are done again.
   const Block here = block;
   bool broke = false;
   // Neighbouring threads take neighbouring positions: 16 channels of the warp's tile at a time pass through shared memory.
@@ -255,7 +274,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
       }
     }
   }
-  if (broke) block.broken = 1;
+
+  // A tap outside the source was read as 0, which an infinite weight makes NaN, and NaN stays: such outputs are done again.
+  if (broke || apart) block.broken = 1;
   __syncthreads();
   if (!block.broken) return;
   for (int item = threadIdx.x; item < TILE_M * TILE_N; item += THREADS) {
@@ -266,15 +287,17 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
     const int source_y = qy * 1, source_x = qx * 1;
     const unsigned outside = outside_of(here.phase, source_y, source_x, source_height, source_width);
     stored* const result = large + ((image * cl + here.group * outputs + output) * height + y) * width + x;
-    if (outside == 0 || *result == *result) continue;
+    const real before = load(*result);
+    if (!apart && (outside == 0 || before == before)) continue;
     const stored* const first = small + image * cs * source_height * source_width + source_y * row_step +
                                 source_x * column_step + here.group * inputs * channel_step;
+    const stored* const weights_of = packed + here.group * TAPS * tap_step + output * output_step;
     real sum = 0;
     for (int c = 0; c < inputs; ++c)
       for (int t = 0; t < here.phase.rows * here.phase.columns; ++t) {
         const Tap now = taps_read[t];
         if (outside & now.bits) continue;
-        sum += first[now.shift + c * channel_step] * packed[(here.group * TAPS * inputs + c) * pitch + now.weight + output];
+        sum += load(first[now.shift + c * channel_step]) * load(weights_of[now.weight + c * input_step]);
       }
     *result = store(activate(1, sum + (true ? load(bias[here.group * outputs + output]) : (real)0), (real)slope));
   }

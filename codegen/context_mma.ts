@@ -1,0 +1,48 @@
+/** What the template of the tensor-core kernels takes: its schema, and its values from a spec. */
+
+import { z } from 'zod';
+import { PLAN_SCHEMA, planValues } from './context_igemm.js';
+import { gemmPlan, isAsynchronous } from './igemm_tiles.js';
+import { mmaMemory, parseMmaTile, parseReading } from './mma_tiles.js';
+import type { Baked, Spec } from './spec.js';
+
+const count = z.int().min(1).max(0x7fffffff);
+const size = z.literal([2, 4, 8, 16]);
+
+export const MMA_SCHEMA = {
+  ...PLAN_SCHEMA,
+  asynchronous: z.boolean(),
+  staged: z.boolean(),
+  piece_bytes: size,
+  tile_m: count,
+  tile_n: count,
+  tile_k: count,
+  warp_m: count,
+  warp_n: count,
+  stages: count,
+  turn_rows: count,
+} as const;
+
+export function mmaValues(spec: Spec, form: 'expand' | 'contract', baked: Baked) {
+  const { tunables, layout, target, dtype } = spec;
+  const tile = parseMmaTile(tunables);
+  const plan = gemmPlan(form, baked);
+  const { stages, resident } = mmaMemory(tunables, dtype, target, plan.mostTaps);
+  const { staged, bytes } = parseReading(tunables);
+  return {
+    ...planValues(plan, baked),
+    asynchronous: isAsynchronous(target),
+    staged,
+    piece_bytes: bytes,
+    resident: Math.max(1, resident),
+    threads: tile.threads,
+    tile_m: tile.m,
+    tile_n: tile.n,
+    tile_k: tile.k,
+    warp_m: tile.warpM,
+    warp_n: tile.warpN,
+    stages,
+    /** Neighbouring lanes write to neighbouring positions, or to every second channel. */
+    turn_rows: layout === 'nchw' ? 2 : 1,
+  };
+}

@@ -1,0 +1,115 @@
+/**
+ * What the tensor-core kernels derive from a tile, an element type and a target: a block computes `m` positions of one
+ * residue class by `n` output channels, `k` channels of one tap at a time; a warp `warpM` by `warpN` of them. Costs,
+ * contexts and launches read the same numbers from here.
+ */
+
+import { gpuOf } from './gpu.js';
+import { isAsynchronous } from './igemm_tiles.js';
+import type { Layout } from './problem.js';
+import { DTYPE_TABLE, type Dtype, type Target } from './target.js';
+import type { Tunables } from './variant.js';
+
+export interface MmaTile {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly warpM: number;
+  readonly warpN: number;
+  readonly threads: number;
+  /** Tiles of A and B that are there at the same time where copies are asynchronous. */
+  readonly stages: number;
+  /** Blocks that a multiprocessor's registers shall hold. */
+  readonly resident: number;
+}
+
+/** Bytes of a warp's row of matrix operands: one 16-byte row of eight of them. */
+const CHUNK_BYTES = 16;
+/** What a block keeps in shared memory besides tiles: where it is, and each tap. */
+const BLOCK_BYTES = 48;
+const TAP_BYTES = 16;
+
+/** A tile, the bytes of a row of it, the part of a warp, the tiles that are there at once, the blocks that registers allow. */
+const TILES = [
+  ['m128n128', 64, 'w64x64', 3, 2],
+  ['m256n128', 64, 'w64x64', 4, 1],
+  ['m256n128', 128, 'w64x64', 3, 1],
+  ['m128n128', 128, 'w64x32', 3, 2],
+  ['m128n64', 128, 'w64x32', 3, 3],
+  ['m64n64', 128, 'w32x32', 3, 4],
+  ['m128n32', 128, 'w32x32', 3, 4],
+  ['m128n16', 128, 'w32x16', 3, 4],
+] as const;
+
+/** The tiles that a type is offered with. */
+export function mmaTiles(dtype: Dtype, target: Target): readonly Tunables[] {
+  if (!hasProducts(dtype, target)) return [];
+  return TILES.map(([tile, bytes, warp, stages]) => ({
+    tile: `${tile}k${bytes / DTYPE_TABLE[dtype].bytes}`,
+    warp,
+    stages: `s${stages}`,
+  }));
+}
+
+/** Whether the tensor cores of a target multiply a type: float16 from compute capability 7.5 on, bfloat16 and TF32 from 8.0 on. */
+export function hasProducts(dtype: Dtype, target: Target): boolean {
+  if (target.kind === 'cpu' || dtype === 'float64' || dtype === 'float32') return false;
+  return dtype === 'float16' || isAsynchronous(target);
+}
+
+/** `{ tile: 'm128n64k64', warp: 'w64x32', stages: 's3' }` → numbers. */
+export function parseMmaTile(tunables: Tunables): MmaTile {
+  const { tile, warp, stages } = tunables;
+  const [m, n, k] = String(tile).slice(1).split(/[nk]/).map(Number) as [number, number, number];
+  const [warpM, warpN] = String(warp).slice(1).split('x').map(Number) as [number, number];
+  const resident = TILES.find((row) => row[0] === `m${m}n${n}` && row[2] === warp && `s${row[3]}` === stages)?.[4] ?? 1;
+  return {
+    ...{ m, n, k, warpM, warpN, resident },
+    threads: 32 * (m / warpM) * (n / warpN),
+    stages: Number(String(stages).slice(1)),
+  };
+}
+
+/** Elements in a chunk, the unit in which rows of tiles are moved and the inputs of packed weights are padded. */
+export function chunkOf(dtype: Dtype): number {
+  return CHUNK_BYTES / DTYPE_TABLE[dtype].bytes;
+}
+
+/** How the source is read into shared memory: asynchronously, or through registers; so many bytes at a time. */
+export interface Reading {
+  readonly staged: boolean;
+  readonly bytes: number;
+}
+
+/** `c16`: asynchronous copies of 16 bytes; `r2`: two bytes at a time through registers. */
+export function parseReading(tunables: Tunables): Reading {
+  const word = String(tunables.read);
+  return { staged: word.startsWith('r'), bytes: Number(word.slice(1)) };
+}
+
+/** The ways to read a source, widest first. */
+export function readings({ dtype, layout }: { dtype: Dtype; layout: Layout }, target: Target): readonly string[] {
+  const element = DTYPE_TABLE[dtype].bytes;
+  const sizes = (layout === 'nchw' ? [] : [16, 8, 4, 2]).filter((bytes) => bytes > element);
+  return [...sizes, element].map((bytes) => `${isAsynchronous(target) && bytes >= 4 ? 'c' : 'r'}${bytes}`);
+}
+
+/** What the driver takes of it for each block. */
+const RESERVED_BYTES = 1024;
+
+export interface MmaMemory {
+  readonly stages: number;
+  readonly bytes: number;
+  /** Blocks that a multiprocessor holds, by its registers and by its shared memory; 0 where it is too small for one. */
+  readonly resident: number;
+}
+
+/** How a block's shared memory is laid out, with `taps` the most that a residue has. */
+export function mmaMemory(tunables: Tunables, dtype: Dtype, target: Target, taps: number): MmaMemory {
+  const { m, n, k, stages: most, resident } = parseMmaTile(tunables);
+  const stages = parseReading(tunables).staged ? 2 : most;
+  const bytes = stages * (m + n) * k * DTYPE_TABLE[dtype].bytes + BLOCK_BYTES + taps * TAP_BYTES;
+  // PTX is for any GPU: its kernels have the shared memory of the oldest.
+  const { sharedMemory } = gpuOf(target.kind === 'ptx' ? { kind: 'cuda', arch: 75 } : target);
+  return { stages, bytes, resident: Math.min(resident, Math.floor(sharedMemory / (bytes + RESERVED_BYTES))) };
+}

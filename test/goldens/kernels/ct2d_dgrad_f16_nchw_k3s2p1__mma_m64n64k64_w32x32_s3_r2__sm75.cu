@@ -1,0 +1,334 @@
+// ct2d_dgrad_f16_nchw_k3s2p1__mma_m64n64k64_w32x32_s3_r2__sm75
+//
+// Specification: {"form":"contract","dtype":"float16","layout":"nchw","variant":"mma","tunables":{"tile":"m64n64k64","warp":"w32x32","stages":"s3","read":"r2"},"baked":{"r":3,"s":3,"stride":[2,2],"padding":[1,1],"dilation":[1,1],"groups":1,"bias":false,"activation":"none"}}
+// Made by: fracstride render ct2d_dgrad_f16_nchw_k3s2p1__mma_m64n64k64_w32x32_s3_r2__sm75
+//
+// S[n,c,i,j] = bias[c] + sum over k, a, b of L[n,k,y,x] W[c,k mod Cl/G,a,b],   y = 2 i - 1 + 1 a
+// C = A B on tensor cores, with m the positions (n, q, q') of a residue, n the output channels of a group, k the taps
+// (innermost) and channels that are summed. A is gathered from the source, B is `packed`: [group][tap][output][input], the
+// inputs followed by zeros up to a multiple of 16 bytes.
+// Stored elements are `unsigned short`, sums are `float`. This text needs no header and no library.
+typedef unsigned short stored;
+typedef float real;
+
+// IEEE half: 1 sign, 5 exponent and 10 mantissa bits; to the nearest, ties to even.
+static __device__ __forceinline__ real load(stored half) {
+  float value;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
+  return value;
+}
+
+static __device__ __forceinline__ stored store(real value) {
+  stored half;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
+  return half;
+}
+
+static __device__ __forceinline__ real tanh_of(real x) { return tanhf(x); }
+static __device__ __forceinline__ real exp_of(real x) { return expf(x); }
+
+// 0 none, 1 relu, 2 leaky_relu, 3 tanh, 4 sigmoid; comparisons are written so that NaN passes.
+static __device__ __forceinline__ real activate(int activation, real x, real slope) {
+  switch (activation) {
+    case 1: return x < (real)0 ? (real)0 : x;
+    case 2: return x < (real)0 ? x * slope : x;
+    case 3: return tanh_of(x);
+    case 4: return (real)1 / ((real)1 + exp_of(-x));
+    default: return x;
+  }
+}
+
+static __device__ __forceinline__ unsigned shared_address(const void* at) { return (unsigned)__cvta_generic_to_shared(at); }
+
+// Fragments of tensor-core products. With lane = 4 g + t: registers of A hold rows g, g + 8 of the first half of k, then of
+// the second; of B columns g of either half; of C row g, columns 2 t and 2 t + 1, then row g + 8.
+
+// Where 16-byte chunk `chunk` of row `row` lies, in bytes: eight rows of a chunk lie in different banks, and so do eight
+// chunks of neighbouring rows.
+template <int ROW_BYTES>
+static __device__ __forceinline__ int swizzled(int row, int chunk) {
+  constexpr int CHUNKS = ROW_BYTES / 16, TOGETHER = CHUNKS < 8 ? 8 / CHUNKS : 1;
+  return row * ROW_BYTES + (chunk ^ row / TOGETHER % (CHUNKS < 8 ? CHUNKS : 8)) * 16;
+}
+
+// Four matrices of 8 by 16 bytes: lanes 8 j … 8 j + 7 tell where the rows of matrix j begin; a lane gets word t of row g.
+static __device__ __forceinline__ void load_matrices(unsigned (&to)[4], unsigned at) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
+}
+
+// The same, but a lane gets 16-bit elements g of rows 2 t and 2 t + 1.
+static __device__ __forceinline__ void load_transposed(unsigned (&to)[4], unsigned at) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
+}
+
+// c += a b: 16 by 8 sums in float32, 32 bytes of k.
+static __device__ __forceinline__ void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(b0));
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[2]), "r"(a[3]), "r"(b1));
+}
+
+constexpr int TILE_M = 64, TILE_N = 64, TILE_K = 64, THREADS = 128;
+constexpr int WARP_M = 32, WARP_N = 32, WARPS_M = TILE_M / WARP_M;
+// A row of A or B is a position, or an output, with TILE_K elements in chunks of 16 bytes.
+constexpr int CHUNK = 16 / sizeof(stored), ROW = TILE_K * sizeof(stored), CHUNKS = ROW / 16;
+constexpr int STAGES = 2, A_SIZE = TILE_M * ROW, STAGE = A_SIZE + TILE_N * ROW;
+// A thread reads the same chunk of rows that are A_STEP apart.
+constexpr int A_STEP = THREADS / CHUNKS, A_ROWS = TILE_M / A_STEP, B_ROWS = TILE_N / A_STEP;
+
+// Taps of the rows and of the columns, residue by residue, and how far from a position each of them reads.
+static __constant__ const int ROW_START[] = {0, 3};
+static __constant__ const int ROW_TAP[] = {0, 1, 2};
+static __constant__ const int ROW_DELTA[] = {-1, 0, 1};
+static __constant__ const int COLUMN_START[] = {0, 3};
+static __constant__ const int COLUMN_TAP[] = {0, 1, 2};
+static __constant__ const int COLUMN_DELTA[] = {-1, 0, 1};
+
+constexpr int TAPS = 9, KERNEL_WIDTH = 3, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
+constexpr int ROW_STEP = 1, COLUMN_STEP = 1;
+
+// One tap: the bits of its row and column, where it reads from a position, where its weights begin, whether it is the last.
+struct __align__(16) Tap {
+  unsigned bits;
+  int shift, weight, last;
+};
+
+// A position of the tile: where it reads, and the rows (low 16 bits) and columns of taps that lie outside the source there.
+struct Place {
+  int at;
+  unsigned outside;
+};
+
+struct Phase {
+  int first_row, rows, first_column, columns;
+};
+
+// What a block computes, kept in shared memory until the sums are there: registers are for them.
+struct __align__(16) Block {
+  Phase phase;
+  int row_phase, column_phase, group, first_channel, first_position;
+  int broken;
+};
+
+static __device__ __forceinline__ unsigned outside_of(const Phase& phase, int y, int x, int height, int width) {
+  unsigned bits = 0;
+  for (int a = 0; a < phase.rows; ++a)
+    bits |= (unsigned)(y + ROW_DELTA[phase.first_row + a]) < (unsigned)height ? 0u : 1u << a;
+  for (int b = 0; b < phase.columns; ++b)
+    bits |= (unsigned)(x + COLUMN_DELTA[phase.first_column + b]) < (unsigned)width ? 0u : 0x10000u << b;
+  return bits;
+}
+
+struct __align__(16) Chunk {
+  stored at[CHUNK];
+};
+// The source is read PIECE neighbouring elements at a time.
+constexpr int PIECE = 2 / sizeof(stored);
+struct __align__(2) Piece {
+  stored at[PIECE];
+};
+
+// Sums pass through shared memory, sixteen rows of a warp's tile at a time: where the chunk of four sums `chunk` of row
+// `row` lies, in bytes. Lanes that write, or read, at the same time do so in different banks.
+template <int ROW_BYTES>
+static __device__ __forceinline__ int staged_at(int row, int chunk) {
+  const int pair = chunk / 2, odd = chunk % 2, turn = row / 2 % 4;
+  if constexpr (ROW_BYTES == 256) return row * 256 + odd * 128 + (pair ^ turn ^ odd * 4) * 16;
+  if constexpr (ROW_BYTES == 128) return row * 128 + (pair ^ turn) * 16 + (odd ^ turn % 2) * 64;
+  const int line = row / 2 % 2;
+  return row / 2 * 128 + row % 2 * 64 + (odd ^ line) * 32 + (pair ^ line) * 16;
+}
+
+extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1__mma_m64n64k64_w32x32_s3_r2__sm75(
+    const stored* __restrict__ large, const stored* __restrict__ weight, const stored* __restrict__ bias, stored* __restrict__ small, const stored* __restrict__ packed,
+    int n, int cs, int hs, int ws, int cl, int hl, int wl, double slope, long long packed_bytes, long long stamp) {
+  extern __shared__ __align__(128) char memory[];
+  Block& block = *(Block*)(memory + STAGES * STAGE);
+  Tap* const taps_read = (Tap*)(memory + STAGES * STAGE + sizeof(Block));
+  const int inputs = cl / GROUPS, outputs = cs / GROUPS, pitch = (inputs + CHUNK - 1) / CHUNK * CHUNK;
+  const int input_step = 1, output_step = pitch, tap_step = outputs * pitch;
+  const int b_position = threadIdx.x / CHUNKS, b_depth = threadIdx.x % CHUNKS * CHUNK;
+  const int a_position = threadIdx.x % A_STEP, a_depth = threadIdx.x / A_STEP * CHUNK;
+  const int source_height = hl, source_width = wl, height = hs, width = ws;
+  const int row_phase = blockIdx.x % PHASES / COLUMN_PHASES, column_phase = blockIdx.x % PHASES % COLUMN_PHASES;
+  const int tiles = (outputs + TILE_N - 1) / TILE_N, group = blockIdx.y / tiles;
+  const int first_channel = blockIdx.y % tiles * TILE_N, first_position = blockIdx.x / PHASES * TILE_M;
+  const int column_step = 1, row_step = source_width, channel_step = source_height * source_width;
+  const Phase phase = {ROW_START[row_phase], ROW_START[row_phase + 1] - ROW_START[row_phase],
+                       COLUMN_START[column_phase], COLUMN_START[column_phase + 1] - COLUMN_START[column_phase]};
+  const int taps = phase.rows * phase.columns;
+  const int q_height = (height + ROW_STEP - 1) / ROW_STEP, q_width = (width + COLUMN_STEP - 1) / COLUMN_STEP;
+  const int total = n * q_height * q_width;
+
+  if (threadIdx.x == 0) block = {phase, row_phase, column_phase, group, first_channel, first_position, 0};
+  for (int t = threadIdx.x; t < taps; t += THREADS) {
+    const int a = t / phase.columns, b = t % phase.columns, row = phase.first_row + a, column = phase.first_column + b;
+    const int tap = ROW_TAP[row] * KERNEL_WIDTH + COLUMN_TAP[column];
+    const int shift = ROW_DELTA[row] * row_step + COLUMN_DELTA[column] * column_step;
+    taps_read[t] = {1u << a | 0x10000u << b, shift, tap * tap_step, t == taps - 1};
+  }
+  Place places[A_ROWS];
+#pragma unroll
+  for (int i = 0; i < A_ROWS; ++i) {
+    const int position = first_position + a_position + i * A_STEP;
+    const int x = position % q_width * 2, y = position / q_width % q_height * 2;
+    const int image = position / (q_height * q_width);
+    places[i].at = image * cl * source_height * source_width + y * row_step + x * column_step;
+    places[i].outside = position < total ? outside_of(phase, y, x, source_height, source_width) : ~0u;
+  }
+  const int b_rows = outputs - first_channel - b_position;
+  const stored* source = large + (group * inputs + a_depth) * channel_step;
+  const stored* weights = packed + (group * TAPS * outputs + first_channel + b_position) * pitch + b_depth;
+  // Kept as they are: taken apart, each address would be two instructions.
+  asm volatile("" : "+l"(source), "+l"(weights));
+  __syncthreads();
+  // Reads k = `channel` … of tap `tap`, then goes on to the next tap, behind the last to the next channels, which lie
+  // `source_depth` and `weight_depth` elements behind the first.
+  int tap = 0, channel = 0, source_depth = 0, weight_depth = 0;
+  int steps = taps * ((inputs + TILE_K - 1) / TILE_K);  // left
+  const auto advance = [&](int last) {
+    ++tap;
+    if (!last) return;
+    tap = 0;
+    channel += TILE_K;
+    source_depth += TILE_K * channel_step;
+    weight_depth += TILE_K * input_step;
+  };
+  // A source that does not lie on whole pieces is summed as what is done again, element by element.
+  const bool apart = (unsigned long long)large % 2 != 0;
+  if (apart) steps = 0;
+  // Where a thread's first chunks of A and B go.
+  const unsigned first = shared_address(memory) + swizzled<ROW>(a_position, a_depth / CHUNK);
+  const unsigned b_first = shared_address(memory) + swizzled<ROW>(b_position, b_depth / CHUNK) + A_SIZE;
+  Chunk a_read[A_ROWS];
+  Chunk b_read[B_ROWS];
+  const auto read = [&](unsigned stage) {
+    const Tap now = taps_read[tap];
+    const int left = inputs - channel - a_depth, rows = inputs - channel - b_depth > 0 ? b_rows : 0;
+#pragma unroll
+    for (int i = 0; i < A_ROWS; ++i) {
+      const stored* const from = source + (places[i].at + now.shift + source_depth);
+      const unsigned absent = places[i].outside & now.bits;
+#pragma unroll
+      for (int v = 0; v < CHUNK; v += PIECE)
+        *(Piece*)(a_read[i].at + v) = absent == 0 && v < left ? *(const Piece*)(from + (long long)v * channel_step) : Piece{};
+    }
+    const stored* const from = weights + (now.weight + weight_depth);
+#pragma unroll
+    for (int j = 0; j < B_ROWS; ++j)
+      b_read[j] = j * A_STEP < rows ? *(const Chunk*)(from + (long long)pitch * (j * A_STEP)) : Chunk{};
+    advance(now.last);
+  };
+  const auto write = [&](int stage) {
+    char* const a = memory + stage + (first - shared_address(memory));
+#pragma unroll
+    for (int i = 0; i < A_ROWS; ++i) *(Chunk*)(a + i * A_STEP * ROW) = a_read[i];
+    char* const b = a + (b_first - first);
+#pragma unroll
+    for (int j = 0; j < B_ROWS; ++j) *(Chunk*)(b + j * A_STEP * ROW) = b_read[j];
+  };
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int warp_m = warp % WARPS_M * WARP_M, warp_n = warp / WARPS_M * WARP_N;
+  const unsigned a_from = shared_address(memory) + swizzled<ROW>(warp_m + lane % 16, lane / 16);
+  const unsigned b_from = shared_address(memory) + A_SIZE + swizzled<ROW>(warp_n + lane % 8 + lane / 16 * 8, lane / 8 % 2);
+  float sums[WARP_M / 16][WARP_N / 8][4] = {};
+  const auto multiply = [&](int stage) {
+#pragma unroll
+    for (int k = 0; k < ROW; k += 32) {
+      unsigned a[WARP_M / 16][4], b[WARP_N / 16][4];
+#pragma unroll
+      for (int i = 0; i < WARP_M / 16; ++i) load_matrices(a[i], (a_from ^ k) + stage + i * 16 * ROW);
+#pragma unroll
+      for (int j = 0; j < WARP_N / 16; ++j) load_matrices(b[j], (b_from ^ k) + stage + j * 16 * ROW);
+#pragma unroll
+      for (int i = 0; i < WARP_M / 16; ++i)
+#pragma unroll
+        for (int j = 0; j < WARP_N / 8; ++j) multiply_add(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+    }
+  };
+  int used = 0;
+  if (steps > 0) {
+    read(0);
+    write(0);
+  }
+  for (; steps > 0; --steps) {
+    __syncthreads();
+    const bool more = steps > 1;
+    if (more) read(STAGE - used);
+    multiply(used);
+    used = STAGE - used;
+    if (more) write(used);
+  }
+
+  const Block here = block;
+  const int g = lane / 4, t = lane % 4;
+  bool broke = false;
+  // Neighbouring threads take neighbouring positions, sixteen channels at a time.
+  char* const staged = memory + warp * (16 * WARP_M * 4);
+  int to[WARP_M / 32];
+#pragma unroll
+  for (int i = 0; i < WARP_M / 32; ++i) {
+    const int position = here.first_position + warp_m + i * 32 + lane;
+    const int x = position % q_width * COLUMN_STEP + here.column_phase, y = position / q_width % q_height * ROW_STEP + here.row_phase;
+    const int image = position / (q_height * q_width);
+    to[i] = position < total && y < height && x < width
+                ? ((image * cs + here.group * outputs) * height + y) * width + x
+                : -1;
+  }
+  __syncthreads();
+#pragma unroll
+  for (int part = 0; part < WARP_N / 16; ++part) {
+#pragma unroll
+    for (int i = 0; i < WARP_M / 16; ++i)
+#pragma unroll
+      for (int j = 0; j < 2; ++j)
+#pragma unroll
+        for (int v = 0; v < 4; ++v)
+          *(float*)(staged + staged_at<WARP_M * 4>(j * 8 + t * 2 + v % 2, i * 4 + v / 2 * 2 + g / 4) + g % 4 * 4) = sums[i][part * 2 + j][v];
+    __syncwarp();
+#pragma unroll 4
+    for (int k = 0; k < 16; ++k) {
+      const int output = here.first_channel + warp_n + part * 16 + k;
+      if (output >= outputs) break;
+      const real addend = false ? load(bias[here.group * outputs + output]) : (real)0;
+#pragma unroll
+      for (int i = 0; i < WARP_M / 32; ++i) {
+        const real sum = *(const float*)(staged + staged_at<WARP_M * 4>(k, i * 8 + lane / 4) + lane % 4 * 4);
+        if (to[i] < 0) continue;
+        broke = broke || sum != sum;
+        small[to[i] + output * height * width] = store(activate(0, sum + addend, (real)slope));
+      }
+    }
+    __syncwarp();
+  }
+
+  // A tap outside the source was read as 0, which an infinite weight makes NaN, and NaN stays: such outputs are done again.
+  if (broke || apart) block.broken = 1;
+  __syncthreads();
+  if (!block.broken) return;
+  for (int item = threadIdx.x; item < TILE_M * TILE_N; item += THREADS) {
+    const int position = here.first_position + item % TILE_M, output = here.first_channel + item / TILE_M;
+    const int qx = position % q_width, qy = position / q_width % q_height, image = position / (q_height * q_width);
+    const int x = qx * COLUMN_STEP + here.column_phase, y = qy * ROW_STEP + here.row_phase;
+    if (position >= total || y >= height || x >= width || output >= outputs) continue;
+    const int source_y = qy * 2, source_x = qx * 2;
+    const unsigned outside = outside_of(here.phase, source_y, source_x, source_height, source_width);
+    stored* const result = small + ((image * cs + here.group * outputs + output) * height + y) * width + x;
+    const real before = load(*result);
+    if (!apart && (outside == 0 || before == before)) continue;
+    const stored* const first = large + image * cl * source_height * source_width + source_y * row_step +
+                                source_x * column_step + here.group * inputs * channel_step;
+    const stored* const weights_of = packed + here.group * TAPS * tap_step + output * output_step;
+    real sum = 0;
+    for (int c = 0; c < inputs; ++c)
+      for (int t = 0; t < here.phase.rows * here.phase.columns; ++t) {
+        const Tap now = taps_read[t];
+        if (outside & now.bits) continue;
+        sum += load(first[now.shift + c * channel_step]) * load(weights_of[now.weight + c * input_step]);
+      }
+    *result = store(activate(0, sum + (false ? load(bias[here.group * outputs + output]) : (real)0), (real)slope));
+  }
+}
