@@ -71,6 +71,9 @@ static __device__ __forceinline__ void multiply_add(float (&c)[4], const unsigne
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[2]), "r"(a[3]), "r"(b1));
 }
 
+// Only TF32 is rounded.
+static __device__ __forceinline__ void round_fragment(unsigned (&)[4]) {}
+
 constexpr int TILE_M = 64, TILE_N = 64, TILE_K = 64, THREADS = 128;
 constexpr int WARP_M = 32, WARP_N = 32, WARPS_M = TILE_M / WARP_M;
 // A row of A or B is a position, or an output, with TILE_K elements in chunks of 16 bytes.
@@ -244,6 +247,8 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
 #pragma unroll
       for (int j = 0; j < WARP_N / 16; ++j) load_matrices(b[j], (b_from ^ k) + stage + j * 16 * ROW);
 #pragma unroll
+      for (int i = 0; i < WARP_M / 16; ++i) round_fragment(a[i]);
+#pragma unroll
       for (int i = 0; i < WARP_M / 16; ++i)
 #pragma unroll
         for (int j = 0; j < WARP_N / 8; ++j) multiply_add(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
@@ -251,13 +256,13 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
   };
   int used = 0;
   if (steps > 0) {
-    read(0);
+    read(first);
     write(0);
   }
   for (; steps > 0; --steps) {
     __syncthreads();
     const bool more = steps > 1;
-    if (more) read(STAGE - used);
+    if (more) read(first + STAGE - used);
     multiply(used);
     used = STAGE - used;
     if (more) write(used);

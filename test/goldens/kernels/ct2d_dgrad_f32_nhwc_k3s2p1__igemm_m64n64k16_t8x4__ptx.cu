@@ -147,6 +147,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
     source_depth += TILE_K * channel_step;
     weight_depth += TILE_K * input_step;
   };
+  constexpr int first = 0;
   real a_read[A_ROWS][A_DEPTH];
   Four b_read[B_DEPTH];
   const auto read = [&](int) {
@@ -199,13 +200,13 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
   };
   int used = 0;
   if (steps > 0) {
-    read(0);
+    read(first);
     write(0);
   }
   for (; steps > 0; --steps) {
     __syncthreads();
     const bool more = steps > 1;
-    if (more) read(STAGE - used);
+    if (more) read(first + STAGE - used);
     multiply(used);
     used = STAGE - used;
     if (more) write(used);

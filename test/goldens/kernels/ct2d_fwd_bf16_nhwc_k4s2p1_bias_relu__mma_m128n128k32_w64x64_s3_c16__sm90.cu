@@ -99,6 +99,9 @@ static __device__ __forceinline__ void multiply_add(float (&c)[4], const unsigne
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// Only TF32 is rounded.
+static __device__ __forceinline__ void round_fragment(unsigned (&)[4]) {}
+
 constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 32, THREADS = 128;
 constexpr int WARP_M = 64, WARP_N = 64, WARPS_M = TILE_M / WARP_M;
 // A row of A or B is a position, or an output, with TILE_K elements in chunks of 16 bytes.
@@ -258,6 +261,8 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
       for (int i = 0; i < WARP_M / 16; ++i) load_matrices(a[i], (a_from ^ k) + stage + i * 16 * ROW);
 #pragma unroll
       for (int j = 0; j < WARP_N / 16; ++j) load_matrices(b[j], (b_from ^ k) + stage + j * 16 * ROW);
+#pragma unroll
+      for (int i = 0; i < WARP_M / 16; ++i) round_fragment(a[i]);
 #pragma unroll
       for (int i = 0; i < WARP_M / 16; ++i)
 #pragma unroll

@@ -172,9 +172,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
     source_depth += TILE_K * channel_step;
     weight_depth += TILE_K * input_step;
   };
+  constexpr int first = 0;
   const unsigned a_to = shared_address(memory + a_depth * A_PITCH + a_position);
   const unsigned b_to = shared_address(memory + A_SIZE + b_depth * TILE_N + b_column);
-  constexpr int first = 0;
   const auto read = [&](int stage) {
     const Tap now = taps_read[tap];
     const int left = inputs - channel - a_depth;
