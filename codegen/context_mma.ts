@@ -21,6 +21,7 @@ export const MMA_SCHEMA = {
   warp_n: count,
   stages: count,
   turn_rows: count,
+  planes: z.enum(['true', 'false']),
 } as const;
 
 export function mmaValues(spec: Spec, form: 'expand' | 'contract', baked: Baked) {
@@ -42,6 +43,7 @@ export function mmaValues(spec: Spec, form: 'expand' | 'contract', baked: Baked)
     warp_m: tile.warpM,
     warp_n: tile.warpN,
     stages,
+    planes: String(layout === 'nchw'),
     /** Neighbouring lanes write to neighbouring positions, or to every second channel. */
     turn_rows: layout === 'nchw' ? 2 : 1,
   };

@@ -3,7 +3,6 @@
 // Specification: {"form":"contract","dtype":"float16","layout":"nchw","variant":"mma","tunables":{"tile":"m64n64k64","warp":"w32x32","stages":"s3","read":"r2"},"baked":{"r":3,"s":3,"stride":[2,2],"padding":[1,1],"dilation":[1,1],"groups":1,"bias":false,"activation":"none"}}
 // Made by: fracstride render ct2d_dgrad_f16_nchw_k3s2p1__mma_m64n64k64_w32x32_s3_r2__sm75
 //
-// S[n,c,i,j] = bias[c] + sum over k, a, b of L[n,k,y,x] W[c,k mod Cl/G,a,b],   y = 2 i - 1 + 1 a
 // C = A B on tensor cores, with m the positions (n, q, q') of a residue, n the output channels of a group, k the taps
 // (innermost) and channels that are summed. A is gathered from the source, B is `packed`: [group][tap][output][input], the
 // inputs followed by zeros up to a multiple of 16 bytes.
@@ -78,9 +77,12 @@ constexpr int TILE_M = 64, TILE_N = 64, TILE_K = 64, THREADS = 128;
 constexpr int WARP_M = 32, WARP_N = 32, WARPS_M = TILE_M / WARP_M;
 // A row of A or B is a position, or an output, with TILE_K elements in chunks of 16 bytes.
 constexpr int CHUNK = 16 / sizeof(stored), ROW = TILE_K * sizeof(stored), CHUNKS = ROW / 16;
+constexpr bool PLANES = true;
 constexpr int STAGES = 2, A_SIZE = TILE_M * ROW, STAGE = A_SIZE + TILE_N * ROW;
 // A thread reads the same chunk of rows that are A_STEP apart.
 constexpr int A_STEP = THREADS / CHUNKS, A_ROWS = TILE_M / A_STEP, B_ROWS = TILE_N / A_STEP;
+
+// S[n,c,i,j] = bias[c] + sum over k, a, b of L[n,k,y,x] W[c,k mod Cl/G,a,b],   y = 2 i - 1 + 1 a
 
 // Taps of the rows and of the columns, residue by residue, and how far from a position each of them reads.
 static __constant__ const int ROW_START[] = {0, 3};
@@ -154,7 +156,8 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
   const int inputs = cl / GROUPS, outputs = cs / GROUPS, pitch = (inputs + CHUNK - 1) / CHUNK * CHUNK;
   const int input_step = 1, output_step = pitch, tap_step = outputs * pitch;
   const int b_position = threadIdx.x / CHUNKS, b_depth = threadIdx.x % CHUNKS * CHUNK;
-  const int a_position = threadIdx.x % A_STEP, a_depth = threadIdx.x / A_STEP * CHUNK;
+  // Neighbouring lanes read neighbours in memory: channels of a position, or positions in the plane of a channel.
+  const int a_position = PLANES ? threadIdx.x % A_STEP : b_position, a_depth = PLANES ? threadIdx.x / A_STEP * CHUNK : b_depth;
   const int source_height = hl, source_width = wl, height = hs, width = ws;
   const int row_phase = blockIdx.x % PHASES / COLUMN_PHASES, column_phase = blockIdx.x % PHASES % COLUMN_PHASES;
   const int tiles = (outputs + TILE_N - 1) / TILE_N, group = blockIdx.y / tiles;
@@ -203,7 +206,7 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
   // A source that does not lie on whole pieces is summed as what is done again, element by element.
   const bool apart = (unsigned long long)large % 2 != 0;
   if (apart) steps = 0;
-  // Where a thread's first chunks of A and B go.
+  // Where a thread's first chunks of A and B go, which wait in registers while the tiles before them are multiplied.
   const unsigned first = shared_address(memory) + swizzled<ROW>(a_position, a_depth / CHUNK);
   const unsigned b_first = shared_address(memory) + swizzled<ROW>(b_position, b_depth / CHUNK) + A_SIZE;
   Chunk a_read[A_ROWS];
@@ -214,10 +217,10 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
 #pragma unroll
     for (int i = 0; i < A_ROWS; ++i) {
       const stored* const from = source + (places[i].at + now.shift + source_depth);
-      const unsigned absent = places[i].outside & now.bits;
+      const bool there = (places[i].outside & now.bits) == 0;
 #pragma unroll
       for (int v = 0; v < CHUNK; v += PIECE)
-        *(Piece*)(a_read[i].at + v) = absent == 0 && v < left ? *(const Piece*)(from + (long long)v * channel_step) : Piece{};
+        *(Piece*)(a_read[i].at + v) = there && v < left ? *(const Piece*)(from + (long long)v * channel_step) : Piece{};
     }
     const stored* const from = weights + (now.weight + weight_depth);
 #pragma unroll
@@ -229,9 +232,8 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
     char* const a = memory + stage + (first - shared_address(memory));
 #pragma unroll
     for (int i = 0; i < A_ROWS; ++i) *(Chunk*)(a + i * A_STEP * ROW) = a_read[i];
-    char* const b = a + (b_first - first);
 #pragma unroll
-    for (int j = 0; j < B_ROWS; ++j) *(Chunk*)(b + j * A_STEP * ROW) = b_read[j];
+    for (int j = 0; j < B_ROWS; ++j) *(Chunk*)(a + (b_first - first) + j * A_STEP * ROW) = b_read[j];
   };
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int warp_m = warp % WARPS_M * WARP_M, warp_n = warp / WARPS_M * WARP_N;

@@ -3,7 +3,6 @@
 // Specification: {"form":"contract","dtype":"float32","layout":"nhwc","variant":"igemm","tunables":{"tile":"m64n64k16","thread":"t8x4"},"baked":{"r":3,"s":3,"stride":[2,2],"padding":[1,1],"dilation":[1,1],"groups":1,"bias":false,"activation":"none"}}
 // Made by: fracstride render ct2d_dgrad_f32_nhwc_k3s2p1__igemm_m64n64k16_t8x4__ptx
 //
-// S[n,c,i,j] = bias[c] + sum over k, a, b of L[n,k,y,x] W[c,k mod Cl/G,a,b],   y = 2 i - 1 + 1 a
 // C = A B with m the positions (n, q, q') of a residue, n the output channels of a group, k the taps (innermost) and
 // channels that are summed. A is gathered from the source, B is `packed`: [group][tap][input][output, 4 together].
 // Stored elements are `float`, sums are `float`. This text needs no header and no library.
@@ -39,6 +38,8 @@ struct __align__(16) Four {
   real at[4];
 };
 
+
+// S[n,c,i,j] = bias[c] + sum over k, a, b of L[n,k,y,x] W[c,k mod Cl/G,a,b],   y = 2 i - 1 + 1 a
 
 // Taps of the rows and of the columns, residue by residue, and how far from a position each of them reads.
 static __constant__ const int ROW_START[] = {0, 3};

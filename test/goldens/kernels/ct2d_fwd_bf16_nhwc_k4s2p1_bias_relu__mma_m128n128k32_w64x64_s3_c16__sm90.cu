@@ -3,8 +3,6 @@
 // Specification: {"form":"expand","dtype":"bfloat16","layout":"nhwc","variant":"mma","tunables":{"tile":"m128n128k32","warp":"w64x64","stages":"s3","read":"c16"},"baked":{"r":4,"s":4,"stride":[2,2],"padding":[1,1],"dilation":[1,1],"groups":1,"bias":true,"activation":"relu"}}
 // Made by: fracstride render ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mma_m128n128k32_w64x64_s3_c16__sm90
 //
-// L[n,k,y,x] = bias[k] + sum over c, a, b of S[n,c,i,j] W[c,k mod Cl/G,a,b],   y + 1 = 2 i + 1 a
-// Outputs of one residue modulo the stride are reached by the same taps: a matrix product, all of them in one launch.
 // C = A B on tensor cores, with m the positions (n, q, q') of a residue, n the output channels of a group, k the taps
 // (innermost) and channels that are summed. A is gathered from the source, B is `packed`: [group][tap][output][input], the
 // inputs followed by zeros up to a multiple of 16 bytes.
@@ -106,9 +104,13 @@ constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 32, THREADS = 128;
 constexpr int WARP_M = 64, WARP_N = 64, WARPS_M = TILE_M / WARP_M;
 // A row of A or B is a position, or an output, with TILE_K elements in chunks of 16 bytes.
 constexpr int CHUNK = 16 / sizeof(stored), ROW = TILE_K * sizeof(stored), CHUNKS = ROW / 16;
+constexpr bool PLANES = false;
 constexpr int STAGES = 3, A_SIZE = TILE_M * ROW, STAGE = A_SIZE + TILE_N * ROW;
 // A thread reads the same chunk of rows that are A_STEP apart.
 constexpr int A_STEP = THREADS / CHUNKS, A_ROWS = TILE_M / A_STEP, B_ROWS = TILE_N / A_STEP;
+
+// L[n,k,y,x] = bias[k] + sum over c, a, b of S[n,c,i,j] W[c,k mod Cl/G,a,b],   y + 1 = 2 i + 1 a
+// Outputs of one residue modulo the stride are reached by the same taps: a matrix product, all of them in one launch.
 
 // Taps of the rows and of the columns, residue by residue, and how far from a position each of them reads.
 static __constant__ const int ROW_START[] = {0, 2, 4};
@@ -179,7 +181,8 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
   const int inputs = cs / GROUPS, outputs = cl / GROUPS, pitch = (inputs + CHUNK - 1) / CHUNK * CHUNK;
   const int input_step = 1, output_step = pitch, tap_step = outputs * pitch;
   const int b_position = threadIdx.x / CHUNKS, b_depth = threadIdx.x % CHUNKS * CHUNK;
-  const int a_position = b_position, a_depth = b_depth;
+  // Neighbouring lanes read neighbours in memory: channels of a position, or positions in the plane of a channel.
+  const int a_position = PLANES ? threadIdx.x % A_STEP : b_position, a_depth = PLANES ? threadIdx.x / A_STEP * CHUNK : b_depth;
   const int source_height = hs, source_width = ws, height = hl, width = wl;
   const int row_phase = blockIdx.x % PHASES / COLUMN_PHASES, column_phase = blockIdx.x % PHASES % COLUMN_PHASES;
   const int tiles = (outputs + TILE_N - 1) / TILE_N, group = blockIdx.y / tiles;

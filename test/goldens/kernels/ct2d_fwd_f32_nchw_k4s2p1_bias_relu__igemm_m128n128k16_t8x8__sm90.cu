@@ -3,8 +3,6 @@
 // Specification: {"form":"expand","dtype":"float32","layout":"nchw","variant":"igemm","tunables":{"tile":"m128n128k16","thread":"t8x8"},"baked":{"r":4,"s":4,"stride":[2,2],"padding":[1,1],"dilation":[1,1],"groups":1,"bias":true,"activation":"relu"}}
 // Made by: fracstride render ct2d_fwd_f32_nchw_k4s2p1_bias_relu__igemm_m128n128k16_t8x8__sm90
 //
-// L[n,k,y,x] = bias[k] + sum over c, a, b of S[n,c,i,j] W[c,k mod Cl/G,a,b],   y + 1 = 2 i + 1 a
-// Outputs of one residue modulo the stride are reached by the same taps: a matrix product, all of them in one launch.
 // C = A B with m the positions (n, q, q') of a residue, n the output channels of a group, k the taps (innermost) and
 // channels that are summed. A is gathered from the source, B is `packed`: [group][tap][input][output, 4 together].
 // Stored elements are `float`, sums are `float`. This text needs no header and no library.
@@ -75,6 +73,9 @@ struct __align__(16) Four {
   real at[4];
 };
 
+
+// L[n,k,y,x] = bias[k] + sum over c, a, b of S[n,c,i,j] W[c,k mod Cl/G,a,b],   y + 1 = 2 i + 1 a
+// Outputs of one residue modulo the stride are reached by the same taps: a matrix product, all of them in one launch.
 
 // Taps of the rows and of the columns, residue by residue, and how far from a position each of them reads.
 static __constant__ const int ROW_START[] = {0, 2, 4};
