@@ -3,6 +3,7 @@
  * prints its rows as JSON, one a line; with `--store` they are also added to bench/results/<bench>.jsonl.
  */
 
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { circumstances, store } from '../src/bench/facts.js';
@@ -17,4 +18,16 @@ export function report(bench: string, figures: Readonly<Record<string, unknown>>
   const row = { bench, ...figures, ...circumstances(), ...figures };
   console.log(JSON.stringify(row));
   if (process.argv.includes('--store')) store(join(RESULTS, `${bench}.jsonl`), [row]);
+}
+
+/** Where the command line says so, keeps these rows instead of all that there were: of what is computed, not measured. */
+export function keepOnly(bench: string, rows: readonly object[]): void {
+  if (!process.argv.includes('--store')) return;
+  const file = join(RESULTS, `${bench}.jsonl`);
+  const { date, version, commit } = circumstances();
+  rmSync(file, { force: true });
+  store(
+    file,
+    rows.map((row) => ({ bench, ...row, date, version, commit })),
+  );
 }
