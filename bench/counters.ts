@@ -1,44 +1,51 @@
 /**
- * What the kernels of well-known layers do, counted by the simulator: executed thread instructions a multiply-add, 32-byte
- * sectors a request of global memory (4 is a fully coalesced float32 request; a broadcast takes 1) and shared-memory
- * wavefronts over the fewest possible (1 is without bank conflicts). Counts, no times. Sizes are cut down, channels are not.
+ * What the kernels of well-known layers do, counted by the simulator, against what could not be less, and against what the
+ * catalogue's rows say that they have to do (`work`). Counts, no times. Each kernel is the one that is chosen for the layer;
+ * it runs on a problem that is cut down: images, rows, then channels and columns.
  *
- *   FRACSTRIDE_LIBCUDA=build/simulator/libcuda.so.1 node dist/bench/counters.js [--store]
+ *   npm run bench:counters -- [--dtype float32,bfloat16] [--layer REGEX] [--pass fwd,dgrad,wgrad] [--gather] [--json] [--store]
+ *
+ * --gather counts the fallback's instructions on the same problems too. Ideals: `shared`, wavefronts without bank conflicts;
+ * `loads` and `stores`, the sectors that the distinct bytes of each request would fill; `dram`, each tensor once.
  */
 
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { cuda, grad, nn, rand, scope } from 'fracstride';
-import { report } from './row.js';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { scope } from 'fracstride';
+import { table } from '../codegen/cli/table.js';
+import { bytes, flops } from '../codegen/passes.js';
+import { contraction, LAYOUTS, type Problem } from '../codegen/problem.js';
+import { formatProblem, parseProblem } from '../codegen/problem_text.js';
+import { choose, packingOf, type Spec, variantOf } from '../codegen/spec.js';
+import { BENCH_LAYERS } from '../src/bench/layers.js';
+import { operands } from '../src/bench/measure.js';
+import { resolveDevice, synchronize, targetOf } from '../src/device.js';
+import { preferVariant, runProblem } from '../src/kernels.js';
+import { cutDown } from './cut_down.js';
+import { keepOnly } from './row.js';
 
-interface Layer {
-  readonly x: readonly [n: number, c: number, h: number, w: number];
-  readonly weight: readonly [c: number, k: number, r: number, s: number];
-  readonly options: { stride: number; padding: number; outputPadding?: number; groups?: number };
+interface Shared {
+  readonly wavefronts: number;
+  readonly leastWavefronts: number;
 }
 
-const LAYERS: Readonly<Record<string, Layer>> = {
-  'dcgan 512→256 4×4': { x: [1, 512, 4, 4], weight: [512, 256, 4, 4], options: { stride: 2, padding: 1 } },
-  'dcgan 128→64 16×16': { x: [1, 128, 16, 16], weight: [128, 64, 4, 4], options: { stride: 2, padding: 1 } },
-  'dcgan 64→3 32×32': { x: [2, 64, 32, 32], weight: [64, 3, 4, 4], options: { stride: 2, padding: 1 } },
-  'dcgan first 100→512 1×1': { x: [16, 100, 1, 1], weight: [100, 512, 4, 4], options: { stride: 1, padding: 0 } },
-  'unet 128→64 k2 s2': { x: [1, 128, 32, 32], weight: [128, 64, 2, 2], options: { stride: 2, padding: 0 } },
-  'cyclegan 256→128 k3 s2': {
-    x: [1, 256, 8, 8],
-    weight: [256, 128, 3, 3],
-    options: { stride: 2, padding: 1, outputPadding: 1 },
-  },
-  'fcn8s 21→21 k16 s8': { x: [1, 21, 16, 16], weight: [21, 21, 16, 16], options: { stride: 8, padding: 4 } },
-  'depthwise 64 k4 s2': { x: [1, 64, 32, 32], weight: [64, 1, 4, 4], options: { stride: 2, padding: 1, groups: 64 } },
-};
+interface Global {
+  readonly requests: number;
+  readonly sectors: number;
+  readonly leastSectors: number;
+}
 
 interface Counters {
   readonly launches: number;
+  readonly warpInstructions: Readonly<Record<string, number>>;
   readonly threadInstructions: Readonly<Record<string, number>>;
   readonly multiplyAdds: number;
-  readonly globalLoads: { readonly requests: number; readonly sectors: number };
-  readonly globalStores: { readonly requests: number; readonly sectors: number };
-  readonly sharedLoads: { readonly wavefronts: number; readonly leastWavefronts: number };
+  readonly globalLoads: Global;
+  readonly globalStores: Global;
+  readonly sharedLoads: Shared;
+  readonly sharedStores: Shared;
 }
 
 interface Control {
@@ -46,41 +53,163 @@ interface Control {
   counters(options: { reset: boolean }): Readonly<Record<string, Counters>>;
 }
 
+interface Row {
+  readonly source: 'counted on the simulator';
+  readonly layer: string;
+  readonly pass: string;
+  readonly dtype: string;
+  readonly layout: string;
+  readonly kernel: string;
+  readonly problem: string;
+  readonly launches: number;
+  /** Ratios to the least. */
+  readonly shared: number;
+  readonly loads: number;
+  readonly stores: number;
+  /** By the row's own account for the whole layer ÷ its floor. */
+  readonly dram: number;
+  /** Executed by threads for each multiply-add of the layer, taps outside included. */
+  readonly instructions: number;
+  /** Multiply-adds that were executed for one. */
+  readonly padding: number;
+  /** What `work` says ÷ what was counted. */
+  readonly model_instructions: number;
+  readonly model_shared: number;
+  readonly model_l2: number;
+  /** Thread instructions of gather ÷ those of this kernel. */
+  readonly gather?: number;
+}
+
+const BARS = { shared: 1.02, loads: 1.1, stores: 1.1, dram: 1.15 } as const;
+/** How far the model's inputs may be from what is counted; the second level of cache is asked for less than all requests. */
+const TOLERANCE = { model_instructions: [0.7, 1.4], model_shared: [0.4, 2], model_l2: [0, 1.5] } as const;
+
+const { values: asked } = parseArgs({
+  options: {
+    dtype: { type: 'string', default: 'float32' },
+    layer: { type: 'string', default: '' },
+    pass: { type: 'string', default: 'fwd,dgrad,wgrad' },
+    gather: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    store: { type: 'boolean', default: false },
+  },
+});
+process.env.FRACSTRIDE_LIBCUDA ??= fileURLToPath(new URL('../../build/simulator/libcuda.so.1', import.meta.url));
 const driver = process.env.FRACSTRIDE_LIBCUDA;
-if (driver === undefined) throw new Error('FRACSTRIDE_LIBCUDA must name the simulator; npm run simulator builds it');
 const addon = createRequire(import.meta.url)(join(dirname(driver), 'control.node')) as { open(path: string): Control };
 const simulator = addon.open(driver);
 simulator.configure('count=1');
+const device = resolveDevice('bench', 'cuda');
 
-for (const [layer, { x, weight, options }] of Object.entries(LAYERS)) {
-  for (const layout of ['nchw', 'nhwc'] as const) {
-    scope(() => {
-      const input = rand([...x], { device: 'cuda' })
-        .to({ layout })
-        .detach();
-      const kernel = rand([...weight], { device: 'cuda' });
-      for (const leaf of [input, kernel]) leaf.requiresGrad = true;
-      const upstream = nn.functional.convTranspose2d(input, kernel, null, options).detach();
-      cuda.synchronize();
-      simulator.counters({ reset: true });
-      grad([nn.functional.convTranspose2d(input, kernel, null, options)], [input, kernel], { gradOutputs: [upstream] });
-    });
-    cuda.synchronize();
-    for (const [kernel, counted] of Object.entries(simulator.counters({ reset: true }))) {
-      if (!kernel.startsWith('ct2d_')) continue;
-      report('kernel_counters', { layer, layout, kernel, ...figures(counted) });
-    }
-  }
+/** Runs a problem, its weight packed beforehand, and gives the counters of all kernels that ran, added up. */
+function counted(problem: Problem, words: string, packs: boolean): Counters & { readonly kernels: string[] } {
+  return scope(() => {
+    preferVariant(words);
+    const pointers = operands('cuda', problem);
+    if (packs) runProblem(device, problem, pointers, 0);
+    synchronize(device);
+    simulator.counters({ reset: true });
+    runProblem(device, problem, pointers, 0);
+    synchronize(device);
+    const all = Object.entries(simulator.counters({ reset: true }));
+    preferVariant(null);
+    return { ...all.map(([, each]) => each).reduce(added), kernels: all.map(([name]) => name) };
+  });
 }
 
-function figures(c: Counters): Record<string, number> {
-  const executed = Object.values(c.threadInstructions).reduce((sum, count) => sum + count, 0);
-  const ratio = (a: number, b: number) => (b === 0 ? 0 : Number((a / b).toFixed(3)));
+/** Numbers of both, one by one, however deep. */
+function added<T extends object>(a: T, b: T): T {
+  const keys = [...new Set([...Object.keys(a), ...Object.keys(b)])] as (keyof T)[];
+  const sum = (x: unknown, y: unknown) =>
+    typeof x === 'object' || typeof y === 'object'
+      ? added((x ?? {}) as object, (y ?? {}) as object)
+      : Number(x ?? 0) + Number(y ?? 0);
+  return Object.fromEntries(keys.map((key) => [key, sum(a[key], b[key])])) as T;
+}
+
+const total = (counts: Readonly<Record<string, number>>): number => Object.values(counts).reduce((a, b) => a + b, 0);
+const ratio = (a: number, b: number): number => (b === 0 ? 1 : Number((a / b).toPrecision(4)));
+const wordsOf = ({ variant, tunables }: Spec): string => [variant, ...Object.values(tunables)].join('_');
+
+function rowOf(layer: string, full: Problem): Row {
+  const spec = choose(full, targetOf(device));
+  const problem = cutDown(full);
+  const c = counted(problem, wordsOf(spec), packingOf(spec, full) !== null);
+  const form = contraction(full.op, full.pass);
+  const row = variantOf(spec);
+  const works = row.work!(problem, form, spec.tunables, spec.target);
+  const sum = (what: 'instructions' | 'sharedBytes' | 'l2Bytes') =>
+    works.reduce((so_far, work) => so_far + work.blocks * work[what], 0);
+  const dram = row.work!(full, form, spec.tunables, spec.target).reduce((so_far, work) => so_far + work.dramBytes, 0);
+  const plain = c.warpInstructions.loadGlobal ?? 0;
+  const sectorsEach = c.globalLoads.sectors / Math.max(1, c.globalLoads.requests);
+  const wavefronts = c.sharedLoads.wavefronts + c.sharedStores.wavefronts + plain * Math.max(1, sectorsEach / 4);
+  const gather = asked.gather ? counted(problem, 'gather', false) : null;
+  const executed = total(c.threadInstructions);
   return {
-    multiply_adds: c.multiplyAdds,
-    instructions_a_multiply_add: ratio(executed, c.multiplyAdds),
-    load_sectors_a_request: ratio(c.globalLoads.sectors, c.globalLoads.requests),
-    store_sectors_a_request: ratio(c.globalStores.sectors, c.globalStores.requests),
-    shared_wavefronts_over_least: ratio(c.sharedLoads.wavefronts, c.sharedLoads.leastWavefronts),
+    source: 'counted on the simulator',
+    ...{ layer, pass: full.pass, dtype: full.dtype, layout: full.layout },
+    ...{ kernel: c.kernels.join(' '), problem: formatProblem(problem), launches: c.launches },
+    shared: ratio(
+      c.sharedLoads.wavefronts + c.sharedStores.wavefronts,
+      c.sharedLoads.leastWavefronts + c.sharedStores.leastWavefronts,
+    ),
+    loads: ratio(c.globalLoads.sectors, c.globalLoads.leastSectors),
+    stores: ratio(c.globalStores.sectors, c.globalStores.leastSectors),
+    dram: ratio(dram, bytes(full)),
+    instructions: ratio(executed, flops(problem) / 2),
+    padding: ratio(c.multiplyAdds, flops(problem) / 2),
+    model_instructions: ratio(sum('instructions'), total(c.warpInstructions)),
+    model_shared: ratio(sum('sharedBytes'), 128 * wavefronts),
+    model_l2: ratio(sum('l2Bytes'), 32 * (c.globalLoads.sectors + c.globalStores.sectors)),
+    ...(gather === null ? {} : { gather: ratio(total(gather.threadInstructions), executed) }),
   };
 }
+
+const rows: Row[] = [];
+for (const layer of Object.keys(BENCH_LAYERS).filter((name) => new RegExp(asked.layer).test(name)))
+  for (const dtype of asked.dtype.split(','))
+    for (const layout of LAYOUTS)
+      for (const pass of asked.pass.split(',')) {
+        const row = rowOf(layer, parseProblem(`${BENCH_LAYERS[layer]} pass=${pass} dtype=${dtype} layout=${layout}`));
+        if (asked.json) console.log(JSON.stringify(row));
+        rows.push(row);
+      }
+keepOnly('kernel_counters', rows);
+
+const mostLaunches = ({ pass }: Row) => (pass === 'wgrad' ? 2 : 1);
+const outside = (row: Row): string[] => [
+  ...Object.entries(BARS).flatMap(([what, bar]) => (row[what as keyof typeof BARS] > bar ? [what] : [])),
+  ...(row.launches > mostLaunches(row) ? ['launches'] : []),
+  ...Object.entries(TOLERANCE).flatMap(([what, [least, most]]) => {
+    const value = row[what as keyof typeof TOLERANCE];
+    return value < least || value > most ? [what] : [];
+  }),
+];
+const figures = ['shared', 'loads', 'stores', 'dram', 'instructions', 'padding'] as const;
+const model = ['model_instructions', 'model_shared', 'model_l2'] as const;
+const cells = (row: Row) => [
+  ...[
+    row.layer,
+    row.pass,
+    row.dtype,
+    row.layout,
+    row.kernel
+      .split(' ')
+      .map((name) => name.split('__')[1])
+      .join(' '),
+  ],
+  String(row.launches),
+  ...[...figures, ...model].map((what) => row[what].toFixed(2)),
+  ...(asked.gather ? [row.gather!.toFixed(2)] : []),
+  outside(row).join(' '),
+];
+const head = ['layer', 'pass', 'dtype', 'layout', 'kernel', 'launches', ...figures];
+const gatherHead = asked.gather ? ['gather ÷'] : [];
+console.log(table([...head, 'model: instr', 'shared', 'l2', ...gatherHead, 'outside of the bars'], rows.map(cells)));
+const misses = (what: string) => rows.filter((row) => outside(row).includes(what)).length;
+const summary = [...Object.keys(BARS), 'launches', ...model].map((what) => `${what} ${rows.length - misses(what)}`);
+console.log(`\n${rows.length} operations; within the bars: ${summary.join(', ')}`);
+console.log(
+  `bars: ${JSON.stringify({ ...BARS, launches: '1, wgrad 2' })}; tolerance of the model: ${JSON.stringify(TOLERANCE)}`,
+);

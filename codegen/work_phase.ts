@@ -62,7 +62,9 @@ function tapsOf({ rows, columns, together }: PhasePlan): { rows: number; reads: 
   };
 }
 
-/** Threads do for a position: three divisions and masks of its taps before, and a store after the sums; for a staged weight. */
+/** Threads do for a load that may lie outside the source, whose bit says so. */
+const READ = 6;
+/** For a position: three divisions and masks of its taps before, and a store after the sums; for a staged weight. */
 const PLACE = 90;
 const STORE = 90;
 const STAGE = 40;
@@ -87,12 +89,13 @@ export function phaseWork(
   const terms = inputs * taps.rows;
 
   const lanes = Math.min(WARP, tile.blockChannels);
+  // Of one load of a warp: four sectors are a wavefront; weights are read one by one.
   const [sourceLines, weightLines] =
     layout === 'nchw'
-      ? [form === 'contract' ? Math.min(4, g.stride[1]) : 1, Math.ceil(tile.channels / 4)]
-      : [WARP / lanes, Math.max(1, Math.ceil((lanes * tile.channels * 4) / WAVEFRONT))];
+      ? [form === 'contract' ? Math.min(4, g.stride[1]) : 1, 1]
+      : [Math.max(1, WARP / lanes / 4), Math.max(1, (lanes * tile.channels * 4) / WAVEFRONT)];
   const staged = (terms * taps.uses * width) / threads;
-  const term = 8 + 4 * tile.first + taps.reads * 3 * tile.first + taps.uses * (Math.ceil(tile.channels / 4) + sums);
+  const term = 8 + 8 * tile.first + taps.reads * READ * tile.first + taps.uses * (tile.channels + sums);
   const prologue = 100 + tile.first * (PLACE + 4 * (taps.rows + taps.reads));
   const epilogue = tile.first * STORE + 4 * sums * plan.together;
 
@@ -107,7 +110,8 @@ export function phaseWork(
     threads,
     instructions: warps * (prologue + terms * term + staged * STAGE + epilogue),
     products: threads * terms * taps.uses * sums,
-    wavefronts: warps * (terms * (taps.reads * tile.first * sourceLines + taps.uses * weightLines) + 2 * staged),
+    wavefronts:
+      warps * (terms * (taps.reads * tile.first * sourceLines + taps.uses * tile.channels * weightLines) + 2 * staged),
     l2Bytes: inputs * (area * Math.min(apart, taps.rows * taps.reads) * size + width * filter) + stored,
     latency: terms * (LOAD_LATENCY / 2) + (terms / 64) * LOAD_LATENCY,
   });
@@ -115,7 +119,7 @@ export function phaseWork(
 
 /** Of wgrad: for a position, for a load, for one addition of the tree, for storing a weight. */
 const STEP = 25;
-const LOAD = 3;
+const LOAD = 5;
 const ADDITION = 25;
 const WEIGHT = 60;
 
@@ -133,7 +137,8 @@ export function phaseWgradWork(problem: Problem, tunables: Tunables, launch: Lau
 
   const lanes = Math.min(WARP, tile.blockChannels);
   const stride = g.stride[1];
-  const lines = layout === 'nchw' ? tile.first + tile.channels * width * Math.min(4, stride) : (loads * WARP) / lanes;
+  const apart = layout === 'nchw' ? [1, Math.min(8, stride)] : [Math.max(1, WARP / lanes / 4), 1];
+  const lines = tile.first * apart[0]! + tile.channels * width * (layout === 'nchw' ? apart[1]! : apart[0]!);
   const additions = (cells * (tile.blockPositions - 1)) / tile.blockPositions;
   const tree = ADDITION * additions + 10 * Math.log2(tile.blockPositions) + (WEIGHT * cells) / tile.blockPositions;
   const columns = Math.min(width, stride);
@@ -145,8 +150,16 @@ export function phaseWgradWork(problem: Problem, tunables: Tunables, launch: Lau
     threads,
     instructions: warps * (150 + steps * (STEP + LOAD * loads + cells) + tree),
     products: threads * steps * cells,
-    wavefronts: warps * (steps * lines + 3 * additions + cells),
+    wavefronts: warps * (steps * lines + cells) + treeWavefronts(cells * tile.blockChannels, tile.blockPositions),
     l2Bytes: positions * asked,
     latency: steps * LOAD_LATENCY + tree,
   });
+}
+
+/** Two loads and a store of each addition; below 32 positions the lanes of a warp have several cells, in the same banks. */
+function treeWavefronts(cells: number, positions: number): number {
+  let accesses = 0;
+  for (let half = positions / 2; half >= 1; half /= 2)
+    accesses += ((cells * half) / WARP) * Math.max(1, Math.min(WARP, positions) / half);
+  return 3 * accesses;
 }

@@ -140,7 +140,7 @@ bool reach(Warp& w, const Op& op, Space space, unsigned bytes, bool write, Place
   }
   if (block.launch->count_memory) {
     if (space == Space::kGlobal || (space == Space::kGeneric && low < static_cast<int64_t>(kSharedWindow)))
-      count_global(block.counters, address, mask, write);
+      count_global(block.counters, address, mask, bytes, write);
     else if (space == Space::kShared || (space == Space::kGeneric && low < static_cast<int64_t>(kLocalWindow)))
       count_shared(block.counters, address, mask, bytes, write);
   }

@@ -1,27 +1,29 @@
 #include "count.h"
 
 #include <algorithm>
-#include <bit>
 
 namespace simulator {
 
-void count_global(Counters& counters, const int64_t* address, uint32_t mask, bool write) {
-  int64_t sectors[32];
+void count_global(Counters& counters, const int64_t* address, uint32_t mask, unsigned bytes, bool write) {
+  // Lanes mostly have rising addresses, or one for all of them.
+  int64_t distinct[32];
   int n = 0;
   bool rising = true;
   for (int i = 0; i < 32; i++) {
-    if ((mask >> i & 1) == 0) continue;
-    const int64_t sector = address[i] >> 5;
-    if (n > 0 && sectors[n - 1] == sector) continue;
-    rising = rising && (n == 0 || sectors[n - 1] < sector);
-    sectors[n++] = sector;
+    if ((mask >> i & 1) == 0 || (n > 0 && distinct[n - 1] == address[i])) continue;
+    rising = rising && (n == 0 || distinct[n - 1] < address[i]);
+    distinct[n++] = address[i];
   }
   if (!rising) {
-    std::sort(sectors, sectors + n);
-    n = static_cast<int>(std::unique(sectors, sectors + n) - sectors);
+    std::sort(distinct, distinct + n);
+    n = static_cast<int>(std::unique(distinct, distinct + n) - distinct);
   }
+  uint64_t sectors = n > 0 ? 1 : 0;
+  for (int i = 1; i < n; i++) sectors += distinct[i] >> 5 != distinct[i - 1] >> 5 ? 1 : 0;
+  const uint64_t least = (static_cast<uint64_t>(n) * bytes + 31) / 32;
   (write ? counters.global_store_requests : counters.global_load_requests) += 1;
-  (write ? counters.global_store_sectors : counters.global_load_sectors) += static_cast<uint64_t>(n);
+  (write ? counters.global_store_sectors : counters.global_load_sectors) += sectors;
+  (write ? counters.global_store_least : counters.global_load_least) += least;
 }
 
 void count_shared(Counters& counters, const int64_t* address, uint32_t mask, unsigned bytes, bool write) {

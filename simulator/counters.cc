@@ -18,8 +18,10 @@ void Counters::add(const Counters& other) {
   multiply_adds += other.multiply_adds;
   global_load_requests += other.global_load_requests;
   global_load_sectors += other.global_load_sectors;
+  global_load_least += other.global_load_least;
   global_store_requests += other.global_store_requests;
   global_store_sectors += other.global_store_sectors;
+  global_store_least += other.global_store_least;
   shared_load_requests += other.shared_load_requests;
   shared_load_wavefronts += other.shared_load_wavefronts;
   shared_load_least += other.shared_load_least;

@@ -155,9 +155,10 @@ struct Counters {
   uint64_t warp[kKinds] = {};
   uint64_t multiply_adds = 0;  // floating point, of threads: fma counts 1, a packed one 2, an mma its M*N*K a warp
   // Requests are instructions of a warp with at least one thread that accesses; 32-byte sectors and shared-memory
-  // wavefronts are what they cost (the fewest wavefronts are 1 for 4 bytes a thread, 2 for 8, 4 for 16).
-  uint64_t global_load_requests = 0, global_load_sectors = 0;
-  uint64_t global_store_requests = 0, global_store_sectors = 0;
+  // wavefronts are what they cost (the fewest wavefronts are 1 for 4 bytes a thread, 2 for 8, 4 for 16;
+  // the fewest sectors those that hold the bytes which are asked for, side by side from a sector's beginning).
+  uint64_t global_load_requests = 0, global_load_sectors = 0, global_load_least = 0;
+  uint64_t global_store_requests = 0, global_store_sectors = 0, global_store_least = 0;
   uint64_t shared_load_requests = 0, shared_load_wavefronts = 0, shared_load_least = 0;
   uint64_t shared_store_requests = 0, shared_store_wavefronts = 0, shared_store_least = 0;
   uint64_t blocks = 0, threads = 0;

@@ -175,7 +175,8 @@ function recorded(device: Device, work: () => void): number | null {
   }
 }
 
-function operands(device: string, problem: Problem): Pointer[] {
+/** New tensors for the operands of a problem, random where they are read. */
+export function operands(device: string, problem: Problem): Pointer[] {
   const form = contraction(problem.op, problem.pass);
   const { c, hw } = gradSide(problem);
   const shared = operandElements(form, problem.geometry);

@@ -270,12 +270,14 @@ Add counts("instructions, sectors and wavefronts are counted", [] {
   // 32 threads, 32 bytes apart: a sector each; 4 bytes apart: four.
   Counters c = counted("ld.global.u32 %r1, [%rd0];\nfma.rn.f32 %f1, %f2, %f3, %f4;\nfma.rn.f16x2 %r2, %r3, %r4, %r5;");
   same<uint64_t>("sectors", c.global_load_sectors, 32);
+  same<uint64_t>("sectors that would do", c.global_load_least, 4);
   same<uint64_t>("requests", c.global_load_requests, 1);
   same<uint64_t>("multiply-adds", c.multiply_adds, 32 + 64);
   same<uint64_t>("fp32", c.thread[kFloat], 32);
   same<uint64_t>("half", c.warp[kHalf], 1);
   c = counted("mul.wide.u32 %rd5, %r0, 28;\nsub.u64 %rd0, %rd0, %rd5;\nst.global.u32 [%rd0], %r1;");
   same<uint64_t>("sectors of neighbours", c.global_store_sectors, 4);
+  same<uint64_t>("sectors that would do for neighbours", c.global_store_least, 4);
   const std::string box = ".shared .align 16 .b8 box[16384];\nmov.u32 %r1, box;\n";
   c = counted(box +
               "mad.lo.u32 %r2, %r0, 4, %r1;\nld.shared.u32 %r3, [%r2];\nmad.lo.u32 %r2, %r0, 128, %r1;\nst.shared.u32 "
