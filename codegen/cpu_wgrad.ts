@@ -7,6 +7,11 @@ import { type Accumulator, type DrivenKernel, drivenKernel, drivenKernels, famil
 import { microKernels } from './cpu_micro.js';
 import { type CpuIsa, cpuTileOf } from './target.js';
 
+/** The engine of an element type, for every generated file of the instruction set. */
+export function wgradEngineName(isa: CpuIsa, short: string): string {
+  return `WGRAD_${short.toUpperCase()}_${isa}`;
+}
+
 export const WGRAD_UNITS = familyUnits('wgrad', wgradKernels, wgradContext);
 
 /** Positions of one product: a panel of each operand then stays in a first-level cache. */
@@ -27,7 +32,7 @@ function wgradKernels(isa: CpuIsa, accumulator: Accumulator): DrivenKernel[] {
   const { rows, lanes } = cpuTileOf(isa, accumulator);
   const how = `igemm_t${rows}x${lanes}`;
   return drivenKernels(accumulator, ['wgrad'], (form, storage, layout) => {
-    const engine = `ENGINE_${storage.short.toUpperCase()}`;
+    const engine = wgradEngineName(isa, storage.short);
     return drivenKernel({ form, storage, layout, how, isa, table: 'general', driver: 'conv_wgrad', engine });
   });
 }

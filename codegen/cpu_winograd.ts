@@ -2,10 +2,11 @@
 
 import { type DrivenKernel, drivenKernel, engineName, vectorContext } from './cpu_engine.js';
 import type { CpuUnit } from './cpu_unit.js';
+import { wgradEngineName } from './cpu_wgrad.js';
 import { LAYOUTS } from './problem.js';
 import { type CpuIsa, cpuTileOf, DTYPE_TABLE } from './target.js';
 import { isGenerated, WINOGRAD_OUTPUTS, WINOGRAD_TAPS, winogradWords } from './variants_winograd.js';
-import { type Matrix, transformProgram, winograd } from './winograd.js';
+import { type Matrix, transformProgram, transposed, winograd } from './winograd.js';
 
 export const WINOGRAD_UNIT: CpuUnit = {
   what: 'winograd',
@@ -16,7 +17,7 @@ export const WINOGRAD_UNIT: CpuUnit = {
 
 /** Element types that are computed with in float. */
 const STORAGES = Object.values(DTYPE_TABLE).filter((row) => row.accumulator === 'float');
-const FORMS = ['expand', 'contract'] as const;
+const FORMS = ['expand', 'contract', 'wgrad'] as const;
 
 const winogradEngine = (short: string) => `WINOGRAD_${short.toUpperCase()}`;
 
@@ -29,7 +30,8 @@ function winogradKernels(isa: CpuIsa): DrivenKernel[] {
           const how = `winograd_${word}_t${rows}x${lanes}`;
           const rest = `, ${word[1]}${form === 'expand' ? `, ${word.endsWith('s')}` : ''}`;
           const [driver, engine] = [`winograd_${form}`, winogradEngine(storage.short)];
-          return drivenKernel({ form, storage, layout, how, isa, table: 'packing', driver, engine, rest });
+          const table = form === 'wgrad' ? 'general' : 'packing';
+          return drivenKernel({ form, storage, layout, how, isa, table, driver, engine, rest });
         }),
       ),
     ),
@@ -56,10 +58,11 @@ function winogradContext(isa: CpuIsa): Record<string, unknown> {
     width,
     ...vectorContext(width, 'float'),
     filters: sizes.filter(({ outputs, taps }) => isGenerated(outputs, taps)).map(filterContext),
-    tables: ['input', 'output', 'weight'].map(table),
+    tables: ['input', 'output', 'weight', 'outward', 'taps'].map(table),
     engines: STORAGES.map(({ short }) => ({
       name: winogradEngine(short),
       product: engineName(isa, short),
+      gradient: wgradEngineName(isa, short),
       storage: short.toUpperCase(),
     })),
     kernels: winogradKernels(isa),
@@ -68,7 +71,9 @@ function winogradContext(isa: CpuIsa): Record<string, unknown> {
 
 function filterContext({ outputs, taps }: { outputs: number; taps: number }) {
   const { points, at, g, bt } = winograd(outputs, taps);
-  const transforms = Object.entries({ input: bt, weight: g, output: at });
+  // The weight's gradient takes outputs to points by A, and points to taps by Gᵀ.
+  const matrices = { input: bt, weight: g, output: at, outward: transposed(at), taps: transposed(g) };
+  const transforms = Object.entries(matrices);
   return {
     name: filterName(outputs, taps),
     outputs,

@@ -27,7 +27,7 @@ export const CPU_VARIANTS: readonly Variant[] = [
     kind: 'general',
     tunables: ({ dtype }, _, target) => [{ tile: cpuTile(target, dtype) }],
     legal: always,
-    cost: ({ geometry: g }, _, { tile }) => 1 / filled(g.cs / g.groups, 8, lanesOf(tile)),
+    cost: gradientCost,
     launch: () => ONE_LAUNCH,
   },
   {
@@ -87,6 +87,15 @@ function igemmCost(problem: Problem, form: Contraction, tunables: Tunables): num
   const layout = problem.layout === 'nchw' ? 1 + 2.2 / Math.max(1, width) : 1.2;
   return layout / filled(positions, outputs, lanes) + aroundPixels(g, form, outputs);
 }
+
+/** Time for each multiply-add of a weight gradient: what packing takes besides, and storing each weight once. */
+function gradientCost({ geometry: g }: Problem, _: Contraction, { tile }: Tunables): number {
+  const positions = Math.max(1, g.n * g.hs * g.ws);
+  return 1.35 / filled(g.cs / g.groups, 8, lanesOf(tile)) + WEIGHT_COST / positions;
+}
+
+/** A weight on its way through memory, in multiply-adds. */
+const WEIGHT_COST = 19;
 
 /** Packing a vector of inputs, shared by the outputs that it serves, and storing one of outputs, by what was summed. */
 function aroundPixels(g: Geometry, form: Contraction, outputs: number): number {

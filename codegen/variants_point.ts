@@ -43,5 +43,5 @@ function pointCost({ geometry: g }: Problem, form: Contraction): number {
   const gathered = 30 / Math.max(1, g.cs);
   if (form === 'expand') return gathered + (g.hs * g.ws === 1 ? 1 : 4);
   if (form === 'contract') return gathered + (rows <= FEW_ROWS ? 1.2 : 3);
-  return gathered + (rows <= FEW_ROWS ? 0.6 : 1.3);
+  return gathered + (rows <= FEW_ROWS ? 0.8 : 1.75) + 19 / Math.max(1, rows);
 }

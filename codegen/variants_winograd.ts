@@ -28,8 +28,11 @@ export function isGenerated(outputs: number, taps: number): boolean {
   return taps === 1 || outputs + taps - 1 <= MOST_POINTS;
 }
 
+/** The forms that Winograd kernels compute. */
+export type WinogradForm = 'expand' | 'contract' | 'wgrad';
+
 /** The words of a kernel's settings: m, and for expand whether windows are shared. */
-export function winogradWords(form: 'expand' | 'contract'): string[] {
+export function winogradWords(form: WinogradForm): string[] {
   const sharing = form === 'expand' ? ['s', 'u'] : [''];
   return WINOGRAD_OUTPUTS.flatMap((outputs) => sharing.map((word) => `f${outputs}${word}`));
 }
@@ -135,12 +138,49 @@ function cost(problem: Problem, form: Contraction, tunables: Tunables, { target 
   return (multiplied / EFFICIENCY + transformed + filters) / nominal;
 }
 
+/**
+ * The same of the weight's gradient: products over tiles, transforms of each tile of both tensors, and for every weight
+ * the sums at its points, which are kept, transformed and stored once.
+ */
+function gradientCost(problem: Problem, form: Contraction, tunables: Tunables, { target }: Place): number {
+  const g = problem.geometry;
+  const { rows, lanes, width } = cpuTileOf(isaOf(target), 'float');
+  const [small, large] = [g.cs / g.groups, g.cl / g.groups];
+  const settings = settingsOf(tunables);
+  const [h, w] = [axisPlan(form, g, 0, settings), axisPlan(form, g, 1, settings)];
+  const tiles = g.n * h.tiles * w.tiles;
+  const points = h.points * w.points;
+  // Register tiles of few rows wait for loads.
+  const waste = Math.max(1, Math.min(8, rows) / large);
+  const sums = points * Math.ceil(small / (lanes / 2)) * (lanes / 2) * large;
+  const ofLarge = Math.ceil(large / width) * width * points;
+  const ofSmall = Math.ceil(small / width) * width * differentPoints(h, settings) * differentPoints(w, settings);
+  const transformed = GRADIENT_TILE_COST * tiles * (ofLarge + ofSmall);
+  const nominal = g.n * g.hs * g.ws * small * large * g.r * g.s;
+  return ((tiles * sums * waste) / GRADIENT_EFFICIENCY + transformed + GRADIENT_SUM_COST * sums) / nominal;
+}
+
+/** Points of an axis, those of parts with as many taps counted once: such parts share the tiles of the small side. */
+function differentPoints({ parts }: AxisPlan, { outputs }: Settings): number {
+  return [...new Set(parts)].reduce((sum, taps) => sum + outputs + taps - 1, 0);
+}
+
 /** Share of the peak that the products reach, and what transforms cost in multiply-adds an element. */
 const EFFICIENCY = 0.88;
 const INPUT_COST = 6;
 const OUTPUT_COST = 3;
 const STORE_COST = 6;
 const FILTER_COST = 2;
+/** The same of the weight's gradient: share of the peak, and multiply-adds a transformed element and a sum. */
+const GRADIENT_EFFICIENCY = 0.75;
+const GRADIENT_TILE_COST = 8;
+const GRADIENT_SUM_COST = 24;
+
+function tunables({ dtype }: Pick<Problem, 'dtype'>, form: Contraction, target: Target): Tunables[] {
+  if (dtype === 'float64') return [];
+  const { rows, lanes } = cpuTileOf(isaOf(target), 'float');
+  return winogradWords(form as WinogradForm).map((f) => ({ f, tile: `t${rows}x${lanes}` }));
+}
 
 export const WINOGRAD_VARIANTS: readonly Variant[] = [
   {
@@ -149,14 +189,21 @@ export const WINOGRAD_VARIANTS: readonly Variant[] = [
     forms: ['expand', 'contract'],
     template: 'winograd.cpp.njk',
     kind: 'general',
-    tunables: ({ dtype }, form, target) => {
-      if (dtype === 'float64') return [];
-      const { rows, lanes } = cpuTileOf(isaOf(target), 'float');
-      return winogradWords(form as 'expand' | 'contract').map((f) => ({ f, tile: `t${rows}x${lanes}` }));
-    },
+    tunables,
     packs,
     legal,
     cost,
+    launch: () => ONE_LAUNCH,
+  },
+  {
+    name: 'winograd',
+    device: 'cpu',
+    forms: ['wgrad'],
+    template: 'winograd.cpp.njk',
+    kind: 'general',
+    tunables,
+    legal,
+    cost: gradientCost,
     launch: () => ONE_LAUNCH,
   },
 ];

@@ -9,8 +9,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <stdexcept>
-#include <string>
 #include <utility>
 
 #include "conv_args.h"
@@ -358,24 +356,6 @@ struct Side {
   int64_t c, h, w;
 };
 
-void need(bool holds, const char* rule) {
-  if (!holds) throw std::invalid_argument(std::string("a problem of a Winograd kernel must have ") + rule);
-}
-
-// What the catalogue's row refuses never comes here but from callers that do not ask it.
-void check_axis(const WinogradEngine& engine, int64_t outputs, int64_t kernel, int64_t stride, int64_t dilation) {
-  const int64_t taps = divide_up(kernel, stride);
-  need(dilation == 1 || kernel == 1, "no dilation");
-  need(stride <= kernel, "strides that are no larger than the kernel");
-  need(taps <= MAX_TAPS && engine.input[outputs - MIN_OUTPUTS][taps - 1][taps - 1] != nullptr, "fewer taps a phase");
-}
-
-void check_shape(const WinogradEngine& engine, const ConvShape& s, int64_t outputs) {
-  check_axis(engine, outputs, s.r, s.sh, s.dh);
-  check_axis(engine, outputs, s.s, s.sw, s.dw);
-  need(std::min({s.n, s.cs, s.hs, s.ws, s.cl, s.hl, s.wl}) > 0, "no empty tensor");
-}
-
 // The direct product decides where a sum is infinite or no number, as this one has other intermediate values.
 void run_filtering(const ConvCall& call, const Filtering& filtering, std::vector<Unit> units, ConvLayout layout) {
   WinogradRun run(filtering, std::move(units));
@@ -403,8 +383,8 @@ Filtering filtering_of(const ConvCall& call, const WinogradEngine& engine, ConvL
 void winograd_expand(void** params, const WinogradEngine& engine, ConvLayout layout, int64_t outputs, bool shared) {
   const ConvCall call = read_packing_call(params);
   const ConvShape& s = call.shape;
-  check_shape(engine, s, outputs);
-  need(!shared || (s.r % s.sh == 0 && s.s % s.sw == 0), "phases of equally many taps");
+  check_winograd_shape(engine, s, outputs);
+  need_of_winograd(!shared || (s.r % s.sh == 0 && s.s % s.sw == 0), "phases of equally many taps");
   TiledAxis h = tile_expand(expand_axis(s.hs, s.hl, s.r, s.sh, s.ph, s.dh), outputs, shared);
   TiledAxis w = tile_expand(expand_axis(s.ws, s.wl, s.s, s.sw, s.pw, s.dw), outputs, shared);
   std::vector<Unit> units = expand_units(h, w, round_up(s.cs / s.groups, engine.width));
@@ -418,7 +398,7 @@ void winograd_expand(void** params, const WinogradEngine& engine, ConvLayout lay
 void winograd_contract(void** params, const WinogradEngine& engine, ConvLayout layout, int64_t outputs) {
   const ConvCall call = read_packing_call(params);
   const ConvShape& s = call.shape;
-  check_shape(engine, s, outputs);
+  check_winograd_shape(engine, s, outputs);
   TiledAxis h = tile_contract(contract_axis(s.hl, s.hs, s.r, s.sh, s.ph, s.dh), outputs);
   TiledAxis w = tile_contract(contract_axis(s.wl, s.ws, s.s, s.sw, s.pw, s.dw), outputs);
   std::vector<Unit> units = contract_units(h, w, round_up(s.cl / s.groups, engine.width));

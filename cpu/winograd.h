@@ -1,4 +1,4 @@
-// Winograd's minimal filtering for expand and contract, as its driver (conv_winograd.cc) and the generated part of one
+// Winograd's minimal filtering, as its drivers (conv_winograd.cc, conv_winograd_wgrad.cc) and the generated part of one
 // instruction set see each other. Both axes are cut into tiles of m outputs; a part of an axis with r taps needs m + r
 // − 1 inputs a tile and as many products, its points (codegen/winograd.ts has the matrices).
 //
@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "conv.h"
+#include "wgrad.h"
 
 namespace fracstride {
 
@@ -20,7 +21,7 @@ struct Strip {
   int64_t n, c0, channels, h, w, rows, columns, row_pitch;
 };
 
-// to[point · point_pitch + tile · tile_pitch] = Bᵀ x B of each tile's window x of a strip.
+// to[point · point_pitch + tile · tile_pitch] = Bᵀ x B of each tile's window x of a strip; or A y Aᵀ of its outputs y.
 struct Windows {
   const void* from;
   int64_t row_pitch, column_pitch, step, tiles;
@@ -45,6 +46,14 @@ struct Filters {
   int64_t point_pitch;
 };
 
+// Tap (i, j) = Gᵀ M G of the sums M of `rows` rows of `lanes` lanes, rows `row_pitch` apart, to taps[i · r_w + j] with
+// the same pitch. Whole vectors of lanes are read and written.
+struct Gradients {
+  const void* from;
+  int64_t point_pitch, row_pitch, rows, lanes;
+  void* const* taps;
+};
+
 // Outputs [h, h + rows) × [w, w + columns) of image n, as far as they exist, channels from c0 on.
 struct StripOutput {
   const void* from;
@@ -56,17 +65,27 @@ struct StripOutput {
 // The generated part: [m − MIN_OUTPUTS][taps of the height − 1][taps of the width − 1], null where points are too many.
 struct WinogradEngine {
   const ConvEngine* product;
+  const WgradEngine* gradient;
   int width;
   void (*input[MAX_OUTPUTS - MIN_OUTPUTS + 1][MAX_TAPS][MAX_TAPS])(const Windows& what);
   void (*output[MAX_OUTPUTS - MIN_OUTPUTS + 1][MAX_TAPS][MAX_TAPS])(const Products& what);
   void (*weight[MAX_OUTPUTS - MIN_OUTPUTS + 1][MAX_TAPS][MAX_TAPS])(const Filters& what);
+  void (*outward[MAX_OUTPUTS - MIN_OUTPUTS + 1][MAX_TAPS][MAX_TAPS])(const Windows& what);
+  // False when some tap is not finite.
+  bool (*taps[MAX_OUTPUTS - MIN_OUTPUTS + 1][MAX_TAPS][MAX_TAPS])(const Gradients& what);
   void (*stage)(const Strip& what, void* to);
   // Bias and activation on the way; false when some sum is not finite.
   bool (*store)(const StripOutput& what);
 };
 
+// What the catalogue's rows refuse never comes here but from callers that do not ask them: then
+// std::invalid_argument (winograd_check.cc).
+void check_winograd_shape(const WinogradEngine& engine, const ConvShape& shape, int64_t outputs);
+void need_of_winograd(bool holds, const char* rule);
+
 // `shared`: the phases of an expand read one set of windows; then all of them have equally many taps.
 void winograd_expand(void** params, const WinogradEngine& engine, ConvLayout layout, int64_t outputs, bool shared);
 void winograd_contract(void** params, const WinogradEngine& engine, ConvLayout layout, int64_t outputs);
+void winograd_wgrad(void** params, const WinogradEngine& engine, ConvLayout layout, int64_t outputs);
 
 }  // namespace fracstride

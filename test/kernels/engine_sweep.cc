@@ -24,9 +24,10 @@
 #include "team.h"
 
 // Families of kernels, each with a table an accumulator and instruction set.
-#define FOR_EACH_FAMILY(use, isa)                                                               \
-  use(igemm_float_##isa) use(igemm_double_##isa) use(wgrad_float_##isa) use(wgrad_double_##isa) \
-      use(depthwise_float_##isa) use(depthwise_double_##isa) use(point_float_##isa) use(point_double_##isa)
+#define FOR_EACH_FAMILY(use, isa)                                                                           \
+  use(igemm_float_##isa) use(igemm_double_##isa) use(wgrad_float_##isa) use(wgrad_double_##isa)             \
+      use(depthwise_float_##isa) use(depthwise_double_##isa) use(point_float_##isa) use(point_double_##isa) \
+          use(winograd_##isa)
 #define DECLARE_TABLE(name) extern const CpuKernelTable fracstride_table_##name;
 #define LIST_TABLE(name) &fracstride_table_##name,
 
@@ -263,6 +264,17 @@ bool close(const Dtype& type, double got, double want, bool exact) {
   return std::fabs(got - want) <= tolerance;
 }
 
+bool is_winograd(const std::string& name) {
+  return name.find("__winograd") != std::string::npos;
+}
+
+// More than transformed filters take: channels rounded up, for all points of all pairs of phases.
+int64_t filter_bytes(const Problem& p) {
+  const int32_t* v = p.size;
+  const int64_t points_h = v[SH] * 8, points_w = v[SW] * 8, channels = (v[CS] / v[G] + 32) * (v[CL] / v[G] + 32);
+  return static_cast<int64_t>(sizeof(float)) * v[G] * channels * points_h * points_w;
+}
+
 std::vector<char> launch(const CpuKernelRow& row, const std::string& pass, const Problem& p, const Operands& in,
                          const Dtype& type, size_t elements) {
   std::vector<char> small = in.small.bytes(type), large = in.large.bytes(type), weight = in.weight.bytes(type);
@@ -278,6 +290,7 @@ std::vector<char> launch(const CpuKernelRow& row, const std::string& pass, const
   double slope = 0.25;
   // Room for panels of any variant, of a weight that was not packed before.
   int64_t packed_bytes = 64 + static_cast<int64_t>(sizeof(double)) * 64 * (in.weight.value.size() + 64), stamp = 1;
+  if (is_winograd(row.name)) packed_bytes += filter_bytes(p);
   std::unique_ptr<char[]> room(new char[packed_bytes + 64]());
   void* packed = room.get() + 64 - reinterpret_cast<uintptr_t>(room.get()) % 64;
   std::vector<void*> params;
@@ -304,11 +317,25 @@ std::string part(const std::string& name, int index) {
   return name.substr(from, name.find('_', from) - from);
 }
 
+// Whether minimal filtering takes an axis, with no other factors than 1 and ½ in its transforms: results are exact.
+bool winograd_takes(const int32_t* v, int axis, int outputs, bool shared) {
+  const int kernel = v[R + axis], stride = v[SH + axis], taps = (kernel + stride - 1) / stride;
+  if (shared && kernel % stride != 0) return false;
+  if (stride > kernel || v[HL + axis] < stride || (kernel > 1 && v[DH + axis] > 1)) return false;
+  return taps == 1 || (taps <= 3 && outputs + taps - 1 <= 4);
+}
+
 // What the catalogue calls legal (codegen/variants_*.ts).
 bool takes(const std::string& name, const Problem& p) {
   const int32_t* v = p.size;
   if (name.find("__depthwise") != std::string::npos) return v[CS] == v[G] && v[CL] == v[G];
   if (name.find("__point") != std::string::npos) return v[G] == 1;
+  if (is_winograd(name)) {
+    const size_t at = name.find("__winograd_f") + 12;
+    const int outputs = name[at] - '0';
+    const bool shared = name[at + 1] == 's', empty = v[N] == 0 || v[HL] == 0 || v[WL] == 0;
+    return !empty && winograd_takes(v, 0, outputs, shared) && winograd_takes(v, 1, outputs, shared);
+  }
   return true;
 }
 
@@ -325,7 +352,7 @@ void check(const CpuKernelRow& row, const Problem& p, const Operands& in, std::m
   const Tensor& want = known.at(pass);
   const bool exact = p.activation < 3 || pass == "wgrad" || pass == "bgrad";
   std::vector<char> before;
-  for (int threads : {1, 3}) {
+  for (int threads : {1, 2, 3, 5}) {
     set_team_threads(threads);
     const std::vector<char> got = launch(row, pass, p, in, type, want.value.size());
     runs++;

@@ -5,20 +5,21 @@
  */
 
 import { expect } from 'chai';
-import { backends, lastKernel, nn, scope, tensor } from 'fracstride';
+import { backends, grad, lastKernel, nn, scope, tensor, zeros } from 'fracstride';
 import { CPU_TILES } from '../../codegen/target.js';
-import { winogradWords } from '../../codegen/variants_winograd.js';
+import { type WinogradForm, winogradWords } from '../../codegen/variants_winograd.js';
 import { preferVariant } from '../../src/kernels.js';
-import { contract, expand } from '../../src/verify/oracle.js';
+import { contract, expand, wgrad } from '../../src/verify/oracle.js';
 import { isaLevels, withIsa } from '../support/devices.js';
 import { noise } from '../support/kernels.js';
 
+type Geometry = Parameters<typeof expand>[0];
 type NumberArray = Float32Array | Float64Array;
 
 interface Case {
   readonly name: string;
-  readonly form: 'expand' | 'contract';
-  readonly geometry: Parameters<typeof expand>[0];
+  readonly form: WinogradForm;
+  readonly geometry: Geometry;
   readonly options: { readonly stride: number; readonly padding: number };
 }
 
@@ -36,10 +37,42 @@ const CASES: readonly Case[] = [
   caseOf('contract', 4, 2, 1, 12, 24),
   caseOf('contract', 3, 1, 1, 12, 12),
   caseOf('contract', 3, 2, 1, 12, 24),
+  caseOf('wgrad', 4, 2, 1, 12, 24),
+  caseOf('wgrad', 3, 1, 1, 12, 12),
+  caseOf('wgrad', 5, 2, 2, 12, 23),
 ];
 
+/** Elements of the two operands of a form. */
+function countsOf({ form, geometry: g }: Case): [first: number, second: number] {
+  const [small, large] = [g.n * g.cs * g.hs * g.ws, g.n * g.cl * g.hl * g.wl];
+  return form === 'wgrad' ? [small, large] : [form === 'expand' ? small : large, g.cs * g.cl * g.r * g.s];
+}
+
+const WANTED = { expand, contract, wgrad };
+
 /** The result, and the kernel that made it. */
-function run({ form, geometry: g, options }: Case, input: NumberArray, weight: NumberArray): [Float64Array, string] {
+function run(each: Case, first: NumberArray, second: NumberArray): [Float64Array, string] {
+  return each.form === 'wgrad' ? gradient(each, first, second) : filtered(each, first, second);
+}
+
+/** The weight's gradient of a transposed convolution whose input and output gradient these are. */
+function gradient({ geometry: g, options }: Case, small: NumberArray, large: NumberArray): [Float64Array, string] {
+  return scope(() => {
+    const w = zeros([g.cs, g.cl, g.r, g.s], { requiresGrad: true });
+    const x = tensor(small, { dtype: 'float32', shape: [g.n, g.cs, g.hs, g.ws] });
+    const y = nn.functional.convTranspose2d(x, w, null, options);
+    const seed = tensor(large, { dtype: 'float32', shape: [g.n, g.cl, g.hl, g.wl] });
+    const found = grad(y, w, { gradOutputs: seed });
+    const kernel = lastKernel();
+    return [Float64Array.from(found.dataSync() as Float32Array), kernel];
+  });
+}
+
+function filtered(
+  { form, geometry: g, options }: Case,
+  input: NumberArray,
+  weight: NumberArray,
+): [Float64Array, string] {
   return scope(() => {
     const w = tensor(weight, { dtype: 'float32', shape: [g.cs, g.cl, g.r, g.s] });
     const shape = form === 'expand' ? [g.n, g.cs, g.hs, g.ws] : [g.n, g.cl, g.hl, g.wl];
@@ -70,10 +103,9 @@ describe('Winograd kernels', function () {
       it(`${each.name}, ${isa}: accurate ones err as little as the direct kernel, fast ones not much more`, () => {
         const { geometry: g, form } = each;
         const single = (count: number, seed: number) => Float64Array.from(noise(count, seed), Math.fround);
-        const [channels, area] = form === 'expand' ? [g.cs, g.hs * g.ws] : [g.cl, g.hl * g.wl];
-        const input = single(g.n * channels * area, 1);
-        const weight = single(g.cs * g.cl * g.r * g.s, 2);
-        const want = (form === 'expand' ? expand : contract)(g, input, weight);
+        const [firsts, seconds] = countsOf(each);
+        const [input, weight] = [single(firsts, 1), single(seconds, 2)];
+        const want = WANTED[form](g, input, weight);
         withIsa(isa, () => {
           const errorOf = (variant: string) => {
             preferVariant(variant === 'igemm' ? variant : `${variant}_t${CPU_TILES[isa].float.join('x')}`);
@@ -99,14 +131,14 @@ describe('Winograd kernels', function () {
   }
 
   it('the setting says which of them run', () => {
-    const zeros = (count: number) => new Float32Array(count);
+    const nothing = (count: number) => new Float32Array(count);
     const narrow = caseOf('expand', 4, 2, 1, 16, 32);
     const each = { ...narrow, geometry: { ...narrow.geometry, cs: 128, cl: 128 } };
     const { n, cs, hs, ws, cl, r, s } = each.geometry;
     const kernelUnder = (mode: (typeof backends.cpu)['winograd'], variant: string | null) => {
       backends.cpu.winograd = mode;
       preferVariant(variant);
-      return run(each, zeros(n * cs * hs * ws), zeros(cs * cl * r * s))[1];
+      return run(each, nothing(n * cs * hs * ws), nothing(cs * cl * r * s))[1];
     };
     expect(kernelUnder('accurate', null)).to.match(/__winograd_f[23][su]_/);
     expect(kernelUnder('fast', null)).to.match(/__winograd_f/);
@@ -120,21 +152,17 @@ describe('Winograd kernels', function () {
   for (const each of CASES) {
     it(`${each.name}: where only their own values overflow, the direct kernel's result comes out`, () => {
       const { geometry: g, form } = each;
-      const [channels, area] = form === 'expand' ? [g.cs, g.hs * g.ws] : [g.cl, g.hl * g.wl];
-      const input = noise(g.n * channels * area, 3).map((value) => (value < 0 ? -3e38 : 3e38));
-      const weight = noise(g.cs * g.cl * g.r * g.s, 4).map((value) => value * 1e-6);
-      preferVariant('igemm_ch');
+      const [firsts, seconds] = countsOf(each);
+      const input = noise(firsts, 3).map((value) => (value < 0 ? -3e38 : 3e38));
+      const weight = noise(seconds, 4).map((value) => value * 1e-6);
+      preferVariant(form === 'wgrad' ? 'igemm' : 'igemm_ch');
       const [direct] = run(each, input, weight);
       expect(direct.every(Number.isFinite)).to.equal(true);
       preferVariant('winograd');
       const [got, kernel] = run(each, input, weight);
       expect(kernel).to.match(/__winograd_/);
       expect(got.every(Number.isFinite)).to.equal(true);
-      const want = (form === 'expand' ? expand : contract)(
-        g,
-        Float64Array.from(input, Math.fround),
-        Float64Array.from(weight, Math.fround),
-      );
+      const want = WANTED[form](g, Float64Array.from(input, Math.fround), Float64Array.from(weight, Math.fround));
       expect(errorsOf(got, want).most).to.be.below(1e-4);
     });
   }

@@ -1,0 +1,31 @@
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "conv_plan.h"
+#include "winograd.h"
+
+namespace fracstride {
+namespace {
+
+void check_axis(const WinogradEngine& engine, int64_t outputs, int64_t kernel, int64_t stride, int64_t dilation) {
+  const int64_t taps = divide_up(kernel, stride);
+  need_of_winograd(dilation == 1 || kernel == 1, "no dilation");
+  need_of_winograd(stride <= kernel, "strides that are no larger than the kernel");
+  need_of_winograd(taps <= MAX_TAPS && engine.input[outputs - MIN_OUTPUTS][taps - 1][taps - 1] != nullptr,
+                   "fewer taps a phase");
+}
+
+}  // namespace
+
+void need_of_winograd(bool holds, const char* rule) {
+  if (!holds) throw std::invalid_argument(std::string("a problem of a Winograd kernel must have ") + rule);
+}
+
+void check_winograd_shape(const WinogradEngine& engine, const ConvShape& s, int64_t outputs) {
+  check_axis(engine, outputs, s.r, s.sh, s.dh);
+  check_axis(engine, outputs, s.s, s.sw, s.dw);
+  need_of_winograd(std::min({s.n, s.cs, s.hs, s.ws, s.cl, s.hl, s.wl}) > 0, "no empty tensor");
+}
+
+}  // namespace fracstride
