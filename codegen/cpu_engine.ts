@@ -94,14 +94,14 @@ function engineKernels(isa: CpuIsa, accumulator: Accumulator): DrivenKernel[] {
 
 function kernelsOf(isa: CpuIsa, storage: DtypeRow, layout: Layout): DrivenKernel[] {
   const tile = `t${CPU_TILES[isa][storage.accumulator].join('x')}`;
-  const kernel = (form: Contraction, table: 'general' | 'packing', how: string, rest = '') => {
-    const engine = engineName(isa, storage.short);
-    return drivenKernel({ form, storage, layout, how, isa, table, driver: `conv_${form}`, engine, rest });
-  };
+  const engine = engineName(isa, storage.short);
+  const kernel = (form: Contraction, table: 'general' | 'packing', how: string, rest = '', driver = `conv_${form}`) =>
+    drivenKernel({ form, storage, layout, how, isa, table, driver, engine, rest });
   return [
     ...(['expand', 'contract'] as const).flatMap((form) =>
       ['px', 'ch'].map((lanes) => kernel(form, 'packing', `igemm_${lanes}_${tile}`, `, LANES_${lanes.toUpperCase()}`)),
     ),
+    ...(['expand', 'contract'] as const).map((form) => kernel(form, 'packing', 'tapwise', '', `conv_tapwise_${form}`)),
     kernel('bgrad', 'general', 'rowsum'),
   ];
 }

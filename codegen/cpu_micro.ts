@@ -64,6 +64,10 @@ function waysOf(cells: number): number {
   return cells <= 3 ? 4 : cells < 8 ? 2 : 1;
 }
 
+/** Tiles of few rows wait for B, which then comes from memory in one stream: so many elements are asked for ahead. */
+const FEW_ROWS = 7;
+const PREFETCHED = 2048;
+
 interface Cell {
   readonly row: number;
   readonly vector: number;
@@ -94,6 +98,10 @@ function loopOf(shape: Shape, ways: number) {
       : `*reinterpret_cast<const Vector*>(b + ${bStep(way)} + ${offset})`;
   return {
     ways,
+    prefetches:
+      kind === 'by_row' && shape.rows <= FEW_ROWS
+        ? range(ways * shape.vectors).map((v) => PREFETCHED + v * tile.width)
+        : [],
     a_step: ways * kStep,
     b_step: bStep(ways),
     loads: range(ways).flatMap((way) =>

@@ -6,7 +6,7 @@ import { type CpuIsa, cpuTileOf } from './target.js';
 export const POINT_UNITS = familyUnits('point', pointKernels, pointContext);
 
 function pointKernels(isa: CpuIsa, accumulator: Accumulator): DrivenKernel[] {
-  return drivenKernels(accumulator, ['expand', 'contract', 'wgrad'], (form, storage, layout) => {
+  return drivenKernels(accumulator, ['contract', 'wgrad'], (form, storage, layout) => {
     const engine = `ENGINE_${storage.short.toUpperCase()}`;
     return drivenKernel({
       form,

@@ -15,6 +15,7 @@ import { CUDNN_VARIANTS } from './variants_cudnn.js';
 import { DEPTHWISE_VARIANT } from './variants_depthwise.js';
 import { DIRECT_VARIANT } from './variants_direct.js';
 import { POINT_VARIANT } from './variants_point.js';
+import { TAPWISE_VARIANT } from './variants_tapwise.js';
 import { WINOGRAD_VARIANTS } from './variants_winograd.js';
 
 export {
@@ -33,6 +34,7 @@ export const VARIANTS: readonly Variant[] = [
   DEPTHWISE_VARIANT,
   DIRECT_VARIANT,
   POINT_VARIANT,
+  TAPWISE_VARIANT,
   ...WINOGRAD_VARIANTS,
   ...CUDA_VARIANTS,
   ...IGEMM_VARIANTS,

@@ -6,7 +6,7 @@ import { ONE_LAUNCH, type Variant } from './variant.js';
 export const POINT_VARIANT: Variant = {
   name: 'point',
   device: 'cpu',
-  forms: ['expand', 'contract', 'wgrad'],
+  forms: ['contract', 'wgrad'],
   template: 'point.cpp.njk',
   kind: 'general',
   tunables: () => [{}],
@@ -30,18 +30,14 @@ function pointLegal({ geometry: g }: Problem): string | null {
     : `the large side as a matrix must have at most 2^24 elements, got ${elements}`;
 }
 
-/** Rows up to which the weight's way through memory is most of the time, and other kernels do not fill their tiles. */
+/** Rows up to which the weight's way through memory is most of the time. */
 const FEW_ROWS = 64;
 
-/**
- * By what was measured. An expansion of single positions is one plain product; of more, taps that read nothing are
- * multiplied and sums are added up. Gradients gather the large side once, which pays for few rows.
- */
+/** By what was measured: the large side is gathered once, which pays for few rows; taps that read nothing are multiplied. */
 function pointCost({ geometry: g }: Problem, form: Contraction): number {
   const rows = g.n * g.hs * g.ws;
-  // The large side is gathered and added up by element, whatever the channels of the small side.
+  // The large side is gathered by element, whatever the channels of the small side.
   const gathered = 30 / Math.max(1, g.cs);
-  if (form === 'expand') return gathered + (g.hs * g.ws === 1 ? 1 : 4);
-  if (form === 'contract') return gathered + (rows <= FEW_ROWS ? 1.2 : 3);
+  if (form === 'contract') return gathered + (g.hs * g.ws > 1 || rows > FEW_ROWS ? 3 : 0.9);
   return gathered + (rows <= FEW_ROWS ? 0.8 : 1.75) + 19 / Math.max(1, rows);
 }

@@ -103,6 +103,10 @@ struct ConvEngine {
   // C tile, activated, to channels [c0, c0 + channels) of the positions of `runs`: channels are the rows or the lanes.
   void (*store_channel_rows)(const void* tile, const Runs& runs, int64_t c0, int64_t channels, const Sink& sink);
   void (*store_channel_lanes)(const void* tile, const Runs& runs, int64_t c0, int64_t channels, const Sink& sink);
+  // Rows of lanes `pitch_row` apart, one for each of the run's neighbouring positions, activated, to channels
+  // [c0, c0 + channels); with a sink whose positions of a run are pitch_w apart.
+  void (*store_plane)(const void* rows, int64_t pitch_row, const Run& run, int64_t c0, int64_t channels,
+                      const Sink& sink);
   // Sums of `count` vectors of `width` neighbouring elements, `pitch` apart: to[width], in double.
   void (*sum_columns)(const void* data, int64_t count, int64_t pitch, int64_t width, double* to);
   void (*store_sums)(const double* sums, int64_t count, void* to);
@@ -113,6 +117,8 @@ struct ConvEngine {
 // Kernel entries: params as codegen/passes.ts lists the `general` arguments of each contraction.
 void conv_expand(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes);
 void conv_contract(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes);
+void conv_tapwise_expand(void** params, const ConvEngine& engine, ConvLayout layout);
+void conv_tapwise_contract(void** params, const ConvEngine& engine, ConvLayout layout);
 void conv_bgrad(void** params, const ConvEngine& engine, ConvLayout layout);
 
 }  // namespace fracstride

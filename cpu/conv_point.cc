@@ -1,5 +1,5 @@
-// expand, contract and wgrad of small sides with few positions: products with the weight's matrix where it lies, read
-// or written once. See conv_point.h.
+// contract and wgrad of small sides with few positions: products with the weight's matrix where it lies, read or
+// written once. See conv_point.h.
 #include "conv_point.h"
 
 #include <algorithm>
@@ -14,8 +14,8 @@
 namespace fracstride {
 namespace {
 
-// Columns of W of one task of expand and of wgrad; rows of A and of W of one task of contract.
-constexpr int64_t EXPAND_COLUMNS = 256, WGRAD_COLUMNS = 2048, CONTRACT_ROWS = 64, CONTRACT_CHANNELS = 4;
+// Columns of W of one task of wgrad; rows of A and of W of one task of contract.
+constexpr int64_t WGRAD_COLUMNS = 2048, CONTRACT_ROWS = 64, CONTRACT_CHANNELS = 4;
 
 PointTensor tensor_of(ConvLayout layout, const void* data, int64_t c, int64_t h, int64_t w) {
   const Pitches pitch = pitches_of(layout, c, h, w);
@@ -46,19 +46,6 @@ class PointRun {
       }
     }
     form_.at = at_.data();
-    images_ = s.n;
-  }
-
-  void expand() {
-    const int64_t channels = std::max<int64_t>(1, EXPAND_COLUMNS / form_.taps), cl = form_.large.channels;
-    void* const small = scratch(SCRATCH_CALL_A, (form_.small.channels * form_.rows + e_.rows) * e_.accumulator_bytes);
-    e_.gather_small(form_, 1, form_.rows, small);
-    const int64_t columns = divide_up(channels * form_.taps, e_.lanes) * e_.lanes;
-    const int64_t elements =
-        (form_.rows + e_.rows) * columns + form_.small.channels * e_.lanes + images_ * form_.large.positions;
-    parallel_ranges(cl, channels, [&](int64_t begin, int64_t end) {
-      e_.expand(form_, small, begin, end, scratch(SCRATCH_ITEM_A, elements * e_.accumulator_bytes));
-    });
   }
 
   void contract() {
@@ -94,16 +81,10 @@ class PointRun {
 
   const PointEngine& e_;
   PointForm form_ = {};
-  int64_t images_ = 0;
   std::vector<int64_t> at_;
 };
 
 }  // namespace
-
-void point_expand(void** params, const PointEngine& engine, ConvLayout layout) {
-  const ConvCall call = read_product_call(params);
-  PointRun(call, engine, layout, call.first, call.output).expand();
-}
 
 void point_contract(void** params, const PointEngine& engine, ConvLayout layout) {
   const ConvCall call = read_product_call(params);

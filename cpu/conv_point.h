@@ -1,7 +1,7 @@
 // Convolutions whose small side has few positions, as their driver (cpu/conv_point.cc) and the generated files of one
 // instruction set see each other. The weight is a matrix W[ci][k] where it lies, k = (channel of the large side, tap);
 // the large side is a matrix A[m][k] (zero where a tap reads nothing), the small side S[m][ci], m = (image, position):
-//   expand  P[m][k] = Σ_ci S[m][ci] · W[ci][k], added up to L · contract  S = A · Wᵀ · wgrad  W = Sᵀ · A
+//   contract  S = A · Wᵀ · wgrad  W = Sᵀ · A
 #pragma once
 
 #include <stdint.h>
@@ -35,8 +35,6 @@ struct PointEngine {
   void (*gather_small)(const PointForm& form, int64_t pitch_m, int64_t pitch_ci, void* to);
   // Row m of A as T, `pitch` elements.
   void (*gather_large)(const PointForm& form, int64_t m, void* to);
-  // L of channels [c0, c1); `small` as [ci][m].
-  void (*expand)(const PointForm& form, const void* small, int64_t c0, int64_t c1, void* scratch);
   // S of rows [m0, m1) and channels [c0, c1).
   void (*contract)(const PointForm& form, const void* large, int64_t m0, int64_t m1, int64_t c0, int64_t c1);
   // W of channels [c0, c1), at most `rows`, and columns [k0, k1), of which k0 is a multiple of `lanes`; `small` as
@@ -46,7 +44,6 @@ struct PointEngine {
 };
 
 // Kernel entries: params as codegen/passes.ts lists the `general` arguments of each contraction.
-void point_expand(void** params, const PointEngine& engine, ConvLayout layout);
 void point_contract(void** params, const PointEngine& engine, ConvLayout layout);
 void point_wgrad(void** params, const PointEngine& engine, ConvLayout layout);
 

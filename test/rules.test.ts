@@ -39,6 +39,7 @@ const CODEGEN = [
     'variants_depthwise',
     'variants_direct',
     'variants_point',
+    'variants_tapwise',
     'variants_winograd',
     'work_gather',
     'work_phase',

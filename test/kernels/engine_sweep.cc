@@ -336,6 +336,7 @@ bool takes(const std::string& name, const Problem& p) {
     const bool shared = name[at + 1] == 's', empty = v[N] == 0 || v[HL] == 0 || v[WL] == 0;
     return !empty && winograd_takes(v, 0, outputs, shared) && winograd_takes(v, 1, outputs, shared);
   }
+  if (name.find("__tapwise") != std::string::npos) return v[N] * v[HS] * v[WS] <= 1024;
   return true;
 }
 

@@ -1,0 +1,79 @@
+/** The CPU row of kernels for few positions, which read each weight once, tap by tap. */
+
+import type { Contraction, Geometry, Problem } from './problem.js';
+import { ACCUMULATOR_BYTES, type CpuTile, cpuTileOf, DTYPE_TABLE, type Target } from './target.js';
+import { ONE_LAUNCH, PACKED_HEADER, type Packing, type Tunables, type Variant } from './variant.js';
+
+export const TAPWISE_VARIANT: Variant = {
+  name: 'tapwise',
+  device: 'cpu',
+  forms: ['expand', 'contract'],
+  template: 'igemm.cpp.njk',
+  kind: 'general',
+  tunables: () => [{}],
+  packs: tapwisePacking,
+  legal: tapwiseLegal,
+  cost: (problem, form, _, { target }) => tapwiseCost(problem, form, tileOf(problem, target)),
+  launch: () => ONE_LAUNCH,
+};
+
+function tileOf({ dtype }: Problem, target: Target): CpuTile {
+  return cpuTileOf(target.kind === 'cpu' ? target.isa : 'baseline', DTYPE_TABLE[dtype].accumulator);
+}
+
+/** Input and output channels of a group. */
+function channels({ cs, cl, groups }: Geometry, form: Contraction): readonly [inputs: number, outputs: number] {
+  return form === 'expand' ? [cs / groups, cl / groups] : [cl / groups, cs / groups];
+}
+
+/** Panels of output channels, in each the taps and the input channels, as cpu/conv_tapwise.cc lays them out. */
+function tapwisePacking(problem: Problem, form: Contraction, _: Tunables, target: Target): Packing {
+  const { cs, cl, groups, r, s } = problem.geometry;
+  const [inputs, outputs] = channels(problem.geometry, form);
+  const { lanes } = tileOf(problem, target);
+  const bytes =
+    groups *
+    Math.ceil(outputs / lanes) *
+    lanes *
+    r *
+    s *
+    inputs *
+    ACCUMULATOR_BYTES[DTYPE_TABLE[problem.dtype].accumulator];
+  return { bytes: PACKED_HEADER + bytes, key: [cs, cl, r, s, groups].join(' ') };
+}
+
+/** Positions of the small side in all images: inputs are packed as a whole. */
+const MOST_ROWS = 1024;
+
+function tapwiseLegal({ geometry: g }: Problem): string | null {
+  const rows = g.n * g.hs * g.ws;
+  return rows <= MOST_ROWS ? null : `it takes at most ${MOST_ROWS} positions of the small side, got ${rows}`;
+}
+
+/**
+ * By what was measured, in the unit of igemm's: what a weight's way from memory costs is shared by the rows of its tap;
+ * packing and stores by what an output is the sum of.
+ */
+function tapwiseCost({ geometry: g, layout }: Problem, form: Contraction, { lanes }: CpuTile): number {
+  const [inputs, outputs] = channels(g, form);
+  const pairs = g.n * pairsOf(g, 0) * pairsOf(g, 1);
+  const rows = Math.max(0.1, pairs / (g.r * g.s));
+  const results = g.n * (form === 'expand' ? g.hl * g.wl : g.hs * g.ws);
+  const depth = Math.max(1, (inputs * pairs) / Math.max(1, results));
+  const half = lanes / 2;
+  const filled = Math.max(1, outputs) / (Math.ceil(Math.max(1, outputs) / half) * half);
+  const around = (layout === 'nchw' ? 15 : 8) / depth + 40 / Math.max(8, inputs);
+  return (1.05 + 0.9 / rows + around) / filled;
+}
+
+/** Pairs of a position of the small side and a tap that exist on one axis. */
+function pairsOf(g: Geometry, axis: 0 | 1): number {
+  const [small, large, kernel] = axis === 0 ? [g.hs, g.hl, g.r] : [g.ws, g.wl, g.s];
+  let pairs = 0;
+  for (let i = 0; i < small; i++)
+    for (let k = 0; k < kernel; k++) {
+      const at = i * g.stride[axis] - g.padding[axis] + k * g.dilation[axis];
+      if (at >= 0 && at < large) pairs++;
+    }
+  return pairs;
+}
