@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod';
+import { DEPTHWISE_SCHEMA, depthwiseValues } from './context_depthwise.js';
 import { HEAD_SCHEMA, headValues } from './context_head.js';
 import { axisTable, IGEMM_SCHEMA, igemmValues } from './context_igemm.js';
 import { MMA_SCHEMA, mmaValues } from './context_mma.js';
@@ -90,6 +91,7 @@ const SCHEMAS = {
   'igemm.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...steps, ...IGEMM_SCHEMA }),
   'head.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...run, ...HEAD_SCHEMA }),
   'mma.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...steps, ...MMA_SCHEMA }),
+  'depthwise.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...run, ...DEPTHWISE_SCHEMA }),
   'phase_wgrad.cu.njk': z.strictObject({
     ...common,
     ...shape,
@@ -181,6 +183,10 @@ function valuesFor(spec: Spec, template: string): Values {
   }
   if (template === 'mma.cu.njk' && spec.baked !== null && volume)
     return { ...sideNames(spec.form), ...shapeValues(spec.baked), ...mmaValues(spec, spec.form, spec.baked) };
+  if (template === 'depthwise.cu.njk' && spec.baked !== null && volume) {
+    const { run: length, ...values } = depthwiseValues(spec, spec.form, spec.baked);
+    return { ...sideNames(spec.form), ...shapeValues(spec.baked), ...runValues(spec, length), ...values };
+  }
   if (template === 'phase_wgrad.cu.njk' && spec.baked !== null) return wgradValues(spec, spec.baked);
   return {};
 }

@@ -1,7 +1,7 @@
 /** What the template of the CUDA head kernels takes: its schema, and its values from a spec. */
 
 import { z } from 'zod';
-import { HEAD_THREADS, headPlan, headResident, parseHeadTile } from './head_tiles.js';
+import { HEAD_THREADS, type HeadPlan, headPlan, headResident, parseHeadTile } from './head_tiles.js';
 import { ACTIVATIONS } from './problem.js';
 import type { Baked, Spec } from './spec.js';
 
@@ -9,12 +9,8 @@ const count = z.int().min(1).max(0x7fffffff);
 const index = z.int().min(0).max(0x7fffffff);
 const offset = z.int().min(-0x7fffffff).max(0x7fffffff);
 
-export const HEAD_SCHEMA = {
-  outputs: count,
-  positions: count,
-  lanes: count,
-  splits: count,
-  vector: count,
+/** What a thread reads of the source, and what for: of head and depthwise kernels. */
+export const WINDOW_SCHEMA = {
   row_phases: count,
   column_phases: count,
   row_source_step: count,
@@ -24,10 +20,6 @@ export const HEAD_SCHEMA = {
   taps: count,
   kernel_height: count,
   kernel_width: count,
-  tap_row: count,
-  depth: count,
-  memory: count,
-  split_pitch: count,
   row_reads: z.array(
     z.strictObject({
       index,
@@ -37,18 +29,27 @@ export const HEAD_SCHEMA = {
   ),
   column_reads: z.array(z.strictObject({ at: index, count })),
   column_uses: z.array(z.strictObject({ tap: index, phase: index, at: index })),
+} as const;
+
+export const HEAD_SCHEMA = {
+  ...WINDOW_SCHEMA,
+  outputs: count,
+  positions: count,
+  lanes: count,
+  splits: count,
+  vector: count,
+  tap_row: count,
+  depth: count,
+  memory: count,
+  split_pitch: count,
   has_bias: z.enum(['true', 'false']),
   activation: index,
 } as const;
 
-export function headValues(spec: Spec, form: 'expand' | 'contract', baked: Baked) {
-  const tile = parseHeadTile(spec.tunables);
-  const plan = headPlan(form, baked, spec.layout, tile);
+type Window = Pick<HeadPlan, 'rows' | 'columns' | 'first' | 'span' | 'rowReads' | 'columnReads' | 'columnUses'>;
+
+export function windowValues(plan: Window, baked: Baked) {
   return {
-    ...tile,
-    threads: HEAD_THREADS,
-    resident: headResident(plan),
-    vector: plan.vector,
     row_phases: plan.rows.phases.length,
     column_phases: plan.columns.phases.length,
     row_source_step: plan.rows.sourceStep,
@@ -58,14 +59,26 @@ export function headValues(spec: Spec, form: 'expand' | 'contract', baked: Baked
     taps: baked.r * baked.s,
     kernel_height: baked.r,
     kernel_width: baked.s,
+    row_reads: plan.rowReads,
+    column_reads: plan.columnReads,
+    column_uses: plan.columnUses,
+  };
+}
+
+export function headValues(spec: Spec, form: 'expand' | 'contract', baked: Baked) {
+  const tile = parseHeadTile(spec.tunables);
+  const plan = headPlan(form, baked, spec.layout, tile);
+  return {
+    ...tile,
+    ...windowValues(plan, baked),
+    threads: HEAD_THREADS,
+    resident: headResident(plan),
+    vector: plan.vector,
     tap_row: plan.tapRow,
     depth: plan.depth,
     memory: plan.memory,
     split_pitch: plan.splitPitch,
     run: plan.run,
-    row_reads: plan.rowReads,
-    column_reads: plan.columnReads,
-    column_uses: plan.columnUses,
     has_bias: String(baked.bias),
     activation: ACTIVATIONS.indexOf(baked.activation),
   };

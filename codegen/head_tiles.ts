@@ -53,13 +53,19 @@ export interface RowRead {
   readonly uses: readonly { readonly tap: number; readonly phase: number }[];
 }
 
+/** A tap of a kernel row: its residue, and where in the window the first position reads it. */
+export interface ColumnUse {
+  readonly tap: number;
+  readonly phase: number;
+  readonly at: number;
+}
+
 export interface HeadPlan {
   readonly rows: Axis;
   readonly columns: Axis;
   readonly rowReads: readonly RowRead[];
   readonly columnReads: readonly ColumnRead[];
-  /** For each tap of a kernel row its residue, and where in the window the first position reads it. */
-  readonly columnUses: readonly { readonly tap: number; readonly phase: number; readonly at: number }[];
+  readonly columnUses: readonly ColumnUse[];
   /** The window: its first column relative to the first position's, and how many it has. */
   readonly first: number;
   readonly span: number;
@@ -105,20 +111,19 @@ export function headPlan(form: 'expand' | 'contract', shape: BakedShape, layout:
   };
 }
 
-function rowReadsOf(rows: Axis): RowRead[] {
+export function rowReadsOf(rows: Axis): RowRead[] {
   const uses = rows.phases.flatMap(({ taps }, phase) => taps.map(({ tap, delta }) => ({ tap, delta, phase })));
   const deltas = [...new Set(uses.map(({ delta }) => delta))].sort((a, b) => a - b);
   return deltas.map((delta, index) => ({ index, delta, uses: uses.filter((use) => use.delta === delta) }));
 }
 
-/** In NCHW the window is cut into aligned fours where positions begin at one; what a thread does not use is not read. */
-function windowOf(columns: Axis, positions: number, layout: Layout) {
+/** In NCHW the window is cut into aligned fours or pairs where positions begin at one; what a thread does not use is not read. */
+export function windowOf(columns: Axis, positions: number, layout: Layout) {
   const uses = columns.phases.flatMap(({ taps }, phase) => taps.map(({ tap, delta }) => ({ tap, delta, phase })));
   const step = columns.sourceStep;
   const used = new Set(uses.flatMap(({ delta }) => Array.from({ length: positions }, (_, t) => t * step + delta)));
   const [least, most] = [Math.min(...used, Infinity), Math.max(...used, -Infinity)];
-  const fours = layout === 'nchw' && (positions * step) % TOGETHER === 0;
-  const cut = fours ? TOGETHER : 1;
+  const cut = layout === 'nchw' ? [TOGETHER, TOGETHER / 2, 1].find((size) => (positions * step) % size === 0)! : 1;
   const first = used.size === 0 ? 0 : Math.floor(least / cut) * cut;
   const span = used.size === 0 ? 1 : Math.ceil((most + 1 - first) / cut) * cut;
   const columnReads: ColumnRead[] = [];

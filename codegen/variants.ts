@@ -8,6 +8,7 @@ import type { Target } from './target.js';
 import type { Variant } from './variant.js';
 import { CPU_VARIANTS } from './variants_cpu.js';
 import { CUDA_VARIANTS } from './variants_cuda.js';
+import { CUDA_DEPTHWISE_VARIANT } from './variants_cuda_depthwise.js';
 import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
 import { MMA_VARIANTS } from './variants_cuda_mma.js';
@@ -40,6 +41,7 @@ export const VARIANTS: readonly Variant[] = [
   ...IGEMM_VARIANTS,
   HEAD_VARIANT,
   ...MMA_VARIANTS,
+  CUDA_DEPTHWISE_VARIANT,
   ...CUDNN_VARIANTS,
 ];
 

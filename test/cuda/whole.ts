@@ -25,6 +25,7 @@ describe('on cuda, the whole', function () {
     ['igemm', ['float32']],
     ['head', ['float32', 'float16', 'bfloat16']],
     ['mma', ['float16', 'bfloat16']],
+    ['depthwise', ['float32', 'float16', 'bfloat16']],
   ] as const) {
     it(`golden cases with the ${variant} kernels`, async () => {
       const settings = LAYOUTS.flatMap((layout) => dtypes.map((dtype) => ({ layout, dtype })));

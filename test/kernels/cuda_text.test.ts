@@ -20,11 +20,12 @@ const VARIANTS: Readonly<Record<string, readonly Target[]>> = {
   phase: [PTX],
   igemm: [PTX, { kind: 'cuda', arch: 90 }],
   head: [PTX],
+  depthwise: [PTX],
 };
 
 const HALVES_AND_FLOAT = DTYPES.filter((dtype) => dtype !== 'float64');
 const dtypesOf = (variant: string): readonly Dtype[] =>
-  variant === 'igemm' ? ['float32'] : variant === 'head' ? HALVES_AND_FLOAT : DTYPES;
+  variant === 'igemm' ? ['float32'] : variant === 'head' || variant === 'depthwise' ? HALVES_AND_FLOAT : DTYPES;
 
 /** Every geometry through each form, layout and variant; element types, tiles and activations take turns. */
 function allCases(): KernelCase[] {

@@ -34,6 +34,7 @@ export const GEOMETRIES: Readonly<Record<string, Geometry>> = {
   'k16 s8 p4': layer('n=1 c=2 k=3 h=2 w=3 r=16 stride=8 padding=4'),
   'k4 of one pixel': layer('n=3 c=6 k=10 h=1 w=1 r=4'),
   depthwise: layer('n=2 c=6 k=6 h=4 w=5 r=4 stride=2 padding=1 groups=6'),
+  'depthwise of many channels, k3': layer('n=1 c=72 k=72 h=5 w=8 r=3 padding=1 groups=72'),
   'groups of several channels': layer('n=1 c=6 k=10 h=4 w=4 r=3 stride=2 padding=1 outputPadding=1 groups=2'),
   'dilation 2': layer('n=1 c=3 k=4 h=6 w=6 r=3 padding=2 dilation=2'),
   'phases without taps': layer('n=1 c=3 k=5 h=4 w=4 r=3 stride=2 padding=1 dilation=2 outputPadding=1'),

@@ -73,14 +73,13 @@ static __device__ __forceinline__ void store_neighbours(stored* to, const real (
 
 // Columns of one source row, by their place in a window that begins FIRST columns from the first position's; what does not
 // exist is 0. ALIGNED: what is read at once lies on a multiple of its size, and exists as a whole or not at all.
-typedef Pack<stored, 4> Four;
 template <bool ALIGNED, int AT, int COUNT>
 static __device__ __forceinline__ void read_columns(real (&values)[VECTOR][SPAN], const stored* row, unsigned exists) {
-  if (ALIGNED && COUNT == 4) {
-    Four four = {};
-    if (exists >> AT & 1u) four = *(const Four*)(row + (FIRST + AT));
+  if (ALIGNED && COUNT > 1) {
+    Pack<stored, COUNT> there = {};
+    if (exists >> AT & 1u) there = *(const Pack<stored, COUNT>*)(row + (FIRST + AT));
 #pragma unroll
-    for (int i = 0; i < 4; ++i) values[0][AT + i] = load(four.at[i]);
+    for (int i = 0; i < COUNT; ++i) values[0][AT + i] = load(there.at[i]);
   } else {
 #pragma unroll
     for (int i = 0; i < COUNT; ++i)
