@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { PLAN_SCHEMA, planValues } from './context_igemm.js';
 import { gemmPlan, isAsynchronous } from './igemm_tiles.js';
-import { mmaMemory, parseMmaTile, parseReading } from './mma_tiles.js';
+import { chunkOf, type MmaTile, mmaMemory, parseMmaTile, parseReading } from './mma_tiles.js';
 import type { Baked, Spec } from './spec.js';
 
 const count = z.int().min(1).max(0x7fffffff);
@@ -21,6 +21,9 @@ export const MMA_SCHEMA = {
   warp_n: count,
   stages: count,
   turn_rows: count,
+  line: count,
+  depths: count,
+  unit: count,
   planes: z.enum(['true', 'false']),
 } as const;
 
@@ -43,8 +46,21 @@ export function mmaValues(spec: Spec, form: 'expand' | 'contract', baked: Baked)
     warp_m: tile.warpM,
     warp_n: tile.warpN,
     stages,
+    ...lanesOf(spec, tile),
     planes: String(layout === 'nchw'),
     /** Neighbouring lanes write to neighbouring positions, or to every second channel. */
     turn_rows: layout === 'nchw' ? 2 : 1,
   };
+}
+
+/**
+ * Threads that read NCHW side by side: `line` positions of one depth, then as many of the next of `depths`, each of `unit`
+ * elements. Through registers a thread carries a chunk of channels of one position; copies of single elements have eight
+ * positions, a sector, of four channels a warp, which arrive in different banks.
+ */
+function lanesOf(spec: Spec, { k, threads }: MmaTile) {
+  const chunk = chunkOf(spec.dtype);
+  const depths = parseReading(spec.tunables).staged ? k / chunk : 4;
+  const staged = { line: threads / depths, depths, unit: chunk };
+  return parseReading(spec.tunables).staged ? staged : { line: 8, depths, unit: 1 };
 }

@@ -53,7 +53,7 @@ export function mmaTiles(dtype: Dtype, target: Target): readonly Tunables[] {
 
 /** Whether the tensor cores of a target multiply a type: float16 from compute capability 7.5 on, bfloat16 and TF32 from 8.0 on. */
 export function hasProducts(dtype: Dtype, target: Target): boolean {
-  if (target.kind === 'cpu' || dtype === 'float64' || dtype === 'float32') return false;
+  if (target.kind === 'cpu' || dtype === 'float64') return false;
   return dtype === 'float16' || isAsynchronous(target);
 }
 
@@ -86,6 +86,9 @@ export function parseReading(tunables: Tunables): Reading {
   const word = String(tunables.read);
   return { staged: word.startsWith('r'), bytes: Number(word.slice(1)) };
 }
+
+/** What weights are multiplied by when they are packed for TF32: a third to two thirds of the last bit that products read. */
+export const TF32_ROUNDING = 1 + 11 / 2 ** 15;
 
 /** The ways to read a source, widest first. */
 export function readings({ dtype, layout }: { dtype: Dtype; layout: Layout }, target: Target): readonly string[] {

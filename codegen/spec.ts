@@ -19,7 +19,6 @@ import {
   type Tunables,
   type Variant,
   variantsFor,
-  type WinogradMode,
 } from './variants.js';
 
 export { type LaunchGeometry, type LibraryUse, NO_LIBRARY } from './variants.js';
@@ -55,10 +54,10 @@ export function candidates(
   problem: Problem,
   target: Target,
   library: LibraryUse = NO_LIBRARY,
-  winograd: WinogradMode = 'accurate',
+  { winograd, products }: Pick<Place, 'winograd' | 'products'> = {},
 ): Candidate[] {
   const form = contraction(problem.op, problem.pass);
-  const place = { target, library, winograd };
+  const place = { target, library, winograd: winograd ?? 'accurate', products: products ?? 'exact' };
   return variantsFor(form, target).flatMap((row) =>
     row.tunables(problem, form, target).map((tunables) => candidate(problem, { form, row, tunables, place })),
   );

@@ -36,12 +36,17 @@ export const NO_LIBRARY: LibraryUse = Object.freeze({
 export const WINOGRAD_MODES = ['accurate', 'fast', 'off'] as const;
 export type WinogradMode = (typeof WINOGRAD_MODES)[number];
 
+/** What becomes of float32 factors: 'exact', all of them; 'tf32', ten bits of each where tensor cores multiply them. */
+export type Float32Products = 'exact' | 'tf32';
+
 /** Where a kernel is chosen for. */
 export interface Place {
   readonly target: Target;
   readonly library: LibraryUse;
   /** 'accurate' where nothing else is said. */
   readonly winograd?: WinogradMode;
+  /** 'exact' where nothing else is said. */
+  readonly products?: Float32Products;
 }
 
 /** A weight as a kernel re-orders it: bytes of the buffer, header included, and what besides the weight decides them. */
@@ -50,6 +55,8 @@ export interface Packing {
   readonly key: string;
   /** The copy (target first) that makes it before the kernel is launched; without one the kernel packs by itself. */
   readonly copy?: readonly PointwiseDim[];
+  /** What each element is multiplied by as it is copied; 1 where nothing is said. */
+  readonly scale?: number;
   /** Elements that are 0 where the copy writes none: the whole buffer is filled first. */
   readonly zeros?: number;
 }

@@ -20,6 +20,7 @@ import { TAPWISE_VARIANT } from './variants_tapwise.js';
 import { WINOGRAD_VARIANTS } from './variants_winograd.js';
 
 export {
+  type Float32Products,
   type LaunchGeometry,
   type LibraryUse,
   NO_LIBRARY,

@@ -5,7 +5,16 @@
 
 import type { Work } from './gpu_work.js';
 import { gemmPlan } from './igemm_tiles.js';
-import { chunkOf, hasProducts, mmaMemory, mmaTiles, parseMmaTile, parseReading, readings } from './mma_tiles.js';
+import {
+  chunkOf,
+  hasProducts,
+  mmaMemory,
+  mmaTiles,
+  parseMmaTile,
+  parseReading,
+  readings,
+  TF32_ROUNDING,
+} from './mma_tiles.js';
 import { bytes } from './passes.js';
 import type { Contraction, Problem } from './problem.js';
 import { DTYPE_TABLE, type Target } from './target.js';
@@ -45,7 +54,9 @@ function packing({ geometry: g, dtype }: Problem, form: Contraction): Packing {
   ];
   const elements = g.groups * taps * outputs * pitch;
   const key = [g.groups, taps, outputs, inputs].join(' ');
-  return { bytes: elements * DTYPE_TABLE[dtype].bytes, key, copy, zeros: pitch === inputs ? 0 : elements };
+  const zeros = pitch === inputs ? 0 : elements;
+  const made = { bytes: elements * DTYPE_TABLE[dtype].bytes, key, copy, zeros };
+  return dtype === 'float32' ? { ...made, scale: TF32_ROUNDING } : made;
 }
 
 function launch(problem: Problem, form: Volume, tunables: Tunables, target: Target): LaunchGeometry {
@@ -55,9 +66,10 @@ function launch(problem: Problem, form: Volume, tunables: Tunables, target: Targ
   return { grid: [m, n, 1], block: [tile.threads, 1, 1], sharedBytes: memory.bytes };
 }
 
-function reason(problem: Problem, form: Volume, tunables: Tunables, { target, library }: Place): string | null {
+function reason(problem: Problem, form: Volume, tunables: Tunables, { target, products }: Place): string | null {
   const { geometry: g, dtype, layout } = problem;
-  if (dtype === 'float32' && !library.allowTf32) return 'it multiplies in TF32, which is not allowed';
+  if (dtype === 'float32' && products !== 'tf32')
+    return 'it multiplies in TF32, which backends.cuda.matmul.allowTf32 does not allow';
   if (!hasProducts(dtype, target)) return `tensor cores of this target do not multiply ${dtype}`;
   const early = productReason(problem, form, packing(problem, form), parseMmaTile(tunables));
   if (early !== null) return early;

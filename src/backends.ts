@@ -5,13 +5,10 @@ import { checkInteger, fail, options } from './checks.js';
 import { changeCudnn, cudnnSettings, cudnnUnavailableReason, cudnnVersion } from './cudnn.js';
 import { contractHolds, holdContract } from './determinism.js';
 import { availableIsas, cpuIsa, cpuThreads, cudaUnavailableReason, setCpuIsa, setCpuThreads } from './device.js';
+import { float32Products, setFloat32Products } from './products.js';
 import { setWinogradMode, winogradMode } from './winograd.js';
 
 export type { WinogradMode } from '../codegen/variant.js';
-
-const state = {
-  matmulTf32: false,
-};
 
 function flag(where: string, value: unknown): boolean {
   if (typeof value !== 'boolean') fail('ERR_ARGUMENT', where, 'value', 'a boolean', value);
@@ -101,12 +98,12 @@ const cudnn = {
 };
 
 const matmul = {
-  /** May float32 matrix products on CUDA devices run in TF32? */
+  /** May kernels of this package multiply float32 in TF32 on CUDA devices, convolutions included? */
   get allowTf32(): boolean {
-    return state.matmulTf32;
+    return float32Products() === 'tf32';
   },
   set allowTf32(value: boolean) {
-    state.matmulTf32 = flag('backends.cuda.matmul.allowTf32', value);
+    setFloat32Products(flag('backends.cuda.matmul.allowTf32', value) ? 'tf32' : 'exact');
   },
 };
 

@@ -12,6 +12,7 @@ import { FracstrideError } from './errors.js';
 import { launchOwn, type OwnKernel, ownKernel } from './launch.js';
 import { libraryIdentity, libraryTimes, libraryUse, planWithLibrary } from './libraries.js';
 import type { LaunchOperation, LibraryPlan, Pointer } from './plan.js';
+import { float32Products } from './products.js';
 import { winogradMode } from './winograd.js';
 
 /** A kernel of this package, or a library's way. */
@@ -34,8 +35,8 @@ let preferred: string | null = null;
 export function candidatesOn(device: Device, problem: Problem): Candidate[] {
   const target = targetOf(device);
   return target.kind === 'cpu'
-    ? candidates(problem, target, NO_LIBRARY, winogradMode())
-    : candidates(problem, target, libraryUse());
+    ? candidates(problem, target, NO_LIBRARY, { winograd: winogradMode() })
+    : candidates(problem, target, libraryUse(), { products: float32Products() });
 }
 
 /** From now on the variant of this name, with the settings that follow it if any do; null: no preference. */

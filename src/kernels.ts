@@ -23,6 +23,7 @@ import { type LoadedKernel, loadKernel } from './images.js';
 import { launch, launchOwn, type OwnKernel, setGrid, staging } from './launch.js';
 import { libraryChoice } from './libraries.js';
 import { type LaunchOperation, type LibraryPlan, type Pointer, setPointers } from './plan.js';
+import { float32Products } from './products.js';
 import { winogradMode } from './winograd.js';
 
 export { candidatesOn } from './choice.js';
@@ -176,7 +177,7 @@ function fresh(device: Device): Known {
 /** Settings that come back find what was chosen under them. */
 function chooseAnew(found: Known): void {
   found.choice = choiceGeneration();
-  const settings = `${libraryChoice()} ${winogradMode()}`;
+  const settings = `${libraryChoice()} ${winogradMode()} ${float32Products()}`;
   found.problems = found.chosen.get(settings) ?? new ProblemMap();
   found.chosen.set(settings, found.problems);
 }

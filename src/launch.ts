@@ -112,10 +112,15 @@ function launchOnce(kernel: OwnKernel, packing: NamedPacking, call: OwnCall): vo
 }
 
 /** By a copy, where the kernel does not do it. */
-function pack({ copy, zeros, type }: NamedPacking, buffer: Pointer, { pointers, launch: launchOther }: OwnCall): void {
+function pack(
+  { copy, scale, zeros, type }: NamedPacking,
+  buffer: Pointer,
+  { pointers, launch: launchOther }: OwnCall,
+): void {
   if (copy === undefined) return;
   if (zeros) launchOther({ name: 'fill', type }, [buffer], [zeros, 0]);
-  launchOther({ name: 'copy', type }, [buffer, pointers[1]!], stridedScalars([], copy, 2));
+  const [name, scalars] = scale === undefined ? ['copy', []] : ['affine', [scale, 0]];
+  launchOther({ name, type }, [buffer, pointers[1]!], stridedScalars(scalars, copy, 2));
 }
 
 /** The buffer's pointer follows the operands', the stamp is the last argument. */

@@ -87,6 +87,7 @@ const SRC = [
     'context',
     'device',
     'winograd',
+    'products',
     'determinism',
     'packings',
     'plan',

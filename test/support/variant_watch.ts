@@ -49,9 +49,12 @@ function refusal(problem: Problem, variant: string, device: Device): string | nu
 export function setLibrary(words: string | undefined): void {
   backends.cudnn.allowTf32 = false;
   for (const word of words?.split(',') ?? []) {
-    if (word !== 'deterministic' && word !== 'benchmark') {
-      throw new Error(`--settings must be deterministic or benchmark, got ${word}`);
+    if (word === 'tf32') {
+      backends.cuda.matmul.allowTf32 = true;
+      continue;
     }
+    if (word !== 'deterministic' && word !== 'benchmark')
+      throw new Error(`--settings must be deterministic, benchmark or tf32, got ${word}`);
     backends.cudnn[word] = true;
   }
 }

@@ -73,14 +73,18 @@ static __device__ __forceinline__ void multiply_add(float (&c)[4], const unsigne
 // Only TF32 is rounded.
 static __device__ __forceinline__ void round_fragment(unsigned (&)[4]) {}
 
+static __device__ __forceinline__ float product(float x, float w) { return x * w; }
+
 constexpr int TILE_M = 64, TILE_N = 64, TILE_K = 64, THREADS = 128;
 constexpr int WARP_M = 32, WARP_N = 32, WARPS_M = TILE_M / WARP_M;
 // A row of A or B is a position, or an output, with TILE_K elements in chunks of 16 bytes.
 constexpr int CHUNK = 16 / sizeof(stored), ROW = TILE_K * sizeof(stored), CHUNKS = ROW / 16;
 constexpr bool PLANES = true;
 constexpr int STAGES = 2, A_SIZE = TILE_M * ROW, STAGE = A_SIZE + TILE_N * ROW;
-// A thread reads the same chunk of rows that are A_STEP apart.
-constexpr int A_STEP = THREADS / CHUNKS, A_ROWS = TILE_M / A_STEP, B_ROWS = TILE_N / A_STEP;
+// In NHWC threads read chunks of a row side by side, in NCHW LINE positions of one depth, then of the next of DEPTHS. Rows of
+// A that a thread reads are A_STEP apart, those of B B_STEP.
+constexpr int LINE = 16, DEPTHS = 8, UNIT = 8, B_STEP = THREADS / CHUNKS, A_STEP = PLANES ? THREADS / DEPTHS : B_STEP;
+constexpr int A_ROWS = TILE_M / A_STEP, B_ROWS = TILE_N / B_STEP;
 
 // S[n,c,i,j] = bias[c] + sum over k, a, b of L[n,k,y,x] W[c,k mod Cl/G,a,b],   y = 2 i - 1 + 1 a
 
@@ -156,8 +160,8 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
   const int inputs = cl / GROUPS, outputs = cs / GROUPS, pitch = (inputs + CHUNK - 1) / CHUNK * CHUNK;
   const int input_step = 1, output_step = pitch, tap_step = outputs * pitch;
   const int b_position = threadIdx.x / CHUNKS, b_depth = threadIdx.x % CHUNKS * CHUNK;
-  // Neighbouring lanes read neighbours in memory: channels of a position, or positions in the plane of a channel.
-  const int a_position = PLANES ? threadIdx.x % A_STEP : b_position, a_depth = PLANES ? threadIdx.x / A_STEP * CHUNK : b_depth;
+  const int a_position = PLANES ? threadIdx.x % LINE + threadIdx.x / (LINE * DEPTHS) * LINE : b_position;
+  const int a_depth = PLANES ? threadIdx.x / LINE % DEPTHS * UNIT : b_depth;
   const int source_height = hl, source_width = wl, height = hs, width = ws;
   const int row_phase = blockIdx.x % PHASES / COLUMN_PHASES, column_phase = blockIdx.x % PHASES % COLUMN_PHASES;
   const int tiles = (outputs + TILE_N - 1) / TILE_N, group = blockIdx.y / tiles;
@@ -225,7 +229,7 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
     const stored* const from = weights + (now.weight + weight_depth);
 #pragma unroll
     for (int j = 0; j < B_ROWS; ++j)
-      b_read[j] = j * A_STEP < rows ? *(const Chunk*)(from + (long long)pitch * (j * A_STEP)) : Chunk{};
+      b_read[j] = j * B_STEP < rows ? *(const Chunk*)(from + (long long)pitch * (j * B_STEP)) : Chunk{};
     advance(now.last);
   };
   const auto write = [&](int stage) {
@@ -233,7 +237,7 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
 #pragma unroll
     for (int i = 0; i < A_ROWS; ++i) *(Chunk*)(a + i * A_STEP * ROW) = a_read[i];
 #pragma unroll
-    for (int j = 0; j < B_ROWS; ++j) *(Chunk*)(a + (b_first - first) + j * A_STEP * ROW) = b_read[j];
+    for (int j = 0; j < B_ROWS; ++j) *(Chunk*)(a + (b_first - first) + j * B_STEP * ROW) = b_read[j];
   };
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int warp_m = warp % WARPS_M * WARP_M, warp_n = warp / WARPS_M * WARP_N;
@@ -334,7 +338,7 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
       for (int t = 0; t < here.phase.rows * here.phase.columns; ++t) {
         const Tap now = taps_read[t];
         if (outside & now.bits) continue;
-        sum += load(first[now.shift + c * channel_step]) * load(weights_of[now.weight + c * input_step]);
+        sum += product(load(first[now.shift + c * channel_step]), load(weights_of[now.weight + c * input_step]));
       }
     *result = store(activate(0, sum + (false ? load(bias[here.group * outputs + output]) : (real)0), (real)slope));
   }

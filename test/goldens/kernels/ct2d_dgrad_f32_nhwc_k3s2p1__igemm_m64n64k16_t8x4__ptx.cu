@@ -38,6 +38,7 @@ struct __align__(16) Four {
   real at[4];
 };
 
+static __device__ __forceinline__ real product(real x, real w) { return x * w; }
 
 // S[n,c,i,j] = bias[c] + sum over k, a, b of L[n,k,y,x] W[c,k mod Cl/G,a,b],   y = 2 i - 1 + 1 a
 
@@ -259,7 +260,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
       for (int t = 0; t < here.phase.rows * here.phase.columns; ++t) {
         const Tap now = taps_read[t];
         if (outside & now.bits) continue;
-        sum += load(first[now.shift + c * channel_step]) * load(weights_of[now.weight + c * input_step]);
+        sum += product(load(first[now.shift + c * channel_step]), load(weights_of[now.weight + c * input_step]));
       }
     *result = store(activate(0, sum + (false ? load(bias[here.group * outputs + output]) : (real)0), (real)slope));
   }

@@ -100,14 +100,18 @@ static __device__ __forceinline__ void multiply_add(float (&c)[4], const unsigne
 // Only TF32 is rounded.
 static __device__ __forceinline__ void round_fragment(unsigned (&)[4]) {}
 
+static __device__ __forceinline__ float product(float x, float w) { return x * w; }
+
 constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 32, THREADS = 128;
 constexpr int WARP_M = 64, WARP_N = 64, WARPS_M = TILE_M / WARP_M;
 // A row of A or B is a position, or an output, with TILE_K elements in chunks of 16 bytes.
 constexpr int CHUNK = 16 / sizeof(stored), ROW = TILE_K * sizeof(stored), CHUNKS = ROW / 16;
 constexpr bool PLANES = false;
 constexpr int STAGES = 3, A_SIZE = TILE_M * ROW, STAGE = A_SIZE + TILE_N * ROW;
-// A thread reads the same chunk of rows that are A_STEP apart.
-constexpr int A_STEP = THREADS / CHUNKS, A_ROWS = TILE_M / A_STEP, B_ROWS = TILE_N / A_STEP;
+// In NHWC threads read chunks of a row side by side, in NCHW LINE positions of one depth, then of the next of DEPTHS. Rows of
+// A that a thread reads are A_STEP apart, those of B B_STEP.
+constexpr int LINE = 8, DEPTHS = 4, UNIT = 1, B_STEP = THREADS / CHUNKS, A_STEP = PLANES ? THREADS / DEPTHS : B_STEP;
+constexpr int A_ROWS = TILE_M / A_STEP, B_ROWS = TILE_N / B_STEP;
 
 // L[n,k,y,x] = bias[k] + sum over c, a, b of S[n,c,i,j] W[c,k mod Cl/G,a,b],   y + 1 = 2 i + 1 a
 // Outputs of one residue modulo the stride are reached by the same taps: a matrix product, all of them in one launch.
@@ -181,8 +185,8 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
   const int inputs = cs / GROUPS, outputs = cl / GROUPS, pitch = (inputs + CHUNK - 1) / CHUNK * CHUNK;
   const int input_step = 1, output_step = pitch, tap_step = outputs * pitch;
   const int b_position = threadIdx.x / CHUNKS, b_depth = threadIdx.x % CHUNKS * CHUNK;
-  // Neighbouring lanes read neighbours in memory: channels of a position, or positions in the plane of a channel.
-  const int a_position = PLANES ? threadIdx.x % A_STEP : b_position, a_depth = PLANES ? threadIdx.x / A_STEP * CHUNK : b_depth;
+  const int a_position = PLANES ? threadIdx.x % LINE + threadIdx.x / (LINE * DEPTHS) * LINE : b_position;
+  const int a_depth = PLANES ? threadIdx.x / LINE % DEPTHS * UNIT : b_depth;
   const int source_height = hs, source_width = ws, height = hl, width = wl;
   const int row_phase = blockIdx.x % PHASES / COLUMN_PHASES, column_phase = blockIdx.x % PHASES % COLUMN_PHASES;
   const int tiles = (outputs + TILE_N - 1) / TILE_N, group = blockIdx.y / tiles;
@@ -232,7 +236,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
   const bool apart = (unsigned long long)small % 16 != 0;
   if (apart) steps = 0;
   // Where a thread's first chunks of A and B go.
-  const unsigned first = shared_address(memory) + swizzled<ROW>(a_position, a_depth / CHUNK);
+  const unsigned first = shared_address(memory) + swizzled<ROW>(a_position, a_depth / CHUNK) + a_depth % CHUNK * (int)sizeof(stored);
   const unsigned b_first = shared_address(memory) + swizzled<ROW>(b_position, b_depth / CHUNK) + A_SIZE;
   const auto read = [&](unsigned stage) {
     const Tap now = taps_read[tap];
@@ -243,12 +247,12 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
       const unsigned absent = places[i].outside & now.bits;
 #pragma unroll
       for (int v = 0; v < CHUNK; v += PIECE)
-        copy_16_unless(absent, stage + i * A_STEP * ROW + v * (int)sizeof(stored), from + (long long)v * channel_step, v, left);
+        copy_16_unless(absent, stage + i * A_STEP * ROW + v * (int)sizeof(stored), from + v, v, left);
     }
     const stored* const from = weights + (now.weight + weight_depth);
 #pragma unroll
     for (int j = 0; j < B_ROWS; ++j)
-      copy_16(stage + (b_first - first) + j * A_STEP * ROW, from + (long long)pitch * (j * A_STEP), j * A_STEP, rows);
+      copy_16(stage + (b_first - first) + j * B_STEP * ROW, from + (long long)pitch * (j * B_STEP), j * B_STEP, rows);
     advance(now.last);
   };
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -367,7 +371,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
       for (int t = 0; t < here.phase.rows * here.phase.columns; ++t) {
         const Tap now = taps_read[t];
         if (outside & now.bits) continue;
-        sum += load(first[now.shift + c * channel_step]) * load(weights_of[now.weight + c * input_step]);
+        sum += product(load(first[now.shift + c * channel_step]), load(weights_of[now.weight + c * input_step]));
       }
     *result = store(activate(1, sum + (true ? load(bias[here.group * outputs + output]) : (real)0), (real)slope));
   }

@@ -73,6 +73,7 @@ struct __align__(16) Four {
   real at[4];
 };
 
+static __device__ __forceinline__ real product(real x, real w) { return x * w; }
 
 // L[n,k,y,x] = bias[k] + sum over c, a, b of S[n,c,i,j] W[c,k mod Cl/G,a,b],   y + 1 = 2 i + 1 a
 // Outputs of one residue modulo the stride are reached by the same taps: a matrix product, all of them in one launch.
@@ -298,7 +299,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
       for (int t = 0; t < here.phase.rows * here.phase.columns; ++t) {
         const Tap now = taps_read[t];
         if (outside & now.bits) continue;
-        sum += load(first[now.shift + c * channel_step]) * load(weights_of[now.weight + c * input_step]);
+        sum += product(load(first[now.shift + c * channel_step]), load(weights_of[now.weight + c * input_step]));
       }
     *result = store(activate(1, sum + (true ? load(bias[here.group * outputs + output]) : (real)0), (real)slope));
   }
