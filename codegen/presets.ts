@@ -71,6 +71,29 @@ export const DEFAULT_TARGETS: readonly Target[] = [{ kind: 'ptx' }];
 /** The architectures whose registers and spills are checked. */
 export const CHECKED_ARCHITECTURES: readonly CudaArchitecture[] = [75, 80, 86, 89, 90, 100, 120];
 
+/** Kernels on tensor cores that fill the registers they are given: whoever checks a preset checks them, too. */
+const FULL_KERNELS = [
+  'ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mma_m128n128k32_w64x64_s3_c16',
+  'ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mma_m128n128k64_w64x32_s3_c16',
+  'ct2d_fwd_f16_nchw_k4s2p1_bias_relu__mma_m128n128k32_w64x64_s3_r2',
+  'ct2d_fwd_f32_nhwc_k4s2p1_bias_relu__mma_m128n128k16_w64x64_s3_c16',
+];
+
+/** Those of them that there are for some targets. */
+export function fullKernels(targets: readonly Target[]): string[] {
+  const names = targets.flatMap((target) => FULL_KERNELS.map((kernel) => `${kernel}__${targetName(target)}`));
+  return names.filter(exists);
+}
+
+function exists(name: string): boolean {
+  try {
+    specOfName(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * The specs of a list of items for each target, each once. A kernel name with all its zones has its target already.
  *

@@ -1,6 +1,6 @@
-// Compiles a preset for every checked architecture, through the same pipeline and store as a build, and prints
-// registers by kernel and architecture, static shared memory and spills. Exits 1 on a spill, on a kernel that
-// needs more registers than its __launch_bounds__ leave it, and on one that does not compile.
+// Compiles a preset, and kernels that fill their registers, for every checked architecture, through the same pipeline and
+// store as a build, and prints registers by kernel and architecture, static shared memory and spills. Exits 1 on a spill,
+// on a kernel that needs more registers than its __launch_bounds__ leave it, and on one that does not compile.
 // Convolutions are checked for every architecture; the other operations, which are far from their limits, for the
 // oldest and the newest, unless --every asks for all.
 // With --loops also reads the machine code: which share of the hottest loop's instructions are multiply-adds, and what
@@ -17,7 +17,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const fromDist = (name) => import(pathToFileURL(join(root, 'dist/codegen', name)).href);
 const [
   { planBuild, runBuild },
-  { CHECKED_ARCHITECTURES, isKernelName, PRESETS, specsFor },
+  { CHECKED_ARCHITECTURES, fullKernels, isKernelName, PRESETS, specsFor },
   { openStore },
   { nvcc },
   { parseTargets },
@@ -50,7 +50,7 @@ async function main() {
   const all = CHECKED_ARCHITECTURES.map((arch) => ({ kind: 'cuda', arch }));
   const targets = values.target ? parseTargets(values.target) : all;
   const few = values.target || values.every ? targets : [all[0], all.at(-1)];
-  const items = positionals.length > 0 ? positionals : PRESETS[values.presets];
+  const items = positionals.length > 0 ? positionals : [...PRESETS[values.presets], ...fullKernels(targets)];
   const isOperation = (item) => isKernelName(item) && !item.startsWith('ct2d_');
   const specs = [
     ...specsFor(
