@@ -6,6 +6,7 @@ import { OWN_TOOLS } from '../codegen/cli/tools.js';
 import { main } from '../codegen/cli.js';
 import { addBench } from './cli/bench.js';
 import { addDoctor } from './cli/doctor.js';
+import { addTune } from './cli/tune.js';
 import { addVerify } from './cli/verify.js';
 import { libraryUse } from './libraries.js';
 import { nvrtc } from './nvrtc.js';
@@ -14,7 +15,7 @@ const tools = {
   compilers: { ...OWN_TOOLS.compilers, nvrtc },
   recorder: new URL('./record_hook.js', import.meta.url).href,
   library: libraryUse,
-  groups: [addVerify, addDoctor, addBench],
+  groups: [addVerify, addDoctor, addBench, addTune],
 };
 
 // A reader that has seen enough (`| head`) is no error.

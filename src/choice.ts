@@ -5,28 +5,18 @@
 
 import type { Problem } from '../codegen/problem.js';
 import { type Candidate, candidates, isLibrary, NO_LIBRARY } from '../codegen/spec.js';
-import { type Contestant, fastestOf, recalled, remembered, type Winner } from './benchmark.js';
+import { recalled, remembered } from './benchmark.js';
+import { bestOfEach, type Call, type Contraction, made, named, orNull, race, wordsOf } from './contest.js';
 import { contractHolds } from './determinism.js';
-import { allocate, type Device, debug, debugging, isCapturing, release, targetOf } from './device.js';
+import { type Device, debug, debugging, isCapturing, targetOf } from './device.js';
 import { FracstrideError } from './errors.js';
-import { launchOwn, type OwnKernel, ownKernel } from './launch.js';
-import { libraryIdentity, libraryTimes, libraryUse, planWithLibrary } from './libraries.js';
-import type { LaunchOperation, LibraryPlan, Pointer } from './plan.js';
+import { type OwnKernel, ownKernel } from './launch.js';
+import { libraryIdentity, libraryTimes, libraryUse } from './libraries.js';
 import { float32Products } from './products.js';
+import { type Microseconds, tunedWays } from './tunings.js';
 import { winogradMode } from './winograd.js';
 
-/** A kernel of this package, or a library's way. */
-export type Contraction = OwnKernel | { readonly plan: LibraryPlan };
-
-/** One call of a contraction. */
-export interface Call {
-  readonly device: Device;
-  readonly problem: Problem;
-  readonly pointers: readonly Pointer[];
-  readonly slope: number;
-  /** For what a library leaves to kernels of this package. */
-  readonly launch: LaunchOperation;
-}
+export type { Call, Contraction } from './contest.js';
 
 const VECTOR = 16;
 let preferred: string | null = null;
@@ -49,7 +39,7 @@ export function chooseFor(call: Call): Contraction {
   const rows = candidatesOn(call.device, call.problem);
   if (debugging(3)) explain(rows);
   const legal = rows.filter(({ cost }) => cost !== null).sort((a, b) => a.cost! - b.cost!);
-  const by = fastest(call, competing(legal)) ?? preferredOf(call, legal) ?? cheapest(call, legal);
+  const by = tuned(call, legal) ?? fastest(call, competing(legal)) ?? preferredOf(call, legal) ?? cheapest(call, legal);
   debug(3, `chose ${kernelNameOf(by)}`);
   return by;
 }
@@ -73,8 +63,6 @@ function cheapest(call: Call, legal: readonly Candidate[]): Contraction {
   throw new FracstrideError('ERR_KERNEL_COMPILE', sentence);
 }
 
-const wordsOf = ({ variant, tunables }: Candidate): string => [variant, ...Object.values(tunables)].join('_');
-
 /** Who may take part where the fastest is taken: everybody, or a preferred library's own ways among themselves. */
 function competing(legal: readonly Candidate[]): readonly Candidate[] {
   if (preferred === null) return legal;
@@ -85,21 +73,13 @@ function preferredOf(call: Call, legal: readonly Candidate[]): Contraction | nul
   return preferred === null ? null : named(call, legal, preferred);
 }
 
-/** The cheapest row of this name, be it a variant's alone or with its settings; null when there is none to be had. */
-function named(call: Call, legal: readonly Candidate[], name: string): Contraction | null {
-  const own = legal.find((row) => row.variant === name || wordsOf(row) === name);
-  if (own !== undefined) return made(call, own, null);
-  const library = legal.find(({ variant, spec }) => isLibrary(spec!) && name.startsWith(`${variant}_`));
-  return library === undefined ? null : made(call, library, name.slice(library.variant.length + 1));
-}
-
-/** Null when the library has nothing for it here. */
-function made(call: Call, { spec, variant }: Candidate, algorithm: string | null): Contraction | null {
-  const { device, problem, launch } = call;
-  if (!isLibrary(spec!)) return ownKernel(device, problem, spec!);
-  const plan = planWithLibrary({ device, problem, spec: spec!, algorithm, launch });
-  if (typeof plan !== 'string') return { plan };
-  debug(3, `  ${variant}: ${plan}`);
+/** What was found fastest on a device like this one and can be had here; null where nobody has tuned it. */
+function tuned(call: Call, legal: readonly Candidate[]): Contraction | null {
+  if (preferred !== null) return null;
+  for (const words of tunedWays(call.device, call.problem)) {
+    const by = orNull(() => named(call, legal, words));
+    if (by !== null) return by;
+  }
   return null;
 }
 
@@ -115,74 +95,26 @@ function fastest(call: Call, rows: readonly Candidate[]): Contraction | null {
   if (known !== null) return known;
   // What is recorded into a graph does not run, so it cannot be timed.
   if (isCapturing(call.device)) return null;
-  const winner = race(call, rows);
+  const winner = race(call, bestOfEach(rows));
   const taken = winner === null ? null : remembered(question, winner);
   // A choice by time that other runs would not find again is none to build on while results must be the same.
   if (winner === null || (!taken?.kept && contractHolds())) return null;
   return named(call, rows, taken?.words ?? winner.words);
 }
 
-/** Times the best of each variant and the library's best on a scratch copy of the output. */
-function race(call: Call, legal: readonly Candidate[]): Winner | null {
-  const { device, pointers } = call;
-  const out = pointers.at(-1)!;
-  let scratch = 0;
-  const plans: LibraryPlan[] = [];
-  try {
-    scratch = allocate(device, out.bytes);
-    const operands = [...pointers.slice(0, -1), { handle: scratch, byteOffset: 0, bytes: out.bytes }];
-    const trial = { ...call, pointers: operands };
-    const best = legal.filter((row, i) => legal.findIndex(({ variant }) => variant === row.variant) === i);
-    return fastestOf(
-      device,
-      best.flatMap((row) => contestants(trial, row, plans)),
-    );
-  } catch (error) {
-    if (!(error instanceof FracstrideError) || error.code !== 'ERR_OUT_OF_MEMORY') throw error;
-    debug(3, `  no room to time kernels: ${error.message}`);
-    return null;
-  } finally {
-    for (const plan of plans) plan.free();
-    if (scratch !== 0) release(device, scratch);
-  }
-}
-
-/** How many of the library's ways are timed beside the kernels of this package. */
-const LIBRARY_CONTESTANTS = 3;
-
-function contestants(call: Call, row: Candidate, plans: LibraryPlan[]): Contestant[] {
-  const { pointers, slope } = call;
-  const by = orNull(() => made(call, row, null));
-  if (by === null) return [];
-  if (by.plan === null) return [{ words: wordsOf(row), run: () => launched(by, call) }];
-  plans.push(by.plan);
-  const found = by.plan.find(pointers).slice(0, LIBRARY_CONTESTANTS);
-  return found.flatMap((settings) => {
-    const each = made(call, row, settings === '' ? null : settings);
-    if (each === null || each.plan === null) return [];
-    const { plan } = each;
-    plans.push(plan);
-    // One that has to go on to other settings is none to be named after these.
-    const asNamed = () => plan.run(pointers, slope) && plan.settled === settings;
-    return [{ words: [row.variant, settings].filter(Boolean).join('_'), run: asNamed }];
-  });
-}
-
-function launched(kernel: OwnKernel, call: Call): true {
-  launchOwn(kernel, call);
-  return true;
-}
-
-/** A kernel that cannot be compiled here does not take part. */
-function orNull<T>(make: () => T): T | null {
-  try {
-    return make();
-  } catch (error) {
-    const codes = ['ERR_KERNEL_COMPILE', 'ERR_KERNEL_NOT_PREBUILT'];
-    if (!(error instanceof FracstrideError) || !codes.includes(error.code)) throw error;
-    debug(3, `  ${error.message}`);
-    return null;
-  }
+/**
+ * Times the `most` cheapest candidates and the cheapest of each variant on a scratch copy of the output; null where none
+ * runs. A library's ways are named with what they depend on.
+ */
+export function timeCandidates(call: Call, most: number): Microseconds | null {
+  const legal = candidatesOn(call.device, call.problem)
+    .filter(({ cost }) => cost !== null)
+    .sort((a, b) => a.cost! - b.cost!);
+  const rows = [...new Set([...legal.slice(0, most), ...bestOfEach(legal)])];
+  const own = new Set(rows.filter(({ spec }) => !isLibrary(spec!)).map(wordsOf));
+  const times = Object.entries(race(call, rows)?.microseconds ?? {});
+  if (times.length === 0) return null;
+  return Object.fromEntries(times.map(([way, us]) => [own.has(way) ? way : `${way} ${libraryIdentity()}`, us]));
 }
 
 function explain(rows: readonly Candidate[]): void {

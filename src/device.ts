@@ -3,6 +3,7 @@
  * the CPU, device 1 + i is CUDA device i.
  */
 
+import { cpus } from 'node:os';
 import { CPU_ISAS, type CpuIsa, CUDA_ARCHITECTURES, type Target } from '../codegen/target.js';
 import { ERROR_CODES, FracstrideError, show } from './errors.js';
 import { type CudaDeviceInfo, type MemoryInfo, type Native, native } from './native.js';
@@ -242,6 +243,13 @@ export function synchronize(device: Device): void {
 export function identityOf(device: Device): string {
   const info = cudaDeviceInfo(device.index - 1);
   return info === undefined ? device.name : `${info.name} ${info.arch} driver ${native().cudaInfo().driverVersion}`;
+}
+
+/** What all devices like this one have in common; times on one are thought to be those on another. */
+export function modelOf(device: Device): string {
+  const info = cudaDeviceInfo(device.index - 1);
+  if (info !== undefined) return `${info.name} sm_${info.arch}`;
+  return `${cpus()[0]?.model.trim() ?? 'cpu'} ${cpuIsa()} ${cpuThreads()} threads`;
 }
 
 /** Bytes of memory that a device has. */
