@@ -8,6 +8,7 @@ import { DEPTHWISE_SCHEMA, depthwiseValues } from './context_depthwise.js';
 import { HEAD_SCHEMA, headValues } from './context_head.js';
 import { axisTable, IGEMM_SCHEMA, igemmValues } from './context_igemm.js';
 import { MMA_SCHEMA, mmaValues } from './context_mma.js';
+import { IGEMM_WGRAD_SCHEMA, igemmWgradValues } from './context_wgrad.js';
 import { FracstrideError } from './errors.js';
 import type { ArgKind } from './passes.js';
 import type { AxisPhase } from './phases.js';
@@ -92,6 +93,7 @@ const SCHEMAS = {
   'head.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...run, ...HEAD_SCHEMA }),
   'mma.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...steps, ...MMA_SCHEMA }),
   'depthwise.cu.njk': z.strictObject({ ...common, source: side, output: side, ...shape, ...run, ...DEPTHWISE_SCHEMA }),
+  'igemm_wgrad.cu.njk': z.strictObject({ ...common, ...shape, ...IGEMM_WGRAD_SCHEMA }),
   'phase_wgrad.cu.njk': z.strictObject({
     ...common,
     ...shape,
@@ -158,9 +160,9 @@ export const C_TYPES: Readonly<Record<Exclude<ArgKind, 'p'>, string>> = {
 };
 
 function parameters(spec: Spec): string {
-  const declared = specArguments(spec).map(({ name, kind, role }) => {
+  const declared = specArguments(spec).map(({ name, kind, role, accumulated }) => {
     if (kind !== 'p') return `${C_TYPES[kind]} ${name}`;
-    return `${role === 'in' ? 'const ' : ''}stored* __restrict__ ${name}`;
+    return `${role === 'in' ? 'const ' : ''}${accumulated ? 'real' : 'stored'}* __restrict__ ${name}`;
   });
   const pointers = declared.filter((text) => text.includes('*'));
   return `${pointers.join(', ')},\n    ${declared.slice(pointers.length).join(', ')}`;
@@ -187,6 +189,8 @@ function valuesFor(spec: Spec, template: string): Values {
     const { run: length, ...values } = depthwiseValues(spec, spec.form, spec.baked);
     return { ...sideNames(spec.form), ...shapeValues(spec.baked), ...runValues(spec, length), ...values };
   }
+  if (template === 'igemm_wgrad.cu.njk' && spec.baked !== null)
+    return { ...shapeValues(spec.baked), ...igemmWgradValues(spec, spec.baked) };
   if (template === 'phase_wgrad.cu.njk' && spec.baked !== null) return wgradValues(spec, spec.baked);
   return {};
 }

@@ -35,8 +35,9 @@ const runOf = (type: StorageType) => Math.min(4, 16 / STORAGE_BYTES[type]);
 /** Numbers that belong to one output: batch norm sums two at once. */
 const termsOf = (operation: Operation) => (operation.family === 'norm' ? 2 : 1);
 
-/** Sums are kept in double on every device, a maximum needs no more than its own type. */
-const totalOf = ({ name }: Operation, type: StorageType) => (name === 'max' && type !== 'f64' ? 'float' : 'double');
+/** Sums are kept in double on every device; a maximum, and sums that were rounded as they were cut, need no more than theirs. */
+const totalOf = ({ name }: Operation, type: StorageType) =>
+  (name === 'max' && type !== 'f64') || name === 'sum_parts' ? 'float' : 'double';
 
 function powerOfTwo(atLeast: number, most: number): number {
   let power = 1;

@@ -124,6 +124,18 @@ const reductions: Operation[] = ['sum', 'max'].map((name) => ({
   },
 }));
 
+/**
+ * parts [reduced, inner] of sums in the accumulator's type → out [inner]; outer is 1. What kernels of several parts are
+ * followed by.
+ */
+const parts: Operation = {
+  ...reductions[0]!,
+  name: 'sum_parts',
+  types: ['f32', 'f16', 'bf16'],
+  holds: { ...reductions[0]!.holds, ...holding(['in'], 'accumulator', 'outer', 'reduced', 'inner') },
+  only: 'cuda',
+};
+
 /** Element-wise distances of a prediction x0 and a target x1 that LOSSES are made of. */
 export const DISTANCES = ['sq_diff', 'abs_diff', 'bce_logits'] as const satisfies readonly PointwiseName[];
 
@@ -293,7 +305,7 @@ const probes: Operation[] = [
 /** Every operation by name (`add`, `cast_f32`, `sum`, `adam`, …). */
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map(
   [
-    ...[...pointwise, ...casts, ...reductions, ...losses, ...norms],
+    ...[...pointwise, ...casts, ...reductions, parts, ...losses, ...norms],
     ...[...optimizers, ...groups, ...randoms, ...fills, ...probes],
   ].map((o) => [o.name, Object.freeze({ ...o, args: Object.freeze(o.args) })]),
 );

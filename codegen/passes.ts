@@ -19,6 +19,8 @@ export interface Arg {
   /** Only for pointers. */
   readonly role?: 'in' | 'out';
   readonly optional?: boolean;
+  /** Of a pointer whose elements are of the accumulator's type. */
+  readonly accumulated?: true;
   /** Entries of a table, only for `P` and `L`. */
   readonly capacity?: number;
 }
@@ -51,23 +53,27 @@ export const EPILOGUE_ARGS: readonly Arg[] = [...ints('activation'), { name: 'sl
  * kernel that finds another stamp in the buffer packs the weight, and writes the stamp.
  */
 export const PACKING_ARGS: readonly Arg[] = ['packed_bytes', 'stamp'].map((name) => ({ name, kind: 'l' }));
+/** What kernels whose sums are cut into parts leave them in, one part behind the other; null where there is one part. */
+export const PARTS_ARG: Arg = { ...output('parts'), optional: true, accumulated: true };
 /** Sizes of the gradient that bgrad sums: batch, channels, positions a channel. */
 export const BGRAD_ARGS: readonly Arg[] = ints('n', 'c', 'hw');
 
 /**
  * The full argument list. `general` kernels take the shape and the activation at run time, `packing` ones a buffer for
  * the re-ordered weight besides; specialised ones have them in their text and take operands, sizes and the slope,
- * `packed` ones the re-ordered weight besides, which was made before they are launched.
+ * `packed` ones the re-ordered weight besides, which was made before they are launched, `parted` ones a buffer for sums
+ * of parts.
  */
 export function argumentTable(
   form: Contraction,
-  kind: 'general' | 'packing' | 'specialised' | 'packed',
+  kind: 'general' | 'packing' | 'specialised' | 'packed' | 'parted',
 ): readonly Arg[] {
   if (form === 'bgrad') return [...OPERANDS.bgrad, ...BGRAD_ARGS];
-  const baked = kind === 'specialised' || kind === 'packed';
+  const baked = kind === 'specialised' || kind === 'packed' || kind === 'parted';
   const epilogue = form === 'wgrad' ? [] : baked ? EPILOGUE_ARGS.slice(1) : EPILOGUE_ARGS;
   const scalars = [...SIZE_ARGS, ...(baked ? [] : SHAPE_ARGS), ...epilogue];
   if (kind === 'general' || kind === 'specialised') return [...OPERANDS[form], ...scalars];
+  if (kind === 'parted') return [...OPERANDS[form], PARTS_ARG, ...scalars];
   const packed = kind === 'packing' ? output('packed') : input('packed');
   return [...OPERANDS[form], packed, ...scalars, ...PACKING_ARGS];
 }

@@ -15,6 +15,7 @@ import {
   type LibraryUse,
   NO_LIBRARY,
   type Packing,
+  type Parting,
   type Place,
   type Tunables,
   type Variant,
@@ -166,8 +167,9 @@ export function settled(spec: Spec, words: string): Spec {
 
 /** The argument list that a kernel is launched with; of a library, the operands. */
 export function specArguments(spec: Spec): readonly Arg[] {
-  const { kind, packs } = variantOf(spec);
+  const { kind, packs, parting } = variantOf(spec);
   if (kind === 'library') return OPERANDS[spec.form];
+  if (parting !== undefined) return argumentTable(spec.form, 'parted');
   if (packs === undefined) return argumentTable(spec.form, kind);
   return argumentTable(spec.form, kind === 'specialised' ? 'packed' : 'packing');
 }
@@ -175,6 +177,11 @@ export function specArguments(spec: Spec): readonly Arg[] {
 /** How a spec re-orders the weight of a problem that it was chosen for; null for what reads it where it lies. */
 export function packingOf(spec: Spec, problem: Problem): Packing | null {
   return variantOf(spec).packs?.(problem, spec.form, spec.tunables, spec.target) ?? null;
+}
+
+/** The parts into which a spec's kernel cuts the sums of a problem that it was chosen for; null where there is one. */
+export function partingOf(spec: Spec, problem: Problem): Parting | null {
+  return variantOf(spec).parting?.(problem, spec.form, spec.tunables, spec.target) ?? null;
 }
 
 /** The launch of a spec for a problem that it was chosen for. */

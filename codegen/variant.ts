@@ -61,6 +61,15 @@ export interface Packing {
   readonly zeros?: number;
 }
 
+/**
+ * Sums that a kernel leaves in parts, [parts][elements] of the accumulator's type, for the operation sum_parts to add up
+ * in order.
+ */
+export interface Parting {
+  readonly parts: number;
+  readonly elements: number;
+}
+
 /** Bytes before the contents of a packed weight (PackedHeader of cpu/conv_args.h). */
 export const PACKED_HEADER = 64;
 
@@ -85,6 +94,8 @@ export interface Variant {
    * packed.
    */
   readonly packs?: (problem: Problem, form: Contraction, tunables: Tunables, target: Target) => Packing;
+  /** Of kernels that may cut their sums into parts, a function of problem and target alone; null where one launch is all. */
+  readonly parting?: (problem: Problem, form: Contraction, tunables: Tunables, target: Target) => Parting | null;
   /** Null when the variant computes this problem, else the reason it does not, as `<variant>: <reason>` reads well. */
   readonly legal: (problem: Problem, form: Contraction, tunables: Tunables, place: Place) => string | null;
   /** Of CUDA rows of this package: what each launch has to do, the weight being packed already. */

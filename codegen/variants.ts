@@ -12,6 +12,7 @@ import { CUDA_DEPTHWISE_VARIANT } from './variants_cuda_depthwise.js';
 import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
 import { MMA_VARIANTS } from './variants_cuda_mma.js';
+import { IGEMM_WGRAD_VARIANT } from './variants_cuda_wgrad.js';
 import { CUDNN_VARIANTS } from './variants_cudnn.js';
 import { DEPTHWISE_VARIANT } from './variants_depthwise.js';
 import { DIRECT_VARIANT } from './variants_direct.js';
@@ -25,6 +26,7 @@ export {
   type LibraryUse,
   NO_LIBRARY,
   type Packing,
+  type Parting,
   type Place,
   type Tunables,
   type Variant,
@@ -43,6 +45,7 @@ export const VARIANTS: readonly Variant[] = [
   HEAD_VARIANT,
   ...MMA_VARIANTS,
   CUDA_DEPTHWISE_VARIANT,
+  IGEMM_WGRAD_VARIANT,
   ...CUDNN_VARIANTS,
 ];
 

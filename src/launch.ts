@@ -3,9 +3,9 @@
 import { type Arg, scalarArguments } from '../codegen/passes.js';
 import { stridedScalars } from '../codegen/pointwise.js';
 import { ACTIVATIONS, type Problem } from '../codegen/problem.js';
-import { launchGeometry, packingOf, type Spec, specArguments } from '../codegen/spec.js';
-import { DTYPE_TABLE } from '../codegen/target.js';
-import type { LaunchGeometry, Packing } from '../codegen/variant.js';
+import { launchGeometry, packingOf, partingOf, type Spec, specArguments } from '../codegen/spec.js';
+import { ACCUMULATOR_BYTES, DTYPE_TABLE } from '../codegen/target.js';
+import type { LaunchGeometry, Packing, Parting } from '../codegen/variant.js';
 import { allocate, type Device, isCapturing, release, translate, verbs } from './device.js';
 import { type LoadedKernel, loadKernel } from './images.js';
 import type { Native } from './native.js';
@@ -22,6 +22,14 @@ export interface OwnKernel extends LoadedKernel {
   readonly slopeAt: number;
   /** How it re-orders the weight, the second operand; null for what reads it where it lies. */
   readonly packing: NamedPacking | null;
+  /** The parts in which it leaves its sums; null where it computes the result itself. */
+  readonly parting: NamedParting | null;
+}
+
+export interface NamedParting extends Parting {
+  readonly bytes: number;
+  /** Of the result's elements. */
+  readonly type: string;
 }
 
 /** Its key has the kernel's name in it. */
@@ -51,7 +59,15 @@ export function ownKernel(device: Device, problem: Problem, spec: Spec): OwnKern
   const grid = setGrid(new Uint32Array(7), launchGeometry(spec, problem));
   const type = DTYPE_TABLE[spec.dtype].short;
   const named = packing === null ? null : { ...packing, key: `${name} ${packing.key}`, type };
-  return { plan: null, name, handle, grid, packed: Float64Array.from(slots), slopeAt, packing: named };
+  const parting = namedParting(spec, problem);
+  return { plan: null, name, handle, grid, packed: Float64Array.from(slots), slopeAt, packing: named, parting };
+}
+
+function namedParting(spec: Spec, problem: Problem): NamedParting | null {
+  const parting = partingOf(spec, problem);
+  const { short, accumulator } = DTYPE_TABLE[spec.dtype];
+  const bytes = (parting?.parts ?? 0) * (parting?.elements ?? 0) * ACCUMULATOR_BYTES[accumulator];
+  return parting === null ? null : { ...parting, bytes, type: short };
 }
 
 /** One call of a kernel: its operands in the order of `OPERANDS`, and how other operations are launched. */
@@ -64,7 +80,8 @@ export interface OwnCall {
 
 /** @throws FracstrideError what launching throws */
 export function launchOwn(kernel: OwnKernel, call: OwnCall): void {
-  if (kernel.packing === null) {
+  if (kernel.parting !== null) launchParting(kernel, kernel.parting, call);
+  else if (kernel.packing === null) {
     stage(kernel, call);
     launch(call.device, kernel.handle);
   } else launchPacking(kernel, kernel.packing, call);
@@ -77,6 +94,21 @@ function stage(kernel: OwnKernel, { pointers, slope }: OwnCall): void {
   if (kernel.slopeAt >= 0) args[kernel.slopeAt] = slope;
   setPointers(args, 0, pointers);
   grid.set(kernel.grid);
+}
+
+/** Two launches: sums of parts, in memory that is theirs for the time of the call, and their sum. */
+function launchParting(kernel: OwnKernel, { parts, elements, bytes, type }: NamedParting, call: OwnCall): void {
+  const { device, pointers } = call;
+  const handle = allocate(device, bytes);
+  try {
+    const buffer = { handle, byteOffset: 0, bytes };
+    stage(kernel, call);
+    setPointers(staging().args, 3 * pointers.length, [buffer]);
+    launch(device, kernel.handle);
+    call.launch({ name: 'sum_parts', type }, [pointers.at(-1)!, buffer], [1, parts, elements]);
+  } finally {
+    release(device, handle);
+  }
 }
 
 /** With the buffer in which the kernel finds, or leaves, the weight as it re-orders it. */

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { testRuns, testSeed } from '../support/devices.js';
 import type { RandomSummary } from '../support/random_cli.js';
 import { describeCuda, simulatedReport } from '../support/simulated.js';
+import type { EdgesSummary } from '../support/wgrad_edges_cli.js';
 
 describeCuda('random problems on cuda', function () {
   this.timeout(600_000);
@@ -23,6 +24,19 @@ describeCuda('random problems on cuda', function () {
   it('500 agree with the oracle by the gather kernels', async () => {
     console.log(`      seed ${seed}`);
     expectGood(await run('gather', testRuns(500)), testRuns(500));
+  });
+
+  it('weight gradients around the sizes of tiles are exact, in parts too, warps in any order', async () => {
+    const args = ['--runs', '10', '--seed', '5', '--dtype', 'float32'];
+    const [first, other] = await Promise.all(
+      ['forward', 'mixed:7'].map((order) =>
+        simulatedReport<EdgesSummary>({ program: 'wgrad_edges_cli', args, simulator: `order=${order}` }),
+      ),
+    );
+    expect(first!.failures).to.deep.equal([]);
+    expect(first!.problems).to.equal(10);
+    expect(first!.parted).to.be.above(2);
+    expect(other!.digest).to.equal(first!.digest);
   });
 
   it('so do some by the phase kernels (all 500 by npm run test:cuda), warps in any order', async () => {

@@ -10,6 +10,7 @@ import { DTYPES } from '../../codegen/target.js';
 import type { GoldenSummary } from '../support/golden_cli.js';
 import type { RandomSummary } from '../support/random_cli.js';
 import { CUDNN_SIMULATOR, severalAtOnce, simulatedReport, simulatorOnly } from '../support/simulated.js';
+import type { EdgesSummary } from '../support/wgrad_edges_cli.js';
 
 const LAYOUTS = ['nchw', 'nhwc'] as const;
 const CASES = 456;
@@ -70,6 +71,21 @@ describe('on cuda, the whole', function () {
       console.log(
         `      seed ${SEED}; contractions: ${JSON.stringify(first.map(({ variants }) => variants[variant]!.ran))}`,
       );
+    });
+  }
+
+  for (const dtype of ['float32']) {
+    it(`200 weight gradients of ${dtype} around the sizes of igemm's tiles, warps in three orders`, async () => {
+      const args = ['--runs', '200', '--seed', String(SEED), '--dtype', dtype];
+      const summaries = await severalAtOnce(['forward', 'reverse', 'mixed:7'], (order) =>
+        simulatedReport<EdgesSummary>({ program: 'wgrad_edges_cli', args, simulator: `order=${order}` }),
+      );
+      for (const { failures, problems, digest } of summaries) {
+        expect(failures).to.deep.equal([]);
+        expect(problems).to.be.above(150);
+        expect(digest).to.equal(summaries[0]!.digest);
+      }
+      console.log(`      seed ${SEED}; ${JSON.stringify(summaries[0])}`);
     });
   }
 

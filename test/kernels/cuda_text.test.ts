@@ -55,12 +55,22 @@ function check(each: KernelCase, results: readonly JobResult[]): void {
     const where = `${name}, threads ${each.jobs[i]!.order}`;
     expect(result.damaged, `${where}: bytes damaged`).equal(0);
     expect(result.missed, `${where}: threads missing at a barrier`).equal(0);
-    const got = decode(short, typed(short, result.output));
+    const got = each.parts > 0 ? sumOfParts(result.output, each) : decode(short, typed(short, result.output));
     const tolerance = inexact ? TRANSCENDENTAL[each.problem.dtype] : 0;
     const wrong = got.findIndex((value, at) => !close(value, each.expected[at]!, tolerance));
     expect(wrong, `${where}: element ${wrong} is ${got[wrong]}, not ${each.expected[wrong]}`).equal(-1);
     expect(got.length, where).equal(each.expected.length);
   }
+}
+
+/** In float32, in order, as the launch that follows would. */
+function sumOfParts(bytes: Uint8Array, { expected, parts }: KernelCase): Float64Array {
+  const sums = decode('f32', typed('f32', bytes));
+  return expected.map((_, at) => {
+    let sum = 0;
+    for (let part = 0; part < parts; part++) sum = Math.fround(sum + sums[part * expected.length + at]!);
+    return sum;
+  });
 }
 
 function typed(short: 'f32' | 'f64' | 'f16' | 'bf16', bytes: Uint8Array) {

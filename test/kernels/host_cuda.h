@@ -280,11 +280,12 @@ void run_job(FILE* jobs, FILE* results, const Kernel* kernels) {
   kernel = kernels[index];
   params = values;
   int missed = 0;
-  for (unsigned y = 0; y < gridDim.y; ++y)
-    for (unsigned x = 0; x < gridDim.x; ++x) {
-      blockIdx = {x, y, 0};
-      missed += run_block((int)blockDim.x, order);
-    }
+  for (unsigned z = 0; z < gridDim.z; ++z)
+    for (unsigned y = 0; y < gridDim.y; ++y)
+      for (unsigned x = 0; x < gridDim.x; ++x) {
+        blockIdx = {x, y, z};
+        missed += run_block((int)blockDim.x, order);
+      }
   int damaged = 0;
   for (int i = 0; i < count; ++i) damaged += damage(arguments[i]);
   fwrite(&damaged, sizeof damaged, 1, results);

@@ -93,10 +93,17 @@ const PTX: readonly (readonly [RegExp, string | ((...match: string[]) => string)
   [/asm\("cvt\.f32\.f16 %0, %1;" : "=f"\((\w+)\) : "h"\((\w+)\)\)/g, '$1 = host::float_of_half($2)'],
   [/asm\("cvt\.rn\.f16\.f32 %0, %1;" : "=h"\((\w+)\) : "f"\((\w+)\)\)/g, '$1 = host::half_of_float($2)'],
   [
-    /asm volatile\("\{ [^"]* cp\.async\.\w+\.shared\.global \[%0\], \[%1\], (\d+), p; \}" ::([^:]*):/g,
+    /asm volatile\("\{ [^"]*setp\.le\.s32 [^"]* cp\.async\.\w+\.shared\.global \[%0\], \[%1\], (\d+), p; \}" ::([^:]*):/g,
     (_: string, bytes: string, operands: string) => {
       const [to, from, left, depth] = [...operands.matchAll(/\((\w+)\)/g)].map((match) => match[1]);
       return `host::copy_async(${to}, ${from}, ${bytes}, ${left} > ${depth}); (void)(`;
+    },
+  ],
+  [
+    /asm volatile\("\{ [^"]*setp\.ne\.u32 [^"]* cp\.async\.\w+\.shared\.global \[%0\], \[%1\], (\d+), p; \}" ::([^:]*):/g,
+    (_: string, bytes: string, operands: string) => {
+      const [to, from, without] = [...operands.matchAll(/\((\w+)\)/g)].map((match) => match[1]);
+      return `host::copy_async(${to}, ${from}, ${bytes}, ${without} == 0); (void)(`;
     },
   ],
   [/asm volatile\("cp\.async\.(commit_group|wait_group %0);" ::("n"\(\w+\) )?: "memory"\)/g, '(void)0'],
@@ -116,7 +123,10 @@ function entryText(spec: KernelSpec): string {
   return `static void entry(void** params) { ${nameOf(spec)}(${values.join(', ')}); }`;
 }
 
-const convolutionType = ({ kind }: Arg) => (kind === 'p' ? 'stored*' : C_TYPES[kind]);
+const convolutionType = ({ kind, accumulated }: Arg) => {
+  if (kind === 'p') return accumulated ? 'real*' : 'stored*';
+  return C_TYPES[kind];
+};
 
 function jobBytes(job: Job, specs: readonly KernelSpec[]): Buffer[] {
   const name = nameOf(job.spec);

@@ -14,7 +14,14 @@ import {
   type Problem,
 } from '../../codegen/problem.js';
 import { parseProblem } from '../../codegen/problem_text.js';
-import { candidates, type LaunchGeometry, launchGeometry, packingOf, type Spec } from '../../codegen/spec.js';
+import {
+  candidates,
+  type LaunchGeometry,
+  launchGeometry,
+  packingOf,
+  partingOf,
+  type Spec,
+} from '../../codegen/spec.js';
 import { DTYPE_TABLE, DTYPES, type Dtype, type Target } from '../../codegen/target.js';
 import { bgrad, contract, expand, wgrad } from '../../src/verify/oracle.js';
 import { encode, rounded } from '../support/kernels.js';
@@ -60,6 +67,8 @@ export interface KernelCase {
   readonly problem: Problem;
   readonly spec: Spec;
   readonly jobs: readonly Job[];
+  /** Parts in which float32 sums come; 0 where the output comes itself. */
+  readonly parts: number;
   /** The output's elements, exact but for tanh and sigmoid. */
   readonly expected: Float64Array;
 }
@@ -85,13 +94,19 @@ export function makeCase(a: {
   });
   const missing = problem.pass === 'fwd' && !problem.bias ? { bias: null } : {};
   const packed = packedWeight(problem, spec, tensors);
-  const operands = { ...Object.fromEntries(stored), ...missing, ...packed, [output]: expected.length * bytes };
+  // Sums in parts go there instead of to the output, and are added up when they are looked at.
+  const parts = partingOf(spec, problem)?.parts ?? 0;
+  const results =
+    parts > 0
+      ? { parts: parts * expected.length * 4, [output]: null }
+      : { parts: null, [output]: expected.length * bytes };
+  const operands = { ...Object.fromEntries(stored), ...missing, ...packed, ...results };
   const sizes = scalarArguments(problem, SLOPE, ACTIVATIONS.indexOf(problem.activation));
   const scalars = { ...sizes, packed_bytes: packed.packed?.length ?? 0, stamp: 1 };
   const launch = fewerBlocks(spec, launchGeometry(spec, problem), a.seed);
   const jobs = ORDERS.map((order) => ({ spec, launch, order, operands, scalars }));
   const laid = output === 'weight' || output === 'bias' ? expected : laidOut(problem, output, expected);
-  return { title: a.title, problem, spec, jobs, expected: rounded(short, laid) };
+  return { title: a.title, problem, spec, jobs, parts, expected: rounded(short, laid) };
 }
 
 /** The weight as the launcher would pack it, NaN where nothing belongs. */

@@ -93,8 +93,8 @@ addon.debugMemory(true);
 for (let i = 0; i < 12; i++) buffers.push(addon.alloc(0, 4096));
 const names = new Set(addon.kernelNames(0));
 for (const isa of isas()) {
-  for (const { name, types, group } of OPERATIONS.values()) {
-    for (const type of group === undefined ? types : []) {
+  for (const { name, types, group, only } of OPERATIONS.values()) {
+    for (const type of group === undefined && only !== 'cuda' ? types : []) {
       const args = operationArguments(name);
       const kinds = args.map((arg) => arg.kind).join('');
       kernels.set(addon.load(0, operationKernel(name, type, isa), kinds, null), args);

@@ -1,0 +1,44 @@
+/** What the template of the CUDA igemm kernels of the weight gradient takes: its schema, and its values from a spec. */
+
+import { z } from 'zod';
+import { isAsynchronous, parseGemmTile } from './igemm_tiles.js';
+import type { Baked, Spec } from './spec.js';
+import { wgradPlan, wgradResident } from './wgrad_tiles.js';
+
+const count = z.int().min(1).max(0x7fffffff);
+
+export const IGEMM_WGRAD_SCHEMA = {
+  asynchronous: z.boolean(),
+  kernel_height: count,
+  kernel_width: count,
+  tile_m: count,
+  tile_n: count,
+  tile_k: count,
+  thread_n: count,
+  lanes_m: count,
+  depth_lanes: count,
+  together: count,
+  stages: count,
+  pitch: count,
+} as const;
+
+export function igemmWgradValues({ tunables, layout, target }: Spec, { r, s }: Baked) {
+  const tile = parseGemmTile(tunables);
+  const { stages, pitch, lanesM, depthLanes, together } = wgradPlan(tile, layout);
+  return {
+    asynchronous: isAsynchronous(target),
+    resident: wgradResident(tile, target),
+    threads: tile.threads,
+    kernel_height: r,
+    kernel_width: s,
+    tile_m: tile.m,
+    tile_n: tile.n,
+    tile_k: tile.k,
+    thread_n: tile.threadN,
+    lanes_m: lanesM,
+    depth_lanes: depthLanes,
+    together,
+    stages,
+    pitch,
+  };
+}

@@ -1,0 +1,148 @@
+/**
+ * `node wgrad_edges_cli.js [--runs 200] [--seed N] [--dtype float32] [--layout nchw] [--variant igemm] [--device cuda:0]`: weight
+ * gradients of random problems whose sizes lie around those of the variant's tiles, by each of its tiles in turn. Operands
+ * are multiples of 1/8 up to ±1/2, so that every sum is exact in any order: the results must be the oracle's, rounded once,
+ * to the last bit. The last line is a JSON summary.
+ */
+
+import { createHash } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import fc from 'fast-check';
+import { grad, nn, scope, type Tensor, tensor } from 'fracstride';
+import { LAYOUTS, type Layout, type Problem } from '../../codegen/problem.js';
+import { parseProblem } from '../../codegen/problem_text.js';
+import { partingOf } from '../../codegen/spec.js';
+import { DTYPE_TABLE, DTYPES, type Dtype } from '../../codegen/target.js';
+import { resolveDevice } from '../../src/device.js';
+import { candidatesOn, lastKernel, preferVariant } from '../../src/kernels.js';
+import { wgrad } from '../../src/verify/oracle.js';
+import { rounded } from './kernels.js';
+
+const { values } = parseArgs({
+  options: {
+    device: { type: 'string', default: 'cuda:0' },
+    runs: { type: 'string', default: '200' },
+    seed: { type: 'string', default: '1' },
+    dtype: { type: 'string', default: 'float32' },
+    layout: { type: 'string', default: 'nchw,nhwc' },
+    variant: { type: 'string', default: 'igemm' },
+  },
+});
+
+export interface EdgesSummary {
+  readonly problems: number;
+  readonly failures: readonly string[];
+  /** Runs by the kernel's variant and settings. */
+  readonly ran: Readonly<Record<string, number>>;
+  /** Runs whose sums were cut into parts. */
+  readonly parted: number;
+  /** SHA-256 over every result. */
+  readonly digest: string;
+}
+
+/** Few shapes of taps, since each is a kernel that has to be compiled. */
+const SHAPES = [
+  'r=4 stride=2 padding=1',
+  'r=3 stride=2 padding=1 outputPadding=1',
+  'r=1',
+  'r=5x2 stride=1x3 padding=2x0 dilation=1x2',
+];
+/** Multiply-adds that the oracle is asked for at most. */
+const MOST = 3e7;
+
+const around = fc.constantFrom(1, 3, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128, 129, 136);
+const sizes = fc.tuple(
+  around,
+  around,
+  fc.integer({ min: 1, max: 5 }),
+  fc.integer({ min: 1, max: 40 }),
+  fc.integer({ min: 1, max: 40 }),
+);
+const draws = fc
+  .record({ shape: fc.constantFrom(...SHAPES), sizes, groups: fc.constantFrom(1, 1, 1, 2, 3), turn: fc.nat(1000) })
+  .map(({ shape, sizes: [c, k, n, h, w], groups, turn }) => {
+    const text = `convT2d n=${n} c=${c * groups} k=${k * groups} h=${h} w=${w} ${shape}${groups === 1 ? '' : ` groups=${groups}`} pass=wgrad`;
+    return { text, turn };
+  })
+  .filter(({ text }) => {
+    const { n, cs, cl, hs, ws, r, s, groups } = parseProblem(text).geometry;
+    return (n * hs * ws * cs * cl * r * s) / groups <= MOST;
+  });
+
+const dtypes = values.dtype.split(',').map((word) => DTYPES.find((name) => name === word)!);
+const layouts = values.layout.split(',').map((word) => LAYOUTS.find((name) => name === word)!);
+const hash = createHash('sha256');
+const failures: string[] = [];
+const ran: Record<string, number> = {};
+let [problems, parted] = [0, 0];
+
+for (const { text, turn } of fc.sample(draws, { seed: Number(values.seed), numRuns: Number(values.runs) })) {
+  const dtype = dtypes[turn % dtypes.length]!;
+  const layout = layouts[Math.floor(turn / 7) % layouts.length]!;
+  const problem = parseProblem(`${text} dtype=${dtype} layout=${layout}`);
+  const legal = candidatesOn(resolveDevice('wgrad_edges', values.device), problem).filter(
+    ({ variant, cost }) => variant === values.variant && cost !== null,
+  );
+  if (legal.length === 0) continue;
+  const { variant, tunables, spec } = legal[turn % legal.length]!;
+  problems++;
+  if (partingOf(spec!, problem) !== null) parted++;
+  const settings = [variant, ...Object.values(tunables)].join('_');
+  const failure = scope(() => check(problem, { dtype, layout, settings, turn }));
+  if (failure !== null) failures.push(`${text} dtype=${dtype} layout=${layout} by ${settings}: ${failure}`);
+}
+console.log(JSON.stringify({ problems, failures, ran, parted, digest: hash.digest('hex') } satisfies EdgesSummary));
+process.exitCode = failures.length > 0 ? 1 : 0;
+
+interface Run {
+  readonly dtype: Dtype;
+  readonly layout: Layout;
+  readonly settings: string;
+  readonly turn: number;
+}
+
+function check({ geometry: g }: Problem, { dtype, layout, settings, turn }: Run): string | null {
+  const small = numbers(g.n * g.cs * g.hs * g.ws, turn + 1);
+  const large = numbers(g.n * g.cl * g.hl * g.wl, turn + 2);
+  const place = (data: Float64Array, shape: readonly number[]): Tensor =>
+    tensor(data, { shape: [...shape], dtype, device: values.device })
+      .to({ layout })
+      .detach();
+  const x = place(small, [g.n, g.cs, g.hs, g.ws]);
+  const gradOutput = place(large, [g.n, g.cl, g.hl, g.wl]);
+  const weight = tensor(numbers(((g.cs * g.cl) / g.groups) * g.r * g.s, turn), {
+    shape: [g.cs, g.cl / g.groups, g.r, g.s],
+    dtype,
+    device: values.device,
+  });
+  weight.requiresGrad = true;
+  preferVariant('gather');
+  const output = [0, 1].map(
+    (d) =>
+      [g.hl, g.wl][d]! -
+      ([g.hs, g.ws][d]! - 1) * g.stride[d]! +
+      2 * g.padding[d]! -
+      g.dilation[d]! * ([g.r, g.s][d]! - 1) -
+      1,
+  );
+  const options = { stride: [...g.stride], padding: [...g.padding], dilation: [...g.dilation], groups: g.groups };
+  const y = nn.functional.convTranspose2d(x, weight, null, { ...options, outputPadding: output } as never);
+  preferVariant(settings);
+  const [result] = grad([y], [weight], { gradOutputs: [gradOutput] }) as [Tensor];
+  if (!lastKernel().includes(`__${settings}__`)) return `${lastKernel()} ran`;
+  ran[settings] = (ran[settings] ?? 0) + 1;
+  const got = result.dataSync();
+  hash.update(Float64Array.from(got));
+  const want = rounded(DTYPE_TABLE[dtype].short, wgrad(g, small, large));
+  const wrong = want.findIndex((value, i) => got[i] !== value);
+  return wrong < 0 ? null : `element ${wrong} is ${got[wrong]}, not ${want[wrong]}`;
+}
+
+/** Multiples of 1/8 up to ±1/2. */
+function numbers(count: number, seed: number): Float64Array {
+  let state = (seed * 2654435761 + 12345) >>> 0;
+  return Float64Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (((state >>> 8) % 9) - 4) / 8;
+  });
+}
