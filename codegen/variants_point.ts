@@ -38,6 +38,6 @@ function pointCost({ geometry: g }: Problem, form: Contraction): number {
   const rows = g.n * g.hs * g.ws;
   // The large side is gathered by element, whatever the channels of the small side.
   const gathered = 30 / Math.max(1, g.cs);
-  if (form === 'contract') return gathered + (g.hs * g.ws > 1 || rows > FEW_ROWS ? 3 : 0.9);
+  if (form === 'contract') return gathered + (g.hs * g.ws > 1 || rows > FEW_ROWS ? 3 : 0.7);
   return gathered + (rows <= FEW_ROWS ? 0.8 : 1.75) + 19 / Math.max(1, rows);
 }

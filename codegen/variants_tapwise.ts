@@ -50,9 +50,12 @@ function tapwiseLegal({ geometry: g }: Problem): string | null {
   return rows <= MOST_ROWS ? null : `it takes at most ${MOST_ROWS} positions of the small side, got ${rows}`;
 }
 
+/** Positions of an image from which on its sums, which every tap adds to, leave the first-level cache. */
+const FEW_POSITIONS = 16;
+
 /**
  * By what was measured, in the unit of igemm's: what a weight's way from memory costs is shared by the rows of its tap;
- * packing and stores by what an output is the sum of.
+ * stores by what an output is the sum of.
  */
 function tapwiseCost({ geometry: g, layout }: Problem, form: Contraction, { lanes }: CpuTile): number {
   const [inputs, outputs] = channels(g, form);
@@ -62,8 +65,8 @@ function tapwiseCost({ geometry: g, layout }: Problem, form: Contraction, { lane
   const depth = Math.max(1, (inputs * pairs) / Math.max(1, results));
   const half = lanes / 2;
   const filled = Math.max(1, outputs) / (Math.ceil(Math.max(1, outputs) / half) * half);
-  const around = (layout === 'nchw' ? 15 : 8) / depth + 40 / Math.max(8, inputs);
-  return (1.05 + 0.9 / rows + around) / filled;
+  const scattered = g.hs * g.ws > FEW_POSITIONS ? 0.4 : 0;
+  return (0.9 + 0.9 / rows + (layout === 'nchw' ? 15 : 8) / depth + scattered) / filled;
 }
 
 /** Pairs of a position of the small side and a tap that exist on one axis. */
