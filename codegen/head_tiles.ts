@@ -29,7 +29,7 @@ const MOST_MEMORY = 12288;
 const MOST_SUMS = 64;
 const MOST_VALUES = 40;
 /** Sums, and values of all rows of one round: compilers read ahead, and spill what is more. */
-const MOST_HELD = 200;
+const MOST_HELD = 160;
 /** Multiply-adds in the text of one round, unrolled. */
 const MOST_PRODUCTS = 2048;
 
@@ -96,8 +96,8 @@ export function headPlan(form: 'expand' | 'contract', shape: BakedShape, layout:
   const tapRow = Math.ceil((shape.s * outputs) / TOGETHER) * TOGETHER;
   const rowReads = rowReadsOf(rows);
   const width = window.columnReads.reduce((sum, { count }) => sum + count, 0);
-  const few = sums + rowReads.length * width * TOGETHER + tapRow <= MOST_HELD;
-  const vector = layout === 'nchw' ? 1 : few ? TOGETHER : TOGETHER / 2;
+  const held = (channels: number) => sums + rowReads.length * width * channels + tapRow;
+  const vector = layout === 'nchw' ? 1 : ([TOGETHER, TOGETHER / 2].find((size) => held(size) <= MOST_HELD) ?? 1);
   const share = vector * splits;
   const depth = Math.max(1, Math.floor(STAGED_BYTES / 4 / (shape.r * tapRow * share))) * share;
   const splitPitch = lanes + (layout === 'nchw' ? 0 : 32 / splits);
