@@ -52,11 +52,12 @@ export function igemmValues(spec: Spec, form: 'expand' | 'contract', baked: Bake
   const { tunables, layout, target } = spec;
   const tile = parseGemmTile(tunables);
   const plan = gemmPlan(form, baked);
-  const { stages, pitch, lanes } = gemmMemory(tile, layout, target, plan.mostTaps);
+  const memory = gemmMemory(tile, layout, target, plan.mostTaps);
+  const { stages, pitch, lanes } = memory;
   return {
     asynchronous: isAsynchronous(target),
     staged: !isAsynchronous(target),
-    resident: gemmResident(tile, target, plan.phases),
+    resident: gemmResident(tile, target, plan.phases, memory),
     threads: tile.threads,
     pitch_multiple: PITCH_MULTIPLE,
     tile_m: tile.m,

@@ -4,6 +4,7 @@
  * channels. Costs, contexts and launches read the same numbers from here.
  */
 
+import { gpuOf } from './gpu.js';
 import type { Axis } from './phases.js';
 import type { Layout } from './problem.js';
 import type { Target } from './target.js';
@@ -81,11 +82,17 @@ export function gemmMemory(tile: GemmTile, layout: Layout, target: Target, taps:
 /** Blocks of more than one resident may have together this many threads: each then has at least 128 registers. */
 const RESIDENT_THREADS = 512;
 
+/** What the system takes of a block's shared memory, and what a block has of it besides the tiles. */
+const BLOCK_BYTES = 1024 + 64;
+
 /**
- * Blocks a multiprocessor. Where tiles pass through registers, 128 of them are too few; neither do they suffice ptxas for
- * compute capability 12 where the phase is known when it compiles (it spills 20 bytes, found by `npm run resources`).
+ * Blocks a multiprocessor: as many as its shared memory and registers hold. Where tiles pass through registers, 128 of them
+ * are too few; neither do they suffice ptxas for compute capability 12 where the phase is known when it compiles (it spills
+ * 20 bytes, found by `npm run resources`).
  */
-export function gemmResident({ threads }: GemmTile, target: Target, phases: number): number {
+export function gemmResident({ threads }: GemmTile, target: Target, phases: number, { bytes }: GemmMemory): number {
   const hungry = !isAsynchronous(target) || (target.kind === 'cuda' && target.arch >= 120 && phases === 1);
-  return Math.min(3, (hungry ? RESIDENT_THREADS / 2 : RESIDENT_THREADS) / threads);
+  const registers = (hungry ? RESIDENT_THREADS / 2 : RESIDENT_THREADS) / threads;
+  const memory = Math.floor(gpuOf(target).sharedMemory / (bytes + BLOCK_BYTES));
+  return Math.max(1, Math.min(3, registers, memory));
 }

@@ -125,9 +125,9 @@ function work(problem: Problem, form: Volume, tunables: Tunables, target: Target
   const loads = THREAD_M / 4 + tile.threadN / 4;
   const sums = THREAD_M * tile.threadN;
   const depth = steps * tile.k;
-  const { lanes } = gemmMemory(tile, problem.layout, target, plan.mostTaps);
+  const memory = gemmMemory(tile, problem.layout, target, plan.mostTaps);
   // Where its reads of A and its outputs lie: divisions.
-  const places = (tile.m * lanes) / tile.threads + (problem.layout === 'nchw' ? THREAD_M / 4 : THREAD_M);
+  const places = (tile.m * memory.lanes) / tile.threads + (problem.layout === 'nchw' ? THREAD_M / 4 : THREAD_M);
   const thread = 150 + places * PLACE + depth * (sums + loads) + steps * (COPY * copies + STEP) + OUTPUT * sums;
   const warps = tile.threads / WARP;
   const stored = 2 * tile.m * tile.n * 4;
@@ -137,7 +137,7 @@ function work(problem: Problem, form: Volume, tunables: Tunables, target: Target
     {
       blocks: m * n,
       threads: tile.threads,
-      resident: gemmResident(tile, target, plan.phases),
+      resident: gemmResident(tile, target, plan.phases, memory),
       instructions: warps * thread,
       fma: depth * tile.m * tile.n,
       mma: null,

@@ -1,11 +1,14 @@
 // Compiles a preset, and kernels that fill their registers, for every checked architecture, through the same pipeline and
 // store as a build, and prints registers by kernel and architecture, static shared memory and spills. Exits 1 on a spill,
-// on a kernel that needs more registers than its __launch_bounds__ leave it, and on one that does not compile.
+// on a kernel that needs more registers than its __launch_bounds__ leave it, on one of which as many blocks as the catalogue's
+// row declares do not fit a multiprocessor (registers, shared memory, warps), and on one that does not compile.
 // Convolutions are checked for every architecture; the other operations, which are far from their limits, for the
 // oldest and the newest, unless --every asks for all.
+// With --layers also what is chosen for every layer of the presets, forward and gradients, each for one of the
+// architectures in turn: float32 in NCHW, bfloat16 in NHWC. All of them for all: --presets full.
 // With --loops also reads the machine code: which share of the hottest loop's instructions are multiply-adds, and what
 // the others are. Items named after the options (problems, kernel names) are looked at instead of a preset.
-// usage: npm run resources [-- --presets full] [-- --target sm_80,sm_90] [-- --every] [-- --loops] [-- <item>…]
+// usage: npm run resources [-- --presets full] [-- --target sm_80,sm_90] [-- --every] [-- --layers] [-- --loops] [-- <item>…]
 
 import { statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -17,14 +20,32 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const fromDist = (name) => import(pathToFileURL(join(root, 'dist/codegen', name)).href);
 const [
   { planBuild, runBuild },
-  { CHECKED_ARCHITECTURES, fullKernels, isKernelName, PRESETS, specsFor },
+  { CHECKED_ARCHITECTURES, fullKernels, isKernelName, LAYERS, PRESETS, specsFor },
   { openStore },
   { nvcc },
   { parseTargets },
   { table },
   { machineCode },
+  { nameOf },
+  { gpuOf },
+  { contraction },
+  { parseProblem },
+  { choose, kernelName, launchGeometry, variantOf },
 ] = await Promise.all(
-  ['build.js', 'presets.js', 'store.js', 'toolchain.js', 'cli/arguments.js', 'cli/table.js', 'cubin.js'].map(fromDist),
+  [
+    'build.js',
+    'presets.js',
+    'store.js',
+    'toolchain.js',
+    'cli/arguments.js',
+    'cli/table.js',
+    'cubin.js',
+    'kernel.js',
+    'gpu.js',
+    'problem.js',
+    'problem_text.js',
+    'spec.js',
+  ].map(fromDist),
 );
 
 /** Registers of one multiprocessor, on every architecture here. */
@@ -42,6 +63,7 @@ async function main() {
       presets: { type: 'string', default: 'default' },
       target: { type: 'string' },
       every: { type: 'boolean', default: false },
+      layers: { type: 'boolean', default: false },
       loops: { type: 'boolean', default: false },
     },
   });
@@ -52,17 +74,21 @@ async function main() {
   const few = values.target || values.every ? targets : [all[0], all.at(-1)];
   const items = positionals.length > 0 ? positionals : [...PRESETS[values.presets], ...fullKernels(targets)];
   const isOperation = (item) => isKernelName(item) && !item.startsWith('ct2d_');
-  const specs = [
+  const pairs = targets.flatMap((target) => items.map((item) => ({ item, target })));
+  const asked = [...pairs.filter(({ item }) => !isKernelName(item)), ...(values.layers ? layerPairs(targets) : [])];
+  const problems = new Map(asked.map(({ item, target }) => problemOf(item, target)));
+  const specs = unique([
+    ...[...problems.values()].map(({ spec }) => spec),
     ...specsFor(
       items.filter((item) => !isOperation(item)),
       targets,
     ),
     ...specsFor(items.filter(isOperation), few),
-  ];
+  ]);
   const place = { store: openStore(join(root, 'build/kernels'), { owner: statSync(root).uid }), compiler: nvcc() };
   const plan = planBuild(specs, place);
   const report = await runBuild(plan, place, { jobs: availableParallelism(), progress: progressLine });
-  const rows = report.kernels.map((built, i) => rowOf(built, plan[i]));
+  const rows = report.kernels.map((built, i) => rowOf(built, plan[i], problems.get(built.name)));
   console.log(tableOf(rows));
   if (values.loops) console.log(`\n${loopsOf(report.kernels, place.store)}\n`);
   for (const { name, complaint } of rows.filter((row) => row.complaint)) console.log(`${name}: ${complaint}`);
@@ -75,7 +101,27 @@ async function main() {
   return bad === 0 ? 0 : 1;
 }
 
-function rowOf({ name, kernel, error }, { source }) {
+function unique(specs) {
+  return [...new Map(specs.map((spec) => [nameOf(spec), spec])).values()];
+}
+
+/** Each layer, forward and gradients, for one target: the next gets the next. */
+function layerPairs(targets) {
+  const settings = ['dtype=float32 layout=nchw', 'dtype=bfloat16 layout=nhwc'];
+  const problems = Object.values(LAYERS).flatMap((layer) =>
+    settings.flatMap((setting) => ['fwd', 'dgrad', 'wgrad'].map((pass) => `${layer} ${setting} pass=${pass}`)),
+  );
+  return problems.map((item, i) => ({ item, target: targets[i % targets.length] }));
+}
+
+/** What is chosen for a problem, by the kernel's name. */
+function problemOf(item, target) {
+  const problem = parseProblem(item);
+  const spec = choose(problem, target);
+  return [kernelName(spec), { problem, spec }];
+}
+
+function rowOf({ name, kernel, error }, { source }, chosen) {
   const end = name.lastIndexOf('__');
   const row = { name, kernel: name.slice(0, end), target: name.slice(end + 2) };
   if (error !== null) return { ...row, complaint: error };
@@ -87,6 +133,7 @@ function rowOf({ name, kernel, error }, { source }) {
   const complaint = [
     spills > 0 ? `${spillStores} bytes spilled, ${spillLoads} loaded again` : '',
     registers > budget ? `${registers} registers where its launch bounds leave ${budget}` : '',
+    ...(chosen === undefined ? [] : misfits(chosen, { source, registers, shared })),
   ];
   return { ...row, registers, shared, spills, complaint: complaint.filter(Boolean).join('; ') };
 }
@@ -96,6 +143,26 @@ function registerBudget(source) {
   const [, threads, blocks = '1'] = /__launch_bounds__\((\d+)(?:,\s*(\d+))?\)/.exec(source) ?? [];
   if (threads === undefined) return 255;
   return Math.min(255, Math.floor(REGISTER_FILE / (threads * blocks) / 8) * 8);
+}
+
+/** Why as many blocks as the row of the catalogue declares do not fit a multiprocessor. */
+function misfits({ problem, spec }, { source, registers, shared }) {
+  const form = contraction(problem.op, problem.pass);
+  const [work] = variantOf(spec).work(problem, form, spec.tunables, spec.target);
+  const { block, sharedBytes } = launchGeometry(spec, problem);
+  const gpu = gpuOf(spec.target);
+  const { resident } = work;
+  const threads = block[0] * block[1] * block[2];
+  const declared = Number(/__launch_bounds__\(\d+,\s*(\d+)\)/.exec(source)?.[1] ?? 1);
+  // From compute capability 8.0 on the system takes a kilobyte of each block's shared memory.
+  const memory = resident * (shared + sharedBytes + (spec.target.arch >= 80 ? 1024 : 0));
+  const file = resident * Math.ceil(registers / 8) * 8 * threads;
+  return [
+    declared < resident ? `its text promises ${declared} blocks a multiprocessor, its row ${resident}` : '',
+    file > gpu.registers ? `${resident} blocks take ${file} of ${gpu.registers} registers` : '',
+    memory > gpu.sharedMemory ? `${resident} blocks take ${memory} of ${gpu.sharedMemory} bytes of shared memory` : '',
+    (resident * threads) / 32 > gpu.warps ? `${resident} blocks have more than ${gpu.warps} warps` : '',
+  ];
 }
 
 /** A line a kernel: registers for each target, then shared memory and spills at their largest. */
