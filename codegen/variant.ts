@@ -55,8 +55,8 @@ export interface Packing {
   readonly key: string;
   /** The copy (target first) that makes it before the kernel is launched; without one the kernel packs by itself. */
   readonly copy?: readonly PointwiseDim[];
-  /** What each element is multiplied by as it is copied; 1 where nothing is said. */
-  readonly scale?: number;
+  /** What each element is divided by as it is copied; 1 where nothing is said. */
+  readonly divisor?: number;
   /** Elements that are 0 where the copy writes none: the whole buffer is filled first. */
   readonly zeros?: number;
 }

@@ -56,7 +56,7 @@ function packing({ geometry: g, dtype }: Problem, form: Contraction): Packing {
   const key = [g.groups, taps, outputs, inputs].join(' ');
   const zeros = pitch === inputs ? 0 : elements;
   const made = { bytes: elements * DTYPE_TABLE[dtype].bytes, key, copy, zeros };
-  return dtype === 'float32' ? { ...made, scale: TF32_ROUNDING } : made;
+  return dtype === 'float32' ? { ...made, divisor: 1 / TF32_ROUNDING } : made;
 }
 
 function launch(problem: Problem, form: Volume, tunables: Tunables, target: Target): LaunchGeometry {

@@ -145,13 +145,13 @@ function launchOnce(kernel: OwnKernel, packing: NamedPacking, call: OwnCall): vo
 
 /** By a copy, where the kernel does not do it. */
 function pack(
-  { copy, scale, zeros, type }: NamedPacking,
+  { copy, divisor, zeros, type }: NamedPacking,
   buffer: Pointer,
   { pointers, launch: launchOther }: OwnCall,
 ): void {
   if (copy === undefined) return;
   if (zeros) launchOther({ name: 'fill', type }, [buffer], [zeros, 0]);
-  const [name, scalars] = scale === undefined ? ['copy', []] : ['affine', [scale, 0]];
+  const [name, scalars] = divisor === undefined ? ['copy', []] : ['div_scalar', [divisor]];
   launchOther({ name, type }, [buffer, pointers[1]!], stridedScalars(scalars, copy, 2));
 }
 

@@ -49,19 +49,37 @@ describeCuda('golden cases on cuda', function () {
     }
   });
 
-  for (const { variant, dtypes, every, least } of [
-    { variant: 'igemm', dtypes: { nchw: 'float32', nhwc: 'float32' }, every: '32', least: 20 },
-    { variant: 'mma', dtypes: { nchw: 'float16', nhwc: 'bfloat16' }, every: '64', least: 10 },
-    { variant: 'head', dtypes: { nchw: 'float32', nhwc: 'float16' }, every: '48', least: 8 },
+  for (const { variant, dtypes, words, every, least } of [
+    { variant: 'igemm', dtypes: { nchw: 'float32', nhwc: 'float32' }, words: [], every: '32', least: 20 },
+    { variant: 'mma', dtypes: { nchw: 'float16', nhwc: 'bfloat16' }, words: [], every: '128', least: 4 },
+    {
+      ...{ variant: 'mma', dtypes: { nchw: 'float32', nhwc: 'float32' }, every: '128', least: 4 },
+      words: ['--settings', 'tf32', '--tol', '3e-3'],
+    },
+    { variant: 'head', dtypes: { nchw: 'float32', nhwc: 'float16' }, words: [], every: '48', least: 8 },
+    {
+      ...{ variant: 'depthwise', dtypes: { nchw: 'float32', nhwc: 'float16' }, every: '6', least: 2 },
+      words: ['--filter', 'depthwise|group|_g[0-9]'],
+    },
   ])
-    it(`pass with the ${variant} kernels in both layouts, warps in any order`, async () => {
+    it(`pass with the ${[variant, ...words].join(' ')} kernels in both layouts, warps in any order`, async () => {
       const orders = [
         ['nchw', 'reverse'],
         ['nhwc', 'mixed:7'],
       ] as const;
       const both = await Promise.all(
         orders.map(async ([layout, order]) => {
-          const args = ['--variant', variant, '--dtype', dtypes[layout], '--layout', layout, '--every', every];
+          const args = [
+            '--variant',
+            variant,
+            '--dtype',
+            dtypes[layout],
+            '--layout',
+            layout,
+            '--every',
+            every,
+            ...words,
+          ];
           return [await run(args), await run(args, `order=${order}`)] as const;
         }),
       );
