@@ -14,9 +14,10 @@ import type { ArgKind } from './passes.js';
 import type { AxisPhase } from './phases.js';
 import { ACTIVATIONS } from './problem.js';
 import { type Baked, kernelName, type Spec, specArguments } from './spec.js';
+import { MOST_ACROSS, runLength, SHARED_BLOCKS, THREADS } from './sums_geometry.js';
 import { DTYPE_TABLE } from './target.js';
 import { type PhasePlan, parseTile, phasePlan, wgradSegments } from './tiles.js';
-import { BGRAD_BLOCK, GATHER_SUMMERS, GATHER_THREADS } from './variants_cuda.js';
+import { GATHER_SUMMERS, GATHER_THREADS } from './variants_cuda.js';
 import { GATHER_RESIDENT } from './work_gather.js';
 import { phaseResident } from './work_phase.js';
 
@@ -60,7 +61,14 @@ const steps = {
 const SCHEMAS = {
   'gather.cu.njk': z.strictObject({ ...common, source: side, output: side }),
   'gather_wgrad.cu.njk': z.strictObject(common),
-  'bgrad.cu.njk': z.strictObject({ ...common, positions: count, channels: count }),
+  'bgrad.cu.njk': z.strictObject({
+    ...common,
+    storages: z.array(z.enum(['f32', 'f64', 'f16', 'bf16'])),
+    run: count.max(4),
+    total: z.enum(['float', 'double']),
+    most_groups: count,
+    most_partials: count,
+  }),
   'phase.cu.njk': z.strictObject({
     ...common,
     source: side,
@@ -172,10 +180,7 @@ function valuesFor(spec: Spec, template: string): Values {
   const volume = spec.form === 'expand' || spec.form === 'contract';
   if (template === 'gather.cu.njk' && volume) return { threads: GATHER_THREADS, ...sideNames(spec.form) };
   if (template === 'gather_wgrad.cu.njk') return { threads: GATHER_SUMMERS };
-  if (template === 'bgrad.cu.njk') {
-    const { positions, channels } = BGRAD_BLOCK[spec.layout];
-    return { threads: positions * channels, positions, channels };
-  }
+  if (template === 'bgrad.cu.njk') return bgradValues(spec);
   if (template === 'phase.cu.njk' && spec.baked !== null && volume) return phaseValues(spec, spec.form, spec.baked);
   if (template === 'igemm.cu.njk' && spec.baked !== null && volume)
     return { ...sideNames(spec.form), ...shapeValues(spec.baked), ...igemmValues(spec, spec.form, spec.baked) };
@@ -193,6 +198,13 @@ function valuesFor(spec: Spec, template: string): Values {
     return { ...shapeValues(spec.baked), ...igemmWgradValues(spec, spec.baked) };
   if (template === 'phase_wgrad.cu.njk' && spec.baked !== null) return wgradValues(spec, spec.baked);
   return {};
+}
+
+function bgradValues({ dtype }: Spec): Values {
+  const { short, bytes, accumulator } = DTYPE_TABLE[dtype];
+  const run = runLength(bytes);
+  const sums = { total: accumulator, most_groups: SHARED_BLOCKS, most_partials: SHARED_BLOCKS * MOST_ACROSS * run };
+  return { threads: THREADS, storages: [short], run, ...sums };
 }
 
 /** The arguments that describe what is read and what is written. */

@@ -5,6 +5,8 @@
 
 import { gradSide } from './passes.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
+import { columnsGeometry, rowsGeometry, runLength } from './sums_geometry.js';
+import { DTYPE_TABLE } from './target.js';
 import { parseTile, phasePlan, sidesOf, tiledPositions, wgradSegments } from './tiles.js';
 import { type LaunchGeometry, modelled, type Tunables, type Variant } from './variant.js';
 import { gatherBgradWork, gatherWgradWork, gatherWork } from './work_gather.js';
@@ -22,8 +24,6 @@ export const GATHER_THREADS = 256;
 export const GATHER_SUMMERS = 128;
 /** Scattered reads are what the model knows least about: gather is for what nothing else computes, or computes at all well. */
 const LAST_RESORT = 3;
-/** bgrad: threads along positions, and along channels. NHWC has neighbouring channels in neighbouring threads. */
-export const BGRAD_BLOCK = { nchw: { positions: 256, channels: 1 }, nhwc: { positions: 8, channels: 32 } } as const;
 
 const tunablesOf = (...pairs: string[]): Tunables[] =>
   pairs.map((pair) => {
@@ -72,7 +72,7 @@ export const CUDA_VARIANTS: readonly Variant[] = [
     kind: 'general',
     tunables: () => [{}],
     legal: () => null,
-    ...modelled((problem) => gatherBgradWork(problem, bgradLaunch(problem), BGRAD_BLOCK[problem.layout].positions)),
+    ...modelled((problem) => gatherBgradWork(problem, bgradLaunch(problem))),
     launch: bgradLaunch,
   },
   {
@@ -121,9 +121,14 @@ function gatherWgradLaunch({ geometry: g }: Problem): LaunchGeometry {
   return line((g.cs * g.cl * g.r * g.s) / g.groups, 1, GATHER_SUMMERS);
 }
 
+/** bgrad is a reduction over rows of an image's positions, or over rows of channels. */
 function bgradLaunch(problem: Problem): LaunchGeometry {
-  const { positions, channels } = BGRAD_BLOCK[problem.layout];
-  return line(gradSide(problem).c, channels, positions * channels);
+  const { c, hw } = gradSide(problem);
+  const { n } = problem.geometry;
+  const run = runLength(DTYPE_TABLE[problem.dtype].bytes);
+  return problem.layout === 'nchw'
+    ? rowsGeometry(c, n * Math.ceil(hw / run))
+    : columnsGeometry(1, n * hw, Math.ceil(c / run));
 }
 
 interface VolumeBlocks {

@@ -6,6 +6,7 @@
 import type { Work } from './gpu_work.js';
 import { bytes, gradSide } from './passes.js';
 import type { Problem } from './problem.js';
+import { runLength } from './sums_geometry.js';
 import { DTYPE_TABLE } from './target.js';
 import { sidesOf } from './tiles.js';
 import type { LaunchGeometry } from './variant.js';
@@ -35,7 +36,7 @@ function launched(problem: Problem, { grid, block }: LaunchGeometry, each: Threa
   const products = warps * WARP * each.terms;
   return [
     {
-      blocks: grid[0],
+      blocks: grid[0] * grid[1],
       threads: block[0],
       resident: GATHER_RESIDENT,
       instructions: warps * each.instructions,
@@ -105,20 +106,19 @@ export function gatherWgradWork(problem: Problem, launch: LaunchGeometry): Work[
   });
 }
 
-/** Of bgrad: what a thread does for an element. */
-const ELEMENT = 70;
+/** Of bgrad: what a thread does for a run of neighbours. */
+const RUN = 16;
 
-export function gatherBgradWork(problem: Problem, launch: LaunchGeometry, positions: number): Work[] {
+export function gatherBgradWork(problem: Problem, launch: LaunchGeometry): Work[] {
   const { hw, c } = gradSide(problem);
   const size = DTYPE_TABLE[problem.dtype].bytes;
-  const channels = launch.block[0] / positions;
-  const each = Math.max(1, c / channels / launch.grid[0]);
-  const steps = Math.ceil((problem.geometry.n * hw) / positions);
+  const elements = (problem.geometry.n * hw * c) / (launch.grid[0] * launch.grid[1]);
+  const steps = Math.ceil(elements / runLength(size) / launch.block[0]);
   return launched(problem, launch, {
-    instructions: each * (steps * ELEMENT + TREE),
+    instructions: steps * RUN + TREE,
     terms: 0,
-    wavefronts: each * (steps + 20),
-    l2Bytes: each * steps * launch.block[0] * size,
-    latency: each * (steps * LOAD_LATENCY + TREE),
+    wavefronts: steps + 20,
+    l2Bytes: elements * size,
+    latency: (steps * LOAD_LATENCY) / 4 + TREE,
   });
 }

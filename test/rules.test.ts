@@ -44,6 +44,7 @@ const CODEGEN = [
     'variants_point',
     'variants_tapwise',
     'variants_winograd',
+    'sums_geometry',
     'work_gather',
     'work_phase',
     'variants_cuda',

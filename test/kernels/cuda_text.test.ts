@@ -6,7 +6,16 @@ import { kernelName } from '../../codegen/spec.js';
 import { DTYPE_TABLE, type Dtype, type Target } from '../../codegen/target.js';
 import { decode, encode } from '../support/kernels.js';
 import { type JobResult, runOnHost } from './host_program.js';
-import { DTYPES, type Filling, GEOMETRIES, type KernelCase, makeCase, problemFor, specsOf } from './kernel_cases.js';
+import {
+  DTYPES,
+  type Filling,
+  GEOMETRIES,
+  type KernelCase,
+  makeCase,
+  PLANES,
+  problemFor,
+  specsOf,
+} from './kernel_cases.js';
 
 const FORMS: readonly Contraction[] = ['expand', 'contract', 'wgrad', 'bgrad'];
 
@@ -43,6 +52,18 @@ function allCases(): KernelCase[] {
           return spec === undefined ? [] : [makeCase({ title, problem, spec, filling, seed: turn + 1 })];
         }),
       ),
+    ),
+  );
+}
+
+/** Bias gradients of planes that one block does not sum alone, in every layout and element type. */
+function planeCases(): KernelCase[] {
+  return Object.entries(PLANES).flatMap(([title, geometry]) =>
+    LAYOUTS.flatMap((layout) =>
+      DTYPES.flatMap((dtype) => {
+        const problem = problemFor({ form: 'bgrad', geometry, dtype, layout, turn: 0 });
+        return specsOf(problem, 'gather').map((spec) => makeCase({ title, problem, spec, filling: 'exact', seed: 2 }));
+      }),
     ),
   );
 }
@@ -87,7 +108,7 @@ function close(a: number, b: number, tolerance: number): boolean {
 
 describe('rendered CUDA kernels on the host', function () {
   this.timeout(300_000);
-  const cases = allCases();
+  const cases = [...allCases(), ...planeCases()];
   const results = new Map<KernelCase, JobResult[]>();
 
   before(async () => {
@@ -98,7 +119,7 @@ describe('rendered CUDA kernels on the host', function () {
     for (const [i, each] of cases.entries()) results.set(each, done.slice(2 * i, 2 * i + 2));
   });
 
-  for (const title of Object.keys(GEOMETRIES)) {
+  for (const title of Object.keys({ ...GEOMETRIES, ...PLANES })) {
     it(`agree with the oracle: ${title}`, () => {
       for (const each of cases) if (each.title === title) check(each, results.get(each)!);
     });

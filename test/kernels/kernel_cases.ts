@@ -59,6 +59,13 @@ export const GEOMETRIES: Readonly<Record<string, Geometry>> = {
   'positions of several tiles': layer('n=2 c=12 k=3 h=12 w=33 r=4 stride=2 padding=1'),
 };
 
+/** For bias gradients alone, whose blocks share the sums of few channels. */
+export const PLANES: Readonly<Record<string, Geometry>> = {
+  'few channels of many positions': layer('n=3 c=1 k=3 h=61 w=67 r=2 stride=2'),
+  'few channels of many aligned positions': layer('n=2 c=1 k=8 h=64 w=64 r=1'),
+  'many channels of few positions': layer('n=1 c=1 k=300 h=3 w=5 r=1'),
+};
+
 export const SLOPE = 0.25;
 
 /** One kernel against one problem: the launches of both orders and what they must give. */
