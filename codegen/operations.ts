@@ -129,10 +129,10 @@ const reductions: Operation[] = ['sum', 'max'].map((name) => ({
  * followed by.
  */
 const parts: Operation = {
-  ...reductions[0]!,
+  ...reductions.at(-1)!,
   name: 'sum_parts',
   types: ['f32', 'f16', 'bf16'],
-  holds: { ...reductions[0]!.holds, ...holding(['in'], 'accumulator', 'outer', 'reduced', 'inner') },
+  holds: { ...reductions.at(-1)!.holds, ...holding(['in'], 'accumulator', 'outer', 'reduced', 'inner') },
   only: 'cuda',
 };
 
