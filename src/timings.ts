@@ -52,6 +52,7 @@ export function allTimings(): Timing[] {
 }
 
 function write(path: string, timing: Timing, stays: 'first' | 'last' = 'first'): Timing {
+  fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   return exclusively(join(dirname(path), '.lock-timings'), () => {
     const lines = new Map(linesOf(path));
     const before = stays === 'first' ? lines.get(timing.question) : undefined;
@@ -116,7 +117,6 @@ function guarded<T>(otherwise: T, work: (path: string) => T): T {
   try {
     const why = distrust(folder, undefined, 'followed') ?? distrust(path, undefined, 'refused');
     if (why !== null) throw new Error(`it or its folder has ${why}`);
-    fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
     return work(path);
   } catch (error) {
     debug(1, `timings: ${path} is not used: ${(error as Error).message}`);

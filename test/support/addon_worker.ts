@@ -10,7 +10,8 @@ const total = new Memory('f32', 1);
 let sum = 0;
 for (let i = 0; i < 20; i++) {
   launch({ operation: 'fill', type: 'f32', isa }, { out: values, count: values.count, value: 1 });
-  launch({ operation: 'sum', type: 'f32', isa }, { out: total, in: values, outer: 1, reduced: values.count, inner: 1 });
+  const sizes = { outer: 1, reduced: values.count, inner: 1, divisor: 1 };
+  launch({ operation: 'sum', type: 'f32', isa }, { out: total, in: values, ...sizes });
   sum = total.read()[0]!;
 }
 parentPort!.postMessage({ handle: values.handle, sum, live: native().memory(0).live });

@@ -995,14 +995,14 @@ void counters() {
   OK(cuda.cuCtxSynchronize());
   const std::string plain = ask("counters", "reset");
   HOLDS(plain.find("\"fill\":{\"launches\":1,\"blocks\":16,\"threads\":1024,") != std::string::npos);
-  HOLDS(plain.find("\"globalStores\":{\"requests\":0,\"sectors\":0}") != std::string::npos);
+  HOLDS(plain.find("\"globalStores\":{\"requests\":0,\"sectors\":0,\"leastSectors\":0}") != std::string::npos);
   ask("configure", "count=1");
   OK(b.run_fill(out, 1, 1000));
   void* params[] = {const_cast<Pointer*>(&out)};
   OK(cuda.cuLaunchKernel(b.bounded, 1, 1, 1, 32, 1, 1, 0, b.stream, params, nullptr));
   OK(cuda.cuCtxSynchronize());
   const std::string counted = ask("counters");
-  HOLDS(counted.find("\"globalStores\":{\"requests\":32,\"sectors\":125}") != std::string::npos);
+  HOLDS(counted.find("\"globalStores\":{\"requests\":32,\"sectors\":125,\"leastSectors\":125}") != std::string::npos);
   // All lanes store to, and load from, one word of shared memory.
   HOLDS(counted.find("\"sharedStores\":{\"requests\":1,\"wavefronts\":1,\"leastWavefronts\":1}") != std::string::npos);
   if (failures != 0) std::printf("%s\n%s\n", plain.c_str(), counted.c_str());

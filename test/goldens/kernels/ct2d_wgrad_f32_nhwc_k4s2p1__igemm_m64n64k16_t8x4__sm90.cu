@@ -34,6 +34,19 @@ static __device__ __forceinline__ void copy_16(unsigned to, const void* from, in
   asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
 }
 
+// Zeros also where any bit of `absent` is set.
+static __device__ __forceinline__ void copy_4_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
+}
+
+static __device__ __forceinline__ void copy_8_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
+}
+
+static __device__ __forceinline__ void copy_16_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
+}
+
 // What was copied since the last call is a group; all but the newest `pending` groups have landed.
 static __device__ __forceinline__ void close_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
