@@ -72,6 +72,7 @@ const CODEGEN = [
     'cpu_operations',
     'cpu_sources',
     'context_igemm',
+    'context_phase',
     'context_head',
     'context_mma',
     'context_depthwise',
