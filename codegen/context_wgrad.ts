@@ -24,10 +24,11 @@ export const IGEMM_WGRAD_SCHEMA = {
 
 export function igemmWgradValues({ tunables, layout, target }: Spec, { r, s }: Baked) {
   const tile = parseGemmTile(tunables);
-  const { stages, pitch, lanesM, depthLanes, together } = wgradPlan(tile, layout);
+  const plan = wgradPlan(tile, layout);
+  const { stages, pitch, lanesM, depthLanes, together } = plan;
   return {
     asynchronous: isAsynchronous(target),
-    resident: wgradResident(tile, target),
+    resident: wgradResident(tile, target, plan),
     threads: tile.threads,
     kernel_height: r,
     kernel_width: s,

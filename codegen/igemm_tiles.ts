@@ -83,7 +83,7 @@ export function gemmMemory(tile: GemmTile, layout: Layout, target: Target, taps:
 const RESIDENT_THREADS = 512;
 
 /** What the system takes of a block's shared memory, and what a block has of it besides the tiles. */
-const BLOCK_BYTES = 1024 + 64;
+export const BLOCK_BYTES = 1024 + 64;
 
 /**
  * Blocks a multiprocessor: as many as its shared memory and registers hold. Where tiles pass through registers, 128 of them

@@ -4,7 +4,8 @@
  * contexts and launches read the same numbers from here.
  */
 
-import { type GemmTile, isAsynchronous, THREAD_M } from './igemm_tiles.js';
+import { gpuOf } from './gpu.js';
+import { BLOCK_BYTES, type GemmTile, isAsynchronous, THREAD_M } from './igemm_tiles.js';
 import type { Geometry, Layout } from './problem.js';
 import type { Target } from './target.js';
 
@@ -47,9 +48,17 @@ export function wgradPlan(tile: GemmTile, layout: Layout): WgradPlan {
   };
 }
 
-/** Blocks that a multiprocessor holds at least: of 128 registers a thread, or of all there are where tiles pass through them. */
-export function wgradResident(tile: GemmTile, target: Target): number {
-  return Math.min(4, (isAsynchronous(target) ? 512 : 256) / tile.threads);
+/** Bytes a block keeps of each column besides: where it reads, and its tap. */
+const COLUMN_BYTES = 8;
+
+/**
+ * Blocks that a multiprocessor holds at least: of 128 registers a thread, or of all there are where tiles pass through them,
+ * and as many as its shared memory holds.
+ */
+export function wgradResident(tile: GemmTile, target: Target, { bytes }: WgradPlan): number {
+  const registers = (isAsynchronous(target) ? 512 : 256) / tile.threads;
+  const memory = Math.floor(gpuOf(target).sharedMemory / (bytes + tile.n * COLUMN_BYTES + BLOCK_BYTES));
+  return Math.max(1, Math.min(4, registers, memory));
 }
 
 /** Tiles of the small side's channels, of all groups, and tiles of columns. */

@@ -6,7 +6,7 @@ import { type GemmTile, THREAD_M } from './igemm_tiles.js';
 import { bytes } from './passes.js';
 import type { Geometry, Problem } from './problem.js';
 import type { Target } from './target.js';
-import { wgradBlocks, wgradResident } from './wgrad_tiles.js';
+import { wgradBlocks, wgradPlan, wgradResident } from './wgrad_tiles.js';
 
 const WARP = 32;
 /** Wavefronts of a load of four floats a thread, as in variants_cuda_igemm.ts. */
@@ -45,7 +45,7 @@ export function wgradWork(problem: Problem, tile: GemmTile, target: Target, part
   const products: Work = {
     blocks: m * n * parts,
     threads: tile.threads,
-    resident: wgradResident(tile, target),
+    resident: wgradResident(tile, target, wgradPlan(tile, problem.layout)),
     instructions: warps * thread,
     fma: depth * tile.m * tile.n,
     mma: null,

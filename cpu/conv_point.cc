@@ -27,7 +27,8 @@ class PointRun {
   PointRun(const ConvCall& call, const PointEngine& engine, ConvLayout layout, const void* small, const void* large)
       : e_(engine) {
     const ConvShape& s = call.shape;
-    if (s.groups != 1) throw std::invalid_argument("point kernels take one group, got " + std::to_string(s.groups));
+    if (s.groups != 1)
+      throw std::invalid_argument("groups of a point kernel must be 1, got " + std::to_string(s.groups));
     form_.small = tensor_of(layout, small, s.cs, s.hs, s.ws);
     form_.large = tensor_of(layout, large, s.cl, s.hl, s.wl);
     form_.rows = s.n * s.hs * s.ws;

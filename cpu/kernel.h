@@ -9,7 +9,7 @@ namespace fracstride {
 
 // params[i] points at the value of argument i: a `void*`, int32_t, int64_t, float or double by its kind p i l f d, or
 // at the first entry of a table of pointers or int64_t (P and L), which come before all others. May throw
-// std::bad_alloc (scratch memory) on the calling thread; nothing else.
+// std::bad_alloc (scratch memory) and std::invalid_argument (sizes that it does not compute) on the calling thread.
 using CpuEntry = void (*)(void** params);
 
 struct CpuKernelRow {

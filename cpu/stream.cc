@@ -12,9 +12,11 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <stdexcept>
 #include <system_error>
 #include <thread>
 #include <unordered_set>
+#include <utility>
 
 #include "../cuda/arguments.h"
 #include "../cuda/error.h"
@@ -186,17 +188,24 @@ struct Stream::Parts {
     }
   }
 
+  // Told to the thread that asked for the work.
+  void fail(const Work& work, Outcome outcome) {
+    std::lock_guard<std::mutex> lock(failing);
+    failures.emplace(work.thread, std::move(outcome));
+    failed = true;
+  }
+
   void run_kernel(Work& work) {
     void* params[kMostParameters];
     for (uint32_t i = 0; i < work.count; ++i) params[i] = &work.values[i];
     for (uint32_t i = 0; i < work.table_count; ++i) params[i] = work.tables + work.values[i];
     try {
       work.entry(params);
+    } catch (const std::invalid_argument& error) {
+      fail(work, {"ERR_ARGUMENT", std::string("launch: ") + error.what()});
     } catch (...) {  // std::bad_alloc: see CpuEntry
-      std::lock_guard<std::mutex> lock(failing);
-      failures.emplace(work.thread, Outcome{"ERR_OUT_OF_MEMORY", std::string("launch: working memory of ") + work.name +
-                                                                     " must be left, got none"});
-      failed = true;
+      fail(work,
+           {"ERR_OUT_OF_MEMORY", std::string("launch: working memory of ") + work.name + " must be left, got none"});
     }
     std::free(work.tables);
   }

@@ -11,7 +11,7 @@ namespace {
 void check_axis(const WinogradEngine& engine, int64_t outputs, int64_t kernel, int64_t stride, int64_t dilation) {
   const int64_t taps = divide_up(kernel, stride);
   need_of_winograd(dilation == 1 || kernel == 1, "no dilation");
-  need_of_winograd(stride <= kernel, "strides that are no larger than the kernel");
+  need_of_winograd(stride <= kernel, "no stride larger than the kernel");
   need_of_winograd(taps <= MAX_TAPS && engine.input[outputs - MIN_OUTPUTS][taps - 1][taps - 1] != nullptr,
                    "fewer taps a phase");
 }
@@ -19,7 +19,9 @@ void check_axis(const WinogradEngine& engine, int64_t outputs, int64_t kernel, i
 }  // namespace
 
 void need_of_winograd(bool holds, const char* rule) {
-  if (!holds) throw std::invalid_argument(std::string("a problem of a Winograd kernel must have ") + rule);
+  if (!holds)
+    throw std::invalid_argument(std::string("a problem of a Winograd kernel must have ") + rule +
+                                ", got one that has not");
 }
 
 void check_winograd_shape(const WinogradEngine& engine, const ConvShape& s, int64_t outputs) {

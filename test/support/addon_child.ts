@@ -17,6 +17,7 @@ const addon = native();
 const report = { refused: 0, returned: 0, launched: 0, violations: [] as string[] };
 
 const { below, pick } = choices(seed);
+const promises: Promise<unknown>[] = [];
 
 const detached = new Float32Array(4);
 structuredClone(detached.buffer, { transfer: [detached.buffer] });
@@ -42,16 +43,22 @@ function hostile(): unknown {
 
 function attempt(text: string, call: () => unknown): boolean {
   try {
-    call();
+    const result = call();
+    // What was launched before may have failed, and a read is told.
+    if (result instanceof Promise) promises.push(result.catch((error: unknown) => judge(text, error)));
     report.returned++;
     return true;
   } catch (error) {
     report.refused++;
-    const { code, message } = error as { code?: string; message?: string };
-    const known = error instanceof Error && (ERROR_CODES as readonly string[]).includes(code ?? '');
-    if (!known || !/^\w+: .+ must .+, got /s.test(message ?? '')) report.violations.push(`${text}: ${code} ${message}`);
+    judge(text, error);
     return false;
   }
+}
+
+function judge(text: string, error: unknown): void {
+  const { code, message } = error as { code?: string; message?: string };
+  const known = error instanceof Error && (ERROR_CODES as readonly string[]).includes(code ?? '');
+  if (!known || !/^\w+: .+ must .+, got /s.test(message ?? '')) report.violations.push(`${text}: ${code} ${message}`);
 }
 
 const verbs = Object.entries(addon as unknown as Record<string, unknown>).filter(
@@ -117,6 +124,7 @@ for (let i = 0; i < count; i++) {
 }
 // What the last calls left behind is told to the first that waits.
 attempt('sync', () => addon.sync(0));
+await Promise.all(promises);
 const damaged = addon.checkGuards();
 if (damaged > 0) report.violations.push(`${damaged} guard zones were overwritten`);
 console.log(JSON.stringify(report));
