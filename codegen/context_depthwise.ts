@@ -1,7 +1,7 @@
 /** What the template of the CUDA depthwise kernels takes: its schema, and its values from a spec. */
 
 import { z } from 'zod';
-import { WINDOW_SCHEMA, windowValues } from './context_head.js';
+import { WINDOW_SCHEMA, windowValues } from './context_window.js';
 import { DEPTHWISE_THREADS, depthwisePlan, depthwiseResident, parseDepthwiseTile } from './depthwise_tiles.js';
 import { ACTIVATIONS } from './problem.js';
 import type { Baked, Spec } from './spec.js';

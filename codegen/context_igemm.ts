@@ -79,12 +79,18 @@ export function planValues(plan: GemmPlan, baked: Baked) {
     column_phases: plan.columns.phases.length,
     ...axisTable('row', plan.rows),
     ...axisTable('column', plan.columns),
-    row_output_step: plan.rows.outputStep,
-    row_source_step: plan.rows.sourceStep,
-    column_output_step: plan.columns.outputStep,
-    column_source_step: plan.columns.sourceStep,
+    ...axisSteps(plan),
     has_bias: String(baked.bias),
     activation: ACTIVATIONS.indexOf(baked.activation),
+  };
+}
+
+export function axisSteps({ rows, columns }: { readonly rows: Axis; readonly columns: Axis }) {
+  return {
+    row_output_step: rows.outputStep,
+    row_source_step: rows.sourceStep,
+    column_output_step: columns.outputStep,
+    column_source_step: columns.sourceStep,
   };
 }
 

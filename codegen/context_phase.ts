@@ -1,7 +1,7 @@
 /** What the templates of the phase kernels take: their schemas, and their values from a spec. */
 
 import { z } from 'zod';
-import { axisTable } from './context_igemm.js';
+import { axisSteps, axisTable } from './context_igemm.js';
 import type { AxisPhase } from './phases.js';
 import { ACTIVATIONS } from './problem.js';
 import type { Baked, Spec } from './spec.js';
@@ -88,15 +88,6 @@ export function phaseValues(spec: Spec, form: 'expand' | 'contract', baked: Bake
     column_counts: groups.map((group) => group.taps.length).join(', '),
     column_taps: groups.map((group) => `{${group.taps.join(', ') || '0'}}`).join(', '),
     column_groups: groups.map(({ index: at, residues, reads }) => ({ index: at, residues, reads })),
-  };
-}
-
-function axisSteps({ rows, columns }: PhasePlan) {
-  return {
-    row_output_step: rows.outputStep,
-    row_source_step: rows.sourceStep,
-    column_output_step: columns.outputStep,
-    column_source_step: columns.sourceStep,
   };
 }
 

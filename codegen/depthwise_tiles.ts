@@ -4,11 +4,10 @@
  * same numbers from here.
  */
 
-import { type ColumnRead, type ColumnUse, type RowRead, rowReadsOf, windowOf } from './head_tiles.js';
-import type { Axis } from './phases.js';
 import type { Layout } from './problem.js';
 import { DTYPE_TABLE, type Dtype } from './target.js';
-import { axesOf, type BakedShape } from './tiles.js';
+import type { BakedShape } from './tiles.js';
+import { type Window, windowOf } from './window.js';
 
 export interface DepthwiseTile {
   /** Positions of a thread, neighbours in a row. */
@@ -35,14 +34,7 @@ export function parseDepthwiseTile(tunables: Readonly<Record<string, number | st
   return { positions: Number(String(tunables.tile).slice(1)), lanes, blockChannels };
 }
 
-export interface DepthwisePlan {
-  readonly rows: Axis;
-  readonly columns: Axis;
-  readonly rowReads: readonly RowRead[];
-  readonly columnReads: readonly ColumnRead[];
-  readonly columnUses: readonly ColumnUse[];
-  readonly first: number;
-  readonly span: number;
+export interface DepthwisePlan extends Window {
   /** Channels of a thread. */
   readonly vector: number;
   readonly sums: number;
@@ -67,16 +59,14 @@ export function depthwisePlan(
   { layout, dtype }: Kind,
   { positions, blockChannels }: DepthwiseTile,
 ): DepthwisePlan {
-  const { rows, columns } = axesOf(form, shape);
-  const window = windowOf(columns, positions, layout);
+  const window = windowOf(form, shape, positions, layout);
+  const { rows, columns, rowReads, width } = window;
   const outputColumns = positions * columns.phases.length;
-  const rowReads = rowReadsOf(rows);
-  const width = window.columnReads.reduce((sum, { count }) => sum + count, 0);
   const heldByChannel = rows.phases.length * outputColumns + rowReads.length * width;
   const channels = 16 / DTYPE_TABLE[dtype].bytes;
   const vector = layout === 'nchw' ? 1 : heldByChannel * channels <= MOST_HELD ? channels : channels / 2;
   return {
-    ...{ rows, columns, ...window, rowReads, vector },
+    ...{ ...window, vector },
     sums: rows.phases.length * outputColumns * vector,
     values: vector * width,
     products: shape.r * shape.s * positions * vector,

@@ -4,9 +4,9 @@
  * launches read the same numbers from here.
  */
 
-import type { Axis } from './phases.js';
 import type { Layout } from './problem.js';
-import { axesOf, type BakedShape } from './tiles.js';
+import type { BakedShape } from './tiles.js';
+import { TOGETHER, type Window, windowOf } from './window.js';
 
 export interface HeadTile {
   /** Output channels of a group. */
@@ -19,8 +19,6 @@ export interface HeadTile {
 }
 
 export const HEAD_THREADS = 128;
-/** Elements that are read at once: columns in NCHW, channels in NHWC. */
-const TOGETHER = 4;
 /** Bytes of staged weights; blocks, not memory, shall limit how many run together. */
 const STAGED_BYTES = 16384;
 /** Largest static shared memory of a block, in floats. */
@@ -40,35 +38,7 @@ export function parseHeadTile(tunables: Readonly<Record<string, number | string>
   return { outputs, positions, lanes, splits };
 }
 
-/** Columns that are read at once, by their place in the window of a source row. */
-export interface ColumnRead {
-  readonly at: number;
-  readonly count: number;
-}
-
-/** One row of the source, relative to a position's, and the rows of the kernel that carry it to a residue. */
-export interface RowRead {
-  readonly index: number;
-  readonly delta: number;
-  readonly uses: readonly { readonly tap: number; readonly phase: number }[];
-}
-
-/** A tap of a kernel row: its residue, and where in the window the first position reads it. */
-export interface ColumnUse {
-  readonly tap: number;
-  readonly phase: number;
-  readonly at: number;
-}
-
-export interface HeadPlan {
-  readonly rows: Axis;
-  readonly columns: Axis;
-  readonly rowReads: readonly RowRead[];
-  readonly columnReads: readonly ColumnRead[];
-  readonly columnUses: readonly ColumnUse[];
-  /** The window: its first column relative to the first position's, and how many it has. */
-  readonly first: number;
-  readonly span: number;
+export interface HeadPlan extends Window {
   /** Channels that a thread reads at once. */
   readonly vector: number;
   /** Sums of a thread. */
@@ -88,14 +58,12 @@ export interface HeadPlan {
 }
 
 export function headPlan(form: 'expand' | 'contract', shape: BakedShape, layout: Layout, tile: HeadTile): HeadPlan {
-  const { rows, columns } = axesOf(form, shape);
   const { outputs, positions, lanes, splits } = tile;
-  const window = windowOf(columns, positions, layout);
+  const window = windowOf(form, shape, positions, layout);
+  const { rows, columns, rowReads, width } = window;
   const outputColumns = positions * columns.phases.length;
   const sums = rows.phases.length * outputColumns * outputs;
   const tapRow = Math.ceil((shape.s * outputs) / TOGETHER) * TOGETHER;
-  const rowReads = rowReadsOf(rows);
-  const width = window.columnReads.reduce((sum, { count }) => sum + count, 0);
   const held = (channels: number) => sums + rowReads.length * width * channels + tapRow;
   const vector = layout === 'nchw' ? 1 : ([TOGETHER, TOGETHER / 2].find((size) => held(size) <= MOST_HELD) ?? 1);
   const share = vector * splits;
@@ -104,36 +72,11 @@ export function headPlan(form: 'expand' | 'contract', shape: BakedShape, layout:
   const partials = splits === 1 ? 0 : sums * splits * splitPitch;
   const run = layout === 'nchw' ? outputColumns : shape.groups === 1 ? outputColumns * outputs : outputs;
   return {
-    ...{ rows, columns, ...window, rowReads, vector, sums, tapRow, depth, splitPitch, run },
+    ...{ ...window, vector, sums, tapRow, depth, splitPitch, run },
     values: vector * width,
     products: shape.r * shape.s * positions * outputs * vector,
     memory: Math.max(depth * shape.r * tapRow, partials),
   };
-}
-
-export function rowReadsOf(rows: Axis): RowRead[] {
-  const uses = rows.phases.flatMap(({ taps }, phase) => taps.map(({ tap, delta }) => ({ tap, delta, phase })));
-  const deltas = [...new Set(uses.map(({ delta }) => delta))].sort((a, b) => a - b);
-  return deltas.map((delta, index) => ({ index, delta, uses: uses.filter((use) => use.delta === delta) }));
-}
-
-/** In NCHW the window is cut into aligned fours or pairs where positions begin at one; what a thread does not use is not read. */
-export function windowOf(columns: Axis, positions: number, layout: Layout) {
-  const uses = columns.phases.flatMap(({ taps }, phase) => taps.map(({ tap, delta }) => ({ tap, delta, phase })));
-  const step = columns.sourceStep;
-  const used = new Set(uses.flatMap(({ delta }) => Array.from({ length: positions }, (_, t) => t * step + delta)));
-  const [least, most] = [Math.min(...used, Infinity), Math.max(...used, -Infinity)];
-  const cut = layout === 'nchw' ? [TOGETHER, TOGETHER / 2, 1].find((size) => (positions * step) % size === 0)! : 1;
-  const first = used.size === 0 ? 0 : Math.floor(least / cut) * cut;
-  const span = used.size === 0 ? 1 : Math.ceil((most + 1 - first) / cut) * cut;
-  const columnReads: ColumnRead[] = [];
-  for (let at = 0; at < span; at += cut) {
-    const there = Array.from({ length: cut }, (_, i) => at + i).filter((i) => used.has(first + i));
-    if (there.length > 1) columnReads.push({ at, count: cut });
-    else if (there.length === 1) columnReads.push({ at: there[0]!, count: 1 });
-  }
-  const columnUses = uses.map(({ tap, delta, phase }) => ({ tap, phase, at: delta - first }));
-  return { first, span, columnReads, columnUses };
 }
 
 /**

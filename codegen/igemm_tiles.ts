@@ -21,7 +21,7 @@ export interface GemmTile {
 
 export const THREAD_M = 8;
 /** Bytes of what a kernel knows of a tap, in shared memory. */
-const TAP_BYTES = 16;
+export const TAP_BYTES = 16;
 /** Channels of packed weights come in fours, which are copied at once. */
 export const PITCH_MULTIPLE = 4;
 /** Rows, and columns, of taps of one residue: bits of half a word say which lie outside the source. */
@@ -61,6 +61,17 @@ export function mostTaps({ phases }: Axis): number {
   return Math.max(...phases.map(({ taps }) => taps.length));
 }
 
+/** Pixels that neighbouring positions and their taps read, for each position and pixel of the stride. */
+const HALO = 1.3;
+
+/**
+ * Pixels that a tile reads of the second level of cache for each of its positions: all taps of one slab of channels read
+ * the same ones, which stay in the first level meanwhile.
+ */
+export function pixelsRead(form: 'expand' | 'contract', { stride }: Pick<BakedShape, 'stride'>, taps: number): number {
+  return Math.min(taps, form === 'contract' ? HALO * stride[0] * stride[1] : HALO);
+}
+
 /** How a block's shared memory is laid out. */
 export interface GemmMemory {
   /** Tiles of A and B that are there at the same time. */
@@ -82,8 +93,15 @@ export function gemmMemory(tile: GemmTile, layout: Layout, target: Target, taps:
 /** Blocks of more than one resident may have together this many threads: each then has at least 128 registers. */
 const RESIDENT_THREADS = 512;
 
-/** What the system takes of a block's shared memory, and what a block has of it besides the tiles. */
-export const BLOCK_BYTES = 1024 + 64;
+/** What the driver takes of a multiprocessor's shared memory for each block. */
+const RESERVED_BYTES = 1024;
+/** What a block has of it besides the tiles: where it is. */
+export const BLOCK_BYTES = 64;
+
+/** Blocks of so many bytes that a multiprocessor's shared memory holds; 0 where it is too small for one. */
+export function blocksInMemory(target: Target, bytes: number): number {
+  return Math.floor(gpuOf(target).sharedMemory / (bytes + RESERVED_BYTES));
+}
 
 /**
  * Blocks a multiprocessor: as many as its shared memory and registers hold. Where tiles pass through registers, 128 of them
@@ -93,6 +111,5 @@ export const BLOCK_BYTES = 1024 + 64;
 export function gemmResident({ threads }: GemmTile, target: Target, phases: number, { bytes }: GemmMemory): number {
   const hungry = !isAsynchronous(target) || (target.kind === 'cuda' && target.arch >= 120 && phases === 1);
   const registers = (hungry ? RESIDENT_THREADS / 2 : RESIDENT_THREADS) / threads;
-  const memory = Math.floor(gpuOf(target).sharedMemory / (bytes + BLOCK_BYTES));
-  return Math.max(1, Math.min(3, registers, memory));
+  return Math.max(1, Math.min(3, registers, blocksInMemory(target, bytes + BLOCK_BYTES)));
 }

@@ -4,8 +4,7 @@
  * contexts and launches read the same numbers from here.
  */
 
-import { gpuOf } from './gpu.js';
-import { isAsynchronous } from './igemm_tiles.js';
+import { blocksInMemory, isAsynchronous, TAP_BYTES } from './igemm_tiles.js';
 import type { Layout } from './problem.js';
 import { DTYPE_TABLE, type Dtype, type Target } from './target.js';
 import type { Tunables } from './variant.js';
@@ -25,9 +24,8 @@ export interface MmaTile {
 
 /** Bytes of a warp's row of matrix operands: one 16-byte row of eight of them. */
 const CHUNK_BYTES = 16;
-/** What a block keeps in shared memory besides tiles: where it is, and each tap. */
+/** What a block keeps in shared memory besides tiles and taps: where it is. */
 const BLOCK_BYTES = 48;
-const TAP_BYTES = 16;
 
 /** A tile, the bytes of a row of it, the part of a warp, the tiles that are there at once, the blocks that registers allow. */
 const TILES = [
@@ -97,9 +95,6 @@ export function readings({ dtype, layout }: { dtype: Dtype; layout: Layout }, ta
   return [...sizes, element].map((bytes) => `${isAsynchronous(target) && bytes >= 4 ? 'c' : 'r'}${bytes}`);
 }
 
-/** What the driver takes of it for each block. */
-const RESERVED_BYTES = 1024;
-
 export interface MmaMemory {
   readonly stages: number;
   readonly bytes: number;
@@ -113,6 +108,6 @@ export function mmaMemory(tunables: Tunables, dtype: Dtype, target: Target, taps
   const stages = parseReading(tunables).staged ? 2 : most;
   const bytes = stages * (m + n) * k * DTYPE_TABLE[dtype].bytes + BLOCK_BYTES + taps * TAP_BYTES;
   // PTX is for any GPU: its kernels have the shared memory of the oldest.
-  const { sharedMemory } = gpuOf(target.kind === 'ptx' ? { kind: 'cuda', arch: 75 } : target);
-  return { stages, bytes, resident: Math.min(resident, Math.floor(sharedMemory / (bytes + RESERVED_BYTES))) };
+  const oldest: Target = target.kind === 'ptx' ? { kind: 'cuda', arch: 75 } : target;
+  return { stages, bytes, resident: Math.min(resident, blocksInMemory(oldest, bytes)) };
 }

@@ -12,6 +12,7 @@ import {
   mostTaps,
   PITCH_MULTIPLE,
   parseGemmTile,
+  pixelsRead,
   THREAD_M,
 } from './igemm_tiles.js';
 import { bytes } from './passes.js';
@@ -131,8 +132,7 @@ function work(problem: Problem, form: Volume, tunables: Tunables, target: Target
   const thread = 150 + places * PLACE + depth * (sums + loads) + steps * (COPY * copies + STEP) + OUTPUT * sums;
   const warps = tile.threads / WARP;
   const stored = 2 * tile.m * tile.n * 4;
-  // All taps of one slab of channels read the same pixels, which stay in the first level of cache meanwhile.
-  const pixels = Math.min(taps, form === 'contract' ? HALO * g.stride[0] * g.stride[1] : HALO);
+  const pixels = pixelsRead(form, g, taps);
   return [
     {
       blocks: m * n,
@@ -148,6 +148,3 @@ function work(problem: Problem, form: Volume, tunables: Tunables, target: Target
     },
   ];
 }
-
-/** Pixels that a tile of positions and its taps read, for each position. */
-const HALO = 1.3;

@@ -4,7 +4,7 @@
  */
 
 import type { Work } from './gpu_work.js';
-import { gemmPlan } from './igemm_tiles.js';
+import { gemmPlan, pixelsRead } from './igemm_tiles.js';
 import {
   chunkOf,
   hasProducts,
@@ -98,8 +98,6 @@ const OUTPUT = 5;
 const PRODUCT = { rows: 16, columns: 8, bytes: 32 } as const;
 /** Bytes that a matrix load of a warp moves. */
 const MATRICES = 512;
-/** Pixels that a tile of positions and its taps read, for each position. */
-const HALO = 1.3;
 /** Cycles that a block waits: until the first tiles are there and the last outputs gone, at the barrier of a step, for loads. */
 const ENDS_LATENCY = 2500;
 const STEP_LATENCY = 60;
@@ -122,8 +120,7 @@ function work(problem: Problem, form: Volume, tunables: Tunables, target: Target
   const step = products + fragments + copies / tile.threads + STEP;
   const outputs = (tile.m * tile.n) / tile.threads;
   const places = (tile.m * row) / 16 / tile.threads + tile.m / tile.threads;
-  // All taps of one slab of channels read the same pixels, which stay in the first level of cache meanwhile.
-  const pixels = Math.min(taps, form === 'contract' ? HALO * g.stride[0] * g.stride[1] : HALO);
+  const pixels = pixelsRead(form, g, taps);
   return [
     {
       blocks: blocks.m * blocks.n,

@@ -4,8 +4,7 @@
  * contexts and launches read the same numbers from here.
  */
 
-import { gpuOf } from './gpu.js';
-import { BLOCK_BYTES, type GemmTile, isAsynchronous, THREAD_M } from './igemm_tiles.js';
+import { BLOCK_BYTES, blocksInMemory, type GemmTile, isAsynchronous, THREAD_M } from './igemm_tiles.js';
 import type { Geometry, Layout } from './problem.js';
 import type { Target } from './target.js';
 
@@ -57,7 +56,7 @@ const COLUMN_BYTES = 8;
  */
 export function wgradResident(tile: GemmTile, target: Target, { bytes }: WgradPlan): number {
   const registers = (isAsynchronous(target) ? 512 : 256) / tile.threads;
-  const memory = Math.floor(gpuOf(target).sharedMemory / (bytes + tile.n * COLUMN_BYTES + BLOCK_BYTES));
+  const memory = blocksInMemory(target, bytes + tile.n * COLUMN_BYTES + BLOCK_BYTES);
   return Math.max(1, Math.min(4, registers, memory));
 }
 

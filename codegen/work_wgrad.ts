@@ -2,7 +2,7 @@
 
 import { gpuOf } from './gpu.js';
 import { seconds, type Work } from './gpu_work.js';
-import { type GemmTile, THREAD_M } from './igemm_tiles.js';
+import { type GemmTile, pixelsRead, THREAD_M } from './igemm_tiles.js';
 import { bytes } from './passes.js';
 import type { Geometry, Problem } from './problem.js';
 import type { Target } from './target.js';
@@ -20,8 +20,6 @@ const OUTPUT = 8;
 /** Cycles that a block waits: until the first tiles are there and the last sums gone, and at the barrier of a step. */
 const ENDS_LATENCY = 3000;
 const STEP_LATENCY = 60;
-/** Pixels that neighbouring positions and their taps read, for each position and pixel of the stride. */
-const HALO = 1.3;
 
 export const weightsOf = ({ cs, cl, r, s, groups }: Geometry): number => ((cs * cl) / groups) * r * s;
 
@@ -39,8 +37,7 @@ export function wgradWork(problem: Problem, tile: GemmTile, target: Target, part
     ONCE + (1 + depth / tile.threads) * CHUNK + depth * (sums + loads) + steps * (COPY * copies + STEP) + OUTPUT * sums;
   const warps = tile.threads / WARP;
   const taps = g.r * g.s;
-  // Taps of one channel read the same pixels, which stay in the first level of cache meanwhile.
-  const pixels = Math.min(taps, HALO * g.stride[0] * g.stride[1]) / taps;
+  const pixels = pixelsRead('contract', g, taps) / taps;
   const partial = parts > 1 ? (parts - 1) * weights * 4 : 0;
   const products: Work = {
     blocks: m * n * parts,

@@ -2,8 +2,8 @@
 
 import { makeProblem, type Problem } from '../../codegen/problem.js';
 import { timeCandidates } from '../choice.js';
-import type { Device } from '../device.js';
-import { preferVariant, runOperation } from '../kernels.js';
+import { changeChoice, type Device } from '../device.js';
+import { runOperation } from '../kernels.js';
 import type { LaunchOperation } from '../plan.js';
 import { scope } from '../scope.js';
 import { keepTuning, type Microseconds } from '../tunings.js';
@@ -31,6 +31,6 @@ export function tune(device: Device, asked: Problem, most: number): Tuned {
   const fastest = [...ways].sort((a, b) => microseconds[a]! - microseconds[b]!)[0] ?? null;
   const kept = fastest !== null && keepTuning(device, problem, microseconds);
   // What was chosen before is forgotten.
-  preferVariant(null);
+  changeChoice();
   return { microseconds, fastest, expected: ways[0] ?? null, kept };
 }

@@ -14,6 +14,7 @@ import type { Roofline } from '../bench/roofline.js';
 import { cudaDeviceInfo, resolveDevice } from '../device.js';
 import { FracstrideError } from '../errors.js';
 import { describeDevice, libraryVersions } from './devices.js';
+import { parsePattern, upTo } from './values.js';
 
 interface Options {
   device?: string;
@@ -38,7 +39,7 @@ export function addBench(program: Command, session: Session): void {
     .option('--pass <list>', 'fwd, dgrad, wgrad and bgrad, separated by commas', parsePasses, [...PASSES])
     .addOption(new Option('--dtype <type>', 'element type').choices(DTYPES).default('float32'))
     .addOption(new Option('--layout <layout>', 'memory layout').choices(LAYOUTS).default('nchw'))
-    .option('--rounds <count>', 'rounds that the median is of', parseRounds, 7)
+    .option('--rounds <count>', 'rounds that the median is of', upTo(10_000), 7)
     .addOption(new Option('--variants <which>', 'of this package').choices(['chosen', 'all']).default('chosen'))
     .option('--tf32', 'let cuDNN use TF32 for float32: faster and less exact than what it is compared with')
     .option(
@@ -203,14 +204,6 @@ function printedCuda(rows: readonly Row[]): string {
   return table(['layer', 'pass', 'kernel', 'µs', 'fastest – slow', 'TFLOP/s', 'GB/s', 'cuDNN'], lines);
 }
 
-function parsePattern(text: string): RegExp {
-  try {
-    return new RegExp(text);
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
-}
-
 function parsePasses(text: string): (typeof PASSES)[number][] {
   return text.split(',').map((word) => {
     const pass = PASSES.find((name) => name === word);
@@ -225,10 +218,4 @@ function parseThreads(text: string): number[] {
     if (/^\d+$/.test(word) && count >= 1 && count <= 1024) return count;
     throw new InvalidArgumentError(`It must be whole numbers from 1 to 1024 with commas between, got "${text}".`);
   });
-}
-
-function parseRounds(text: string): number {
-  const rounds = Number(text);
-  if (/^\d+$/.test(text) && rounds >= 1 && rounds <= 10_000) return rounds;
-  throw new InvalidArgumentError(`It must be a whole number from 1 to 10000, got "${text}".`);
 }

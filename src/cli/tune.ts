@@ -1,7 +1,7 @@
 /** `fracstride tune`: times kernels on a device and keeps the fastest for whoever asks for that problem from then on. */
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { EXIT, type Session } from '../../codegen/cli/session.js';
 import { table } from '../../codegen/cli/table.js';
 import { isKernelName, PRESETS } from '../../codegen/presets.js';
@@ -11,6 +11,7 @@ import { BENCH_LAYERS } from '../bench/layers.js';
 import { resolveDevice } from '../device.js';
 import { FracstrideError, show } from '../errors.js';
 import { describeDevice, deviceOption } from './devices.js';
+import { parsePattern, upTo } from './values.js';
 
 interface Options {
   device?: string;
@@ -29,7 +30,7 @@ export function addTune(program: Command, session: Session): void {
     .argument('[items...]', `problems as text, or presets: ${Object.keys(PRESETS).join(', ')}`)
     .addOption(deviceOption('the best device that can run'))
     .option('--layers <pattern>', 'forward and gradients of the layers of bench whose name matches', parsePattern)
-    .option('--most <count>', 'candidates of a problem, beside one of each variant', parseCount, 8)
+    .option('--most <count>', 'candidates of a problem, beside one of each variant', upTo(1000), 8)
     .option('--import <file>', 'first keep what another machine with the same model of device exported')
     .option('--export <file>', 'write all that is kept to a file')
     .option('--tf32', 'let cuDNN use TF32 for float32')
@@ -135,18 +136,4 @@ function write(file: string, text: string): void {
     const sentence = `tune: --export must be a file that can be written, got ${show(file)}: ${(error as Error).message}`;
     throw new FracstrideError('ERR_ARGUMENT', sentence);
   }
-}
-
-function parsePattern(text: string): RegExp {
-  try {
-    return new RegExp(text);
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
-}
-
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (/^\d+$/.test(text) && count >= 1 && count <= 1000) return count;
-  throw new InvalidArgumentError(`It must be a whole number from 1 to 1000, got "${text}".`);
 }

@@ -15,8 +15,11 @@ export function fillInPlace(value: Tensor, constant: number): void {
 
 /** Every element of floating tensors ← 0, in as few launches as their devices and dtypes allow. */
 export function zeroInPlace(values: readonly Tensor[]): void {
-  const dense = values.filter((value) => value.numel() > 0 && isPacked(value.shape, value.strides));
-  for (const value of values) if (!dense.includes(value)) fillInPlace(value, 0);
+  const dense: Tensor[] = [];
+  for (const value of values) {
+    if (value.numel() > 0 && isPacked(value.shape, value.strides)) dense.push(value);
+    else fillInPlace(value, 0);
+  }
   for (const part of inLaunches('zero_group', dense, (value) => value)) {
     runGroup(
       'zero_group',

@@ -23,7 +23,7 @@ export type Distance = (typeof DISTANCES)[number];
 
 /** The distance of each element; shapes are broadcast. */
 export function distance(name: Distance, x: Tensor, target: Tensor): Tensor {
-  return recorded(name, compute(name, [x, target]), [x, target], 1);
+  return recorded(name, compute(name, [x, target]), [x, target], { of: name, divisor: 1 });
 }
 
 /** The sum of all elements' distances, divided: summed in float64, rounded once. */
@@ -31,7 +31,7 @@ export function totalDistance(name: Distance, x: Tensor, target: Tensor, divisor
   return tidy(() => {
     const a = contiguous(x, x.layout);
     const b = contiguous(target, x.layout);
-    return recorded(`${name}_sum`, reduceDistance(name, a, b, divisor), [a, b], divisor);
+    return recorded(`${name}_sum`, reduceDistance(name, a, b, divisor), [a, b], { of: name, divisor });
   });
 }
 
@@ -62,8 +62,12 @@ function reduceDistance(name: Distance, x: Tensor, target: Tensor, divisor: numb
   return out;
 }
 
-function recorded(name: string, out: Tensor, inputs: readonly [Tensor, Tensor], divisor: number): Tensor {
-  const of = name.replace('_sum', '') as Distance;
+function recorded(
+  name: string,
+  out: Tensor,
+  inputs: readonly [Tensor, Tensor],
+  { of, divisor }: { of: Distance; divisor: number },
+): Tensor {
   return record(out, {
     name,
     inputs,
