@@ -18,7 +18,7 @@ import { table } from '../codegen/cli/table.js';
 import { bytes, flops } from '../codegen/passes.js';
 import { contraction, LAYOUTS, type Problem } from '../codegen/problem.js';
 import { formatProblem, parseProblem } from '../codegen/problem_text.js';
-import { choose, packingOf, type Spec, variantOf } from '../codegen/spec.js';
+import { choose, packingOf, variantOf, wordsOf } from '../codegen/spec.js';
 import { BENCH_LAYERS } from '../src/bench/layers.js';
 import { operands } from '../src/bench/measure.js';
 import { resolveDevice, synchronize, targetOf } from '../src/device.js';
@@ -129,7 +129,6 @@ function added<T extends object>(a: T, b: T): T {
 
 const total = (counts: Readonly<Record<string, number>>): number => Object.values(counts).reduce((a, b) => a + b, 0);
 const ratio = (a: number, b: number): number => (b === 0 ? 1 : Number((a / b).toPrecision(4)));
-const wordsOf = ({ variant, tunables }: Spec): string => [variant, ...Object.values(tunables)].join('_');
 
 function rowOf(layer: string, full: Problem): Row {
   const spec = choose(full, targetOf(device));

@@ -15,7 +15,7 @@ import { parseProblem } from '../codegen/problem_text.js';
 import { choose, kernelName, variantOf } from '../codegen/spec.js';
 import type { CudaArchitecture, Dtype } from '../codegen/target.js';
 import { BENCH_LAYERS } from '../src/bench/layers.js';
-import { keepOnly } from './row.js';
+import { geometricMean, keepOnly } from './row.js';
 
 const MACHINES: readonly { readonly gpu: Gpu; readonly arch: CudaArchitecture }[] = [
   { gpu: GPUS.H100, arch: 90 },
@@ -86,9 +86,6 @@ function boundOf(works: readonly Work[], gpu: Gpu): string {
   if (largest === dram) return 'dram';
   return time > 0.7 * waves ? what : 'wait';
 }
-
-const geometricMean = (values: readonly number[]): number =>
-  Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
 
 const settings = process.argv.includes('--every') ? [...OWN, ...OTHER] : OWN;
 const rows = MACHINES.flatMap((machine) =>

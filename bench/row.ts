@@ -10,6 +10,11 @@ import { circumstances, store } from '../src/bench/facts.js';
 
 export { quantiles } from '../src/bench/facts.js';
 
+/** NaN of none. */
+export function geometricMean(values: readonly number[]): number {
+  return Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
+}
+
 const RESULTS = fileURLToPath(new URL('../../bench/results/', import.meta.url));
 
 /** Prints a row, and stores it where the command line says so. `figures` name their units, e.g. `forward_us`. */

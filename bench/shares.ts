@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { flops } from '../codegen/passes.js';
 import { parseProblem } from '../codegen/problem_text.js';
 import { BENCH_LAYERS } from '../src/bench/layers.js';
+import { geometricMean } from './row.js';
 
 /** A row of `fracstride bench --device cpu --store`. */
 export interface LayerRow {
@@ -135,6 +136,6 @@ export interface Summary {
 /** Geometric mean of the ratios, and the layer with the least; null of none. */
 export function summary(found: readonly Comparison[]): Summary | null {
   if (found.length === 0) return null;
-  const mean = Math.exp(found.reduce((sum, { ratio }) => sum + Math.log(ratio), 0) / found.length);
+  const mean = geometricMean(found.map(({ ratio }) => ratio));
   return { count: found.length, mean, worst: found.reduce((least, each) => (each.ratio < least.ratio ? each : least)) };
 }

@@ -22,6 +22,7 @@ import {
   variantsFor,
 } from './variants.js';
 
+export { wordsOf } from './spec_name.js';
 export { type LaunchGeometry, type LibraryUse, NO_LIBRARY } from './variants.js';
 
 /** What a specialised kernel's text holds. */

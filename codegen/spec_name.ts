@@ -31,8 +31,12 @@ export const PASS_NAMES: Readonly<Record<Contraction, string>> = {
 
 export function formatSpecName(spec: Omit<SpecName, 'tunables'> & { readonly tunables: Tunables }): string {
   const what = ['ct2d', PASS_NAMES[spec.form], DTYPE_TABLE[spec.dtype].short, spec.layout, ...bakedWords(spec.baked)];
-  const how = [spec.variant, ...Object.values(spec.tunables)];
-  return `${what.join('_')}__${how.join('_')}__${targetName(spec.target)}`;
+  return `${what.join('_')}__${wordsOf(spec)}__${targetName(spec.target)}`;
+}
+
+/** A variant and its settings as they stand in names: `phase_t4x8_b32x4`. */
+export function wordsOf({ variant, tunables }: { readonly variant: string; readonly tunables: Tunables }): string {
+  return [variant, ...Object.values(tunables)].join('_');
 }
 
 function bakedWords(baked: BakedName | null): string[] {

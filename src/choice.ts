@@ -4,9 +4,9 @@
  */
 
 import type { Problem } from '../codegen/problem.js';
-import { type Candidate, candidates, isLibrary, NO_LIBRARY } from '../codegen/spec.js';
+import { type Candidate, candidates, isLibrary, NO_LIBRARY, wordsOf } from '../codegen/spec.js';
 import { recalled, remembered } from './benchmark.js';
-import { bestOfEach, type Call, type Contraction, made, named, orNull, race, wordsOf } from './contest.js';
+import { bestOfEach, type Call, type Contraction, made, named, orNull, race } from './contest.js';
 import { contractHolds } from './determinism.js';
 import { type Device, debug, debugging, isCapturing, targetOf } from './device.js';
 import { FracstrideError } from './errors.js';

@@ -1,7 +1,7 @@
 /** Candidates of the catalogue as something that runs, and which of them is fastest on a scratch copy of the output. */
 
 import type { Problem } from '../codegen/problem.js';
-import { type Candidate, isLibrary } from '../codegen/spec.js';
+import { type Candidate, isLibrary, wordsOf } from '../codegen/spec.js';
 import { type Contestant, fastestOf, type Winner } from './benchmark.js';
 import { allocate, type Device, debug, release } from './device.js';
 import { FracstrideError } from './errors.js';
@@ -21,8 +21,6 @@ export interface Call {
   /** For what a library leaves to kernels of this package. */
   readonly launch: LaunchOperation;
 }
-
-export const wordsOf = ({ variant, tunables }: Candidate): string => [variant, ...Object.values(tunables)].join('_');
 
 /** The cheapest row of this name, be it a variant's alone or with its settings; null when there is none to be had. */
 export function named(call: Call, legal: readonly Candidate[], name: string): Contraction | null {

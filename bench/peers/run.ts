@@ -21,7 +21,7 @@ import { parseProblem } from '../../codegen/problem_text.js';
 import { circumstances, store } from '../../src/bench/facts.js';
 import { BENCH_LAYERS } from '../../src/bench/layers.js';
 import { resolveDevice, synchronize } from '../../src/device.js';
-import { quantiles } from '../row.js';
+import { geometricMean, quantiles } from '../row.js';
 import { readRows } from '../shares.js';
 import { Child, settle } from './child.js';
 import { oneDnn } from './onednn.js';
@@ -228,7 +228,7 @@ function print(): void {
   ]);
   const means = columns.map((column) => {
     const found = Object.keys(BENCH_LAYERS).flatMap((layer) => cell(layer, column) ?? []);
-    return Math.exp(found.reduce((sum, ratio) => sum + Math.log(ratio), 0) / found.length).toFixed(2);
+    return geometricMean(found).toFixed(2);
   });
   console.log('Time of the other implementation divided by ours, median of the rounds; threads last\n');
   console.log(table(['layer', ...columns], [...lines, ['geometric mean', ...means]]));

@@ -11,7 +11,7 @@ import fc from 'fast-check';
 import { grad, nn, scope, type Tensor, tensor } from 'fracstride';
 import { LAYOUTS, type Layout, type Problem } from '../../codegen/problem.js';
 import { parseProblem } from '../../codegen/problem_text.js';
-import { partingOf } from '../../codegen/spec.js';
+import { partingOf, wordsOf } from '../../codegen/spec.js';
 import { DTYPE_TABLE, DTYPES, type Dtype } from '../../codegen/target.js';
 import { resolveDevice } from '../../src/device.js';
 import { candidatesOn, lastKernel, preferVariant } from '../../src/kernels.js';
@@ -84,10 +84,10 @@ for (const { text, turn } of fc.sample(draws, { seed: Number(values.seed), numRu
     ({ variant, cost }) => variant === values.variant && cost !== null,
   );
   if (legal.length === 0) continue;
-  const { variant, tunables, spec } = legal[turn % legal.length]!;
+  const row = legal[turn % legal.length]!;
   problems++;
-  if (partingOf(spec!, problem) !== null) parted++;
-  const settings = [variant, ...Object.values(tunables)].join('_');
+  if (partingOf(row.spec!, problem) !== null) parted++;
+  const settings = wordsOf(row);
   const failure = scope(() => check(problem, { dtype, layout, settings, turn }));
   if (failure !== null) failures.push(`${text} dtype=${dtype} layout=${layout} by ${settings}: ${failure}`);
 }
