@@ -22,9 +22,28 @@ interface Packed {
   stale: boolean;
 }
 
+/** Something that can be made again from the memory it was made of. */
+export interface Derived {
+  /** Gives everything back. */
+  free(): void;
+}
+
 /** Those that hold something, and the bytes they hold, by device. */
-const holders = new Map<Device, Set<Packings>>();
+const holders = new Map<Device, Set<Derived>>();
 const held = new Map<Device, number>();
+
+/** Counts bytes of a device as a cache's, to be given back by `owner.free()` when memory is short. */
+export function hold(device: Device, owner: Derived, bytes: number): void {
+  const others = holders.get(device) ?? new Set();
+  holders.set(device, others.add(owner));
+  count(device, bytes);
+}
+
+/** The owner holds nothing any more; it held so many bytes. */
+export function letGo(device: Device, owner: Derived, bytes: number): void {
+  holders.get(device)?.delete(owner);
+  count(device, -bytes);
+}
 
 // No two environments of a process, which share memory that was freed, should use the same numbers.
 let stamps = Math.floor(Math.random() * 2 ** 52);
@@ -43,8 +62,13 @@ export function distrustPackings(): void {
   rewrites++;
 }
 
+/** How often that was said: what was made of memory before the last time may be of other contents. */
+export function distrusted(): number {
+  return rewrites;
+}
+
 /** Everything that was made of one piece of memory. */
-export class Packings {
+export class Packings implements Derived {
   readonly #device: Device;
   readonly #kept = new Map<string, Packed>();
   #rewrites = rewrites;
@@ -64,20 +88,19 @@ export class Packings {
     }
     const made = { handle: allocate(this.#device, bytes), bytes, version, stamp: nextStamp(), stale: true };
     this.#kept.set(key, made);
-    const others = holders.get(this.#device) ?? new Set();
-    holders.set(this.#device, others.add(this));
-    count(this.#device, bytes);
+    hold(this.#device, this, bytes);
     return made;
   }
 
   /** Gives everything back. */
   free(): void {
-    for (const { handle, bytes } of this.#kept.values()) {
-      release(this.#device, handle);
-      count(this.#device, -bytes);
+    let bytes = 0;
+    for (const kept of this.#kept.values()) {
+      release(this.#device, kept.handle);
+      bytes += kept.bytes;
     }
     this.#kept.clear();
-    holders.get(this.#device)?.delete(this);
+    letGo(this.#device, this, bytes);
   }
 }
 
@@ -85,14 +108,14 @@ function count(device: Device, bytes: number): void {
   held.set(device, packedBytes(device) + bytes);
 }
 
-/** Bytes of a device that packed weights hold. */
+/** Bytes of a device that packed and folded weights hold. */
 export function packedBytes(device: Device): number {
   return held.get(device) ?? 0;
 }
 
-/** What packed weights hold is a cache: it goes before an allocation fails. */
+/** What they hold is a cache: it goes before an allocation fails. */
 relieveWith((device) => {
   const some = packedBytes(device) > 0;
-  for (const packings of holders.get(device) ?? []) packings.free();
+  for (const derived of holders.get(device) ?? []) derived.free();
   return some;
 });

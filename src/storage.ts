@@ -2,7 +2,7 @@
 
 import { allocate, type Device, release } from './device.js';
 import type { Dtype } from './dtype.js';
-import type { Packings } from './packings.js';
+import type { Derived, Packings } from './packings.js';
 
 /** Bytes on a device, shared by a tensor, its views and what backward passes saved of them. */
 export class Storage {
@@ -13,6 +13,8 @@ export class Storage {
   version = 0;
   /** What kernels keep of its contents, re-ordered. */
   packings: Packings | null = null;
+  /** What modules keep of its contents, combined with those of others. */
+  derived: Derived | null = null;
   #references = 0;
 
   constructor(device: Device, bytes: number) {
@@ -33,6 +35,7 @@ export class Storage {
   release(): void {
     if (--this.#references !== 0) return;
     this.packings?.free();
+    this.derived?.free();
     release(this.device, this.handle);
   }
 }

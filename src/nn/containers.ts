@@ -1,16 +1,10 @@
 /** Modules made of modules, numbered or named: Sequential and ModuleList. State names are '0.weight', '1.bias', … */
 
-import { FUSED_WITH_NORM } from '../../codegen/operations.js';
 import { checkArray, checkTensor, fail, isArray } from '../checks.js';
-import type { FusedOptions } from '../ops/conv_checks.js';
 import { alias, type Tensor, tidy } from '../tensor.js';
-import { LeakyReLU, ReLU, Sigmoid, Tanh } from './activation.js';
 import { checkEntries, checkIterable, checkRule, INTEGER } from './arguments.js';
-import type { ConvBase } from './conv_base.js';
-import { ConvTranspose2d } from './conv_transpose2d.js';
-import { Conv2d } from './conv2d.js';
+import { fused } from './fusion.js';
 import { type Layer, Module } from './module.js';
-import { BatchNorm2d } from './norm.js';
 
 /** Children in the order of their numbers. */
 abstract class Container extends Module implements Iterable<Module> {
@@ -46,8 +40,9 @@ abstract class Container extends Module implements Iterable<Module> {
 
 /**
  * Modules one after the other. A convolution or a batch normalisation that is followed by an activation runs as one
- * kernel with it where there is one: the same values up to rounding, one pass over memory less. What layers make on the way is disposed at the end of the call; a
- * layer that wants to hold on to a tensor calls `keep` on it.
+ * kernel with it where there is one, and so does a convolution with the normalisation behind it in evaluation mode while
+ * nothing is recorded: the same values up to rounding, passes over memory less. What layers make on the way is disposed
+ * at the end of the call; a layer that wants to hold on to a tensor calls `keep` on it.
  */
 export class Sequential extends Container {
   /** @param layers modules, or one array of them, or one object of named modules */
@@ -76,10 +71,10 @@ export class Sequential extends Container {
       let value = input;
       for (let i = 0; i < layers.length; i++) {
         const [name, layer] = layers[i]!;
-        const fused = fusedPair(layer, layers[i + 1]?.[1]);
-        value = fused === null ? (layer as Layer).forward(value) : fused(value);
+        const found = fused(value, layer, [layers[i + 1]?.[1], layers[i + 2]?.[1]]);
+        value = found === null ? (layer as Layer).forward(value) : found.run();
         checkTensor('Sequential', `the result of layer ${name}`, value);
-        if (fused !== null) i++;
+        if (found !== null) i += found.others;
       }
       return value;
     });
@@ -97,32 +92,4 @@ export class ModuleList extends Container {
   forward(): never {
     return fail('ERR_ARGUMENT', 'ModuleList', 'forward', 'called on the modules in the list', 'a call on the list');
   }
-}
-
-/** What does the work of a layer and of the activation behind it in one, or null where nothing does. */
-function fusedPair(layer: Module, next: Module | undefined): ((input: Tensor) => Tensor) | null {
-  // Exactly the package's own: a sub-class may compute something else.
-  if (Object.hasOwn(layer, 'forward')) return null;
-  const kind = layer.constructor;
-  const isConvolution = kind === ConvTranspose2d || kind === Conv2d;
-  if (!isConvolution && kind !== BatchNorm2d) return null;
-  const epilogue = fusedActivation(next);
-  if (epilogue === null) return null;
-  if (isConvolution) return (input) => (layer as ConvBase).forwardFused(input, epilogue);
-  const activation = FUSED_WITH_NORM.find((name) => name === epilogue.activation);
-  if (activation === undefined) return null;
-  return (input) => (layer as BatchNorm2d).forwardFused(input, { activation, slope: epilogue.negativeSlope ?? 0 });
-}
-
-/** The epilogue that does what an activation module does, or null where there is none. */
-function fusedActivation(layer: Module | undefined): FusedOptions | null {
-  if (layer === undefined || Object.hasOwn(layer, 'forward')) return null;
-  const kind = layer.constructor;
-  if (kind === ReLU) return { activation: 'relu' };
-  if (kind === Tanh) return { activation: 'tanh' };
-  if (kind === Sigmoid) return { activation: 'sigmoid' };
-  if (kind !== LeakyReLU) return null;
-  const { negativeSlope } = layer as LeakyReLU;
-  // The gradient is taken from the output, whose sign a negative slope would turn.
-  return negativeSlope >= 0 ? { activation: 'leaky_relu', negativeSlope } : null;
 }

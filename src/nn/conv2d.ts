@@ -5,7 +5,14 @@ import type { FusedOptions } from '../ops/conv_checks.js';
 import { pad, type Sides } from '../ops/pad.js';
 import { type Tensor, tidy } from '../tensor.js';
 import { checkSize2, type Size2 } from './arguments.js';
-import { CONV_KEYS, ConvBase, type ConvOptions, checkCommon, checkGroupsAndChannels } from './conv_base.js';
+import {
+  CONV_KEYS,
+  ConvBase,
+  type ConvOptions,
+  type ConvParameters,
+  checkCommon,
+  checkGroupsAndChannels,
+} from './conv_base.js';
 import { conv2d } from './functional.js';
 
 export type PaddingMode = 'zeros' | 'reflect' | 'replicate' | 'circular';
@@ -22,6 +29,11 @@ const MODES = ['zeros', 'reflect', 'replicate', 'circular'] as const;
 
 export class Conv2d extends ConvBase {
   declare readonly paddingMode: PaddingMode;
+
+  /** @internal */
+  get outputAxis(): 0 {
+    return 0;
+  }
 
   /**
    * @param inChannels channels of the input, divisible by groups
@@ -54,16 +66,16 @@ export class Conv2d extends ConvBase {
   }
 
   /** @internal */
-  forwardFused(input: Tensor, epilogue: FusedOptions): Tensor {
+  forwardFused(input: Tensor, epilogue: FusedOptions, { weight, bias }: ConvParameters = this): Tensor {
     const { stride, dilation, groups, padding } = this;
     const settings = { stride, dilation, groups, ...epilogue };
-    if (this.paddingMode === 'zeros') return conv2d(input, this.weight, this.bias, { ...settings, padding });
+    if (this.paddingMode === 'zeros') return conv2d(input, weight, bias, { ...settings, padding });
     checkTensor(WHERE, 'input', input);
     if (input.ndim !== 3 && input.ndim !== 4) {
       fail('ERR_SHAPE', WHERE, 'input', '3-dimensional (C, H, W) or 4-dimensional (N, C, H, W)', input.shape);
     }
     const mode = this.paddingMode;
-    return tidy(() => conv2d(pad(input, this.#sides(), mode), this.weight, this.bias, settings));
+    return tidy(() => conv2d(pad(input, this.#sides(), mode), weight, bias, settings));
   }
 
   /** Rows and columns on each side; of an odd total for 'same' the larger half goes right and down. */

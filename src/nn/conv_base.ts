@@ -71,6 +71,12 @@ export function checkCommon(where: string, kernelSize: unknown, found: Readonly<
   };
 }
 
+/** What a convolution multiplies by and adds. */
+export interface ConvParameters {
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+}
+
 export abstract class ConvBase extends Module {
   readonly inChannels: number;
   readonly outChannels: number;
@@ -83,6 +89,8 @@ export abstract class ConvBase extends Module {
   readonly paddingMode: string;
   weight: Parameter;
   bias: Parameter | null = null;
+  /** @internal The weight's dimension that counts a group's output channels. */
+  abstract readonly outputAxis: 0 | 1;
 
   protected constructor(where: string, a: ConvArguments) {
     super();
@@ -113,8 +121,8 @@ export abstract class ConvBase extends Module {
     else uniform_(this.bias, -1 / Math.sqrt(fanIn), 1 / Math.sqrt(fanIn));
   }
 
-  /** @internal `forward`, with an activation applied in the same kernel. */
-  abstract forwardFused(input: Tensor, epilogue: FusedOptions): Tensor;
+  /** @internal `forward`, with an activation applied in the same kernel, and perhaps with other parameters. */
+  abstract forwardFused(input: Tensor, epilogue: FusedOptions, parameters?: ConvParameters): Tensor;
 
   override extraRepr(): string {
     const parts = [`${this.inChannels}, ${this.outChannels}, kernel_size=${pythonTuple(this.kernelSize)}`];

@@ -8,7 +8,14 @@ import { FracstrideError, show } from '../errors.js';
 import type { FusedOptions } from '../ops/conv_checks.js';
 import type { Tensor } from '../tensor.js';
 import { checkRule, checkSize2, INTEGER, type Size2 } from './arguments.js';
-import { CONV_KEYS, ConvBase, type ConvOptions, checkCommon, checkGroupsAndChannels } from './conv_base.js';
+import {
+  CONV_KEYS,
+  ConvBase,
+  type ConvOptions,
+  type ConvParameters,
+  checkCommon,
+  checkGroupsAndChannels,
+} from './conv_base.js';
 import { convTranspose2d } from './functional.js';
 
 export interface ConvTranspose2dModuleOptions extends ConvOptions {
@@ -31,6 +38,11 @@ export interface ForwardOptions {
 const WHERE = 'ConvTranspose2d';
 
 export class ConvTranspose2d extends ConvBase {
+  /** @internal */
+  get outputAxis(): 1 {
+    return 1;
+  }
+
   /**
    * @param inChannels channels of the input, divisible by groups
    * @param outChannels channels of the output, divisible by groups
@@ -61,18 +73,19 @@ export class ConvTranspose2d extends ConvBase {
   forward(input: Tensor, settings: ForwardOptions = {}): Tensor {
     const { outputSize } = options(WHERE, settings, ['outputSize']);
     checkTensor(WHERE, 'input', input);
-    return this.#run(input, outputSize == null ? this.outputPadding : this.#outputPaddingFor(input, outputSize), {});
+    const outputPadding = outputSize == null ? this.outputPadding : this.#outputPaddingFor(input, outputSize);
+    return this.#run(input, outputPadding, {}, this);
   }
 
   /** @internal */
-  forwardFused(input: Tensor, epilogue: FusedOptions): Tensor {
-    return this.#run(input, this.outputPadding, epilogue);
+  forwardFused(input: Tensor, epilogue: FusedOptions, parameters: ConvParameters = this): Tensor {
+    return this.#run(input, this.outputPadding, epilogue, parameters);
   }
 
-  #run(input: Tensor, outputPadding: readonly [number, number], epilogue: FusedOptions): Tensor {
+  #run(input: Tensor, outputPadding: readonly [number, number], epilogue: FusedOptions, by: ConvParameters): Tensor {
     const { stride, groups, dilation } = this;
     const padding = this.padding as readonly [number, number];
-    return convTranspose2d(input, this.weight, this.bias, {
+    return convTranspose2d(input, by.weight, by.bias, {
       stride,
       padding,
       outputPadding,

@@ -27,6 +27,8 @@ describeCuda('launches on cuda', function () {
     expect(operations(found.norm.forward)).to.deep.equal(['ct2d_fwd', 'bn_stats', 'bn_apply']);
     const norms = ['bn_backward_stats', 'bn_backward_input'];
     expect(operations(found.norm.backward)).to.have.members([...norms, 'ct2d_dgrad', 'ct2d_wgrad']);
+    expect(operations(found.evaluated)).to.deep.equal(['ct2d_fwd']);
+    expect(found.evaluated[0]).to.include('_bias_relu__');
     expect(operations(found.loss.forward)).to.deep.equal(['bce_logits_sum']);
     // the first fills the seed of the backward pass
     expect(operations(found.loss.backward)).to.deep.equal(['fill', 'bce_logits_backward']);

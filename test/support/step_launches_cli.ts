@@ -3,7 +3,7 @@
  * Nothing has to be computed for that: FRACSTRIDE_LIBCUDA may name the driver that does nothing.
  */
 
-import { nn, optim, randn, scope, type Tensor, zeros } from 'fracstride';
+import { nn, noGrad, optim, randn, scope, type Tensor, zeros } from 'fracstride';
 import { preferVariant } from '../../src/kernels.js';
 import { native } from '../../src/native.js';
 
@@ -18,6 +18,8 @@ export interface StepLaunches {
   readonly layers: Readonly<Record<string, Directions>>;
   /** A transposed convolution, a batch norm in training and a ReLU. */
   readonly norm: Directions;
+  /** The same in evaluation mode, nothing recorded. */
+  readonly evaluated: readonly string[];
   readonly loss: Directions;
   readonly step: readonly string[];
   /** Of a second backward pass alone. */
@@ -83,6 +85,11 @@ for (const variant of VARIANTS) {
 preferVariant(null);
 const normal = new nn.Sequential(plain, new nn.BatchNorm2d(32, { device }), new nn.ReLU());
 const norm = directions([x, ...normal.parameters()], () => normal.forward(x));
+normal.eval();
+const evaluate = (): string[] => launchesOf(() => scope(() => void noGrad(() => normal.forward(x))));
+evaluate();
+const evaluated = evaluate();
+normal.train();
 const [logits, wanted] = [randn([64, 1], { device, requiresGrad: true }), zeros([64, 1], { device })];
 const loss = directions([logits], () => new nn.BCEWithLogitsLoss().forward(logits, wanted));
 const optimizer = new optim.Adam(normal.parameters());
@@ -97,4 +104,4 @@ const once = launchesOf(twice);
 for (const leaf of [x, ...normal.parameters()]) leaf.grad = null;
 const first = launchesOf(twice);
 const accumulated = once.filter((name) => !first.includes(name));
-console.log(JSON.stringify({ layers, norm, loss, step, accumulated } satisfies StepLaunches));
+console.log(JSON.stringify({ layers, norm, evaluated, loss, step, accumulated } satisfies StepLaunches));
