@@ -178,11 +178,11 @@ keepOnly('kernel_counters', rows);
 
 const mostLaunches = ({ pass }: Row) => (pass === 'wgrad' ? 2 : 1);
 const outside = (row: Row): string[] => [
-  ...Object.entries(BARS).flatMap(([what, bar]) => (row[what as keyof typeof BARS] > bar ? [what] : [])),
+  ...Object.entries(BARS).flatMap(([what, bar]) => (row[what as keyof typeof BARS] <= bar ? [] : [what])),
   ...(row.launches > mostLaunches(row) ? ['launches'] : []),
   ...Object.entries(TOLERANCE).flatMap(([what, [least, most]]) => {
     const value = row[what as keyof typeof TOLERANCE];
-    return value < least || value > most ? [what] : [];
+    return value >= least && value <= most ? [] : [what];
   }),
 ];
 const figures = ['shared', 'loads', 'stores', 'dram', 'instructions', 'padding'] as const;

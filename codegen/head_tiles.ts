@@ -47,18 +47,22 @@ export interface HeadPlan extends Window {
   readonly values: number;
   /** Multiply-adds of one round of a thread. */
   readonly products: number;
-  /** Floats of a kernel row's weights, channels that are staged together, floats of shared memory. */
+  /** Floats of a kernel row's weights, of the channels that a thread reads at once, channels that are staged together. */
   readonly tapRow: number;
+  readonly staged: number;
   readonly depth: number;
+  /** Floats of shared memory. */
   readonly memory: number;
-  /** Between the partial sums of threads that share channels, so that a warp's have banks of their own. */
+  /** Between the partial sums of threads that share channels, and between those of two cells. */
   readonly splitPitch: number;
-  /** Sums that are neighbours in memory. */
+  readonly cellPitch: number;
+  /** Sums that a thread stores at once, and how many such pieces are neighbours in memory. */
   readonly run: number;
+  readonly parts: number;
 }
 
 export function headPlan(form: 'expand' | 'contract', shape: BakedShape, layout: Layout, tile: HeadTile): HeadPlan {
-  const { outputs, positions, lanes, splits } = tile;
+  const { outputs, positions, splits } = tile;
   const window = windowOf(form, shape, positions, layout);
   const { rows, columns, rowReads, width } = window;
   const outputColumns = positions * columns.phases.length;
@@ -66,17 +70,86 @@ export function headPlan(form: 'expand' | 'contract', shape: BakedShape, layout:
   const tapRow = Math.ceil((shape.s * outputs) / TOGETHER) * TOGETHER;
   const held = (channels: number) => sums + rowReads.length * width * channels + tapRow;
   const vector = layout === 'nchw' ? 1 : ([TOGETHER, TOGETHER / 2].find((size) => held(size) <= MOST_HELD) ?? 1);
+  const staged = stagedPitch(
+    vector * shape.r * tapRow,
+    layout === 'nchw' ? BANKS / Math.min(tile.lanes, BANKS) : splits,
+  );
   const share = vector * splits;
-  const depth = Math.max(1, Math.floor(STAGED_BYTES / 4 / (shape.r * tapRow * share))) * share;
-  const splitPitch = lanes + (layout === 'nchw' ? 0 : 32 / splits);
-  const partials = splits === 1 ? 0 : sums * splits * splitPitch;
-  const run = layout === 'nchw' ? outputColumns : shape.groups === 1 ? outputColumns * outputs : outputs;
+  const rounds = Math.max(1, Math.floor(STAGED_BYTES / 4 / (staged * splits)));
+  const neighbours = layout === 'nchw' ? outputColumns : shape.groups === 1 ? outputColumns * outputs : outputs;
+  // Where partial sums are added up, any thread may store any of them: neighbours, so that a warp's stores fill sectors.
+  const run = splits === 1 ? neighbours : [TOGETHER, TOGETHER / 2, 1].find((size) => neighbours % size === 0)!;
+  const parts = neighbours / run;
+  const { splitPitch, cellPitch } = pitchesOf(tile, layout, { run, parts });
   return {
-    ...{ ...window, vector, sums, tapRow, depth, splitPitch, run },
+    ...{ ...window, vector, sums, tapRow, staged, depth: rounds * share, splitPitch, cellPitch, run, parts },
     values: vector * width,
     products: shape.r * shape.s * positions * outputs * vector,
-    memory: Math.max(depth * shape.r * tapRow, partials),
+    memory: Math.max(rounds * splits * staged, splits === 1 ? 0 : sums * cellPitch),
   };
+}
+
+const BANKS = 32;
+
+/** So many floats, and as few more as let this many threads of a warp that read fours of different channels have banks apart. */
+function stagedPitch(least: number, threads: number): number {
+  // Eight fours are all banks.
+  const readers = Math.min(threads, BANKS / TOGETHER);
+  for (let pitch = least; ; pitch += TOGETHER) {
+    if (new Set(Array.from({ length: readers }, (_, i) => (i * pitch) % BANKS)).size === readers) return pitch;
+  }
+}
+
+/** Times that a warp asks for shared memory for one access: the most different words in one bank. */
+function wavefronts(addresses: readonly number[]): number {
+  const words = new Map<number, Set<number>>();
+  for (const address of addresses) {
+    const bank = address % BANKS;
+    words.set(bank, (words.get(bank) ?? new Set()).add(address));
+  }
+  return Math.max(...[...words.values()].map(({ size }) => size));
+}
+
+interface Pitches {
+  readonly splitPitch: number;
+  readonly cellPitch: number;
+}
+
+const pitches = new Map<string, Pitches>();
+
+/**
+ * Pitches of partial sums with the fewest conflicts of banks, and of those the smallest: they are written by a cell's lanes
+ * and splits, and read by what stores them, a piece a thread, neighbours in memory by neighbours.
+ */
+function pitchesOf(
+  { lanes, splits }: HeadTile,
+  layout: Layout,
+  { run, parts }: { readonly run: number; readonly parts: number },
+): Pitches {
+  if (splits === 1) return { splitPitch: lanes, cellPitch: lanes };
+  const key = [lanes, splits, layout, run, parts].join(' ');
+  const known = pitches.get(key);
+  if (known !== undefined) return known;
+  const warp = Array.from({ length: BANKS }, (_, thread) => thread);
+  let [least, found]: [number, Pitches | null] = [Infinity, null];
+  for (let splitPitch = lanes; splitPitch <= lanes + BANKS / 2; splitPitch++) {
+    for (let cellPitch = splits * splitPitch; cellPitch < splits * splitPitch + BANKS; cellPitch++) {
+      const written = warp.map((thread) =>
+        layout === 'nchw'
+          ? Math.floor(thread / lanes) * splitPitch + (thread % lanes)
+          : (thread % splits) * splitPitch + Math.floor(thread / splits),
+      );
+      const read = warp.map(
+        (at) =>
+          ((at % parts) + Math.floor(at / parts / lanes) * parts) * run * cellPitch + (Math.floor(at / parts) % lanes),
+      );
+      // A cell is written by each split and read of each.
+      const cost = (wavefronts(written) + wavefronts(read)) * 1e6 + cellPitch;
+      if (cost < least) [least, found] = [cost, { splitPitch, cellPitch }];
+    }
+  }
+  pitches.set(key, found!);
+  return found!;
 }
 
 /**
