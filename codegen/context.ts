@@ -8,6 +8,7 @@ import { DEPTHWISE_SCHEMA, depthwiseValues } from './context_depthwise.js';
 import { HEAD_SCHEMA, headValues } from './context_head.js';
 import { IGEMM_SCHEMA, igemmValues } from './context_igemm.js';
 import { MMA_SCHEMA, mmaValues } from './context_mma.js';
+import { MMA_WGRAD_SCHEMA, mmaWgradValues } from './context_mma_wgrad.js';
 import { PHASE_SCHEMA, PHASE_WGRAD_SCHEMA, phaseValues, phaseWgradValues } from './context_phase.js';
 import { IGEMM_WGRAD_SCHEMA, igemmWgradValues } from './context_wgrad.js';
 import { FracstrideError } from './errors.js';
@@ -107,6 +108,7 @@ const TEMPLATES: Readonly<Record<string, Taken>> = {
   'igemm.cu.njk': volume({ ...steps, ...IGEMM_SCHEMA }, igemmValues),
   'igemm_wgrad.cu.njk': shaped(IGEMM_WGRAD_SCHEMA, igemmWgradValues),
   'mma.cu.njk': volume({ ...steps, ...MMA_SCHEMA }, mmaValues),
+  'mma_wgrad.cu.njk': shaped(MMA_WGRAD_SCHEMA, mmaWgradValues),
   'head.cu.njk': volumeOfRuns(HEAD_SCHEMA, headValues),
   'depthwise.cu.njk': volumeOfRuns(DEPTHWISE_SCHEMA, depthwiseValues),
 };

@@ -8,6 +8,7 @@ import { wgradPlan, wgradResident } from './wgrad_tiles.js';
 const count = z.int().min(1).max(0x7fffffff);
 
 export const IGEMM_WGRAD_SCHEMA = {
+  staged: z.boolean(),
   asynchronous: z.boolean(),
   kernel_height: count,
   kernel_width: count,
@@ -28,6 +29,7 @@ export function igemmWgradValues({ tunables, layout, target }: Spec, { r, s }: B
   const { stages, pitch, lanesM, depthLanes, together } = plan;
   return {
     asynchronous: isAsynchronous(target),
+    staged: !isAsynchronous(target),
     resident: wgradResident(tile, target, plan),
     threads: tile.threads,
     kernel_height: r,

@@ -6,7 +6,7 @@
 
 import { blocksInMemory, isAsynchronous, TAP_BYTES } from './igemm_tiles.js';
 import type { Layout } from './problem.js';
-import { DTYPE_TABLE, type Dtype, type Target } from './target.js';
+import { DTYPE_TABLE, type Dtype, oldestOf, type Target } from './target.js';
 import type { Tunables } from './variant.js';
 
 export interface MmaTile {
@@ -80,8 +80,12 @@ export interface Reading {
 }
 
 /** `c16`: asynchronous copies of 16 bytes; `r2`: two bytes at a time through registers. */
-export function parseReading(tunables: Tunables): Reading {
-  const word = String(tunables.read);
+export function parseReading({ read }: Tunables): Reading {
+  return readingOf(read);
+}
+
+export function readingOf(setting: number | string | undefined): Reading {
+  const word = String(setting);
   return { staged: word.startsWith('r'), bytes: Number(word.slice(1)) };
 }
 
@@ -107,7 +111,5 @@ export function mmaMemory(tunables: Tunables, dtype: Dtype, target: Target, taps
   const { m, n, k, stages: most, resident } = parseMmaTile(tunables);
   const stages = parseReading(tunables).staged ? 2 : most;
   const bytes = stages * (m + n) * k * DTYPE_TABLE[dtype].bytes + BLOCK_BYTES + taps * TAP_BYTES;
-  // PTX is for any GPU: its kernels have the shared memory of the oldest.
-  const oldest: Target = target.kind === 'ptx' ? { kind: 'cuda', arch: 75 } : target;
-  return { stages, bytes, resident: Math.min(resident, blocksInMemory(oldest, bytes)) };
+  return { stages, bytes, resident: Math.min(resident, blocksInMemory(oldestOf(target), bytes)) };
 }

@@ -70,3 +70,8 @@ export function targetFlag(target: Target): string {
 export function targetName(target: Target): string {
   return target.kind === 'cuda' ? `sm${target.arch}` : target.kind === 'ptx' ? 'ptx' : target.isa;
 }
+
+/** The GPU whose shared memory a kernel of a target may count on: PTX is for any, so the oldest. */
+export function oldestOf(target: Target): Target {
+  return target.kind === 'ptx' ? { kind: 'cuda', arch: 75 } : target;
+}

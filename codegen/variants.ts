@@ -12,6 +12,7 @@ import { CUDA_DEPTHWISE_VARIANT } from './variants_cuda_depthwise.js';
 import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
 import { MMA_VARIANTS } from './variants_cuda_mma.js';
+import { MMA_WGRAD_VARIANT } from './variants_cuda_mma_wgrad.js';
 import { IGEMM_WGRAD_VARIANT } from './variants_cuda_wgrad.js';
 import { CUDNN_VARIANTS } from './variants_cudnn.js';
 import { DEPTHWISE_VARIANT } from './variants_depthwise.js';
@@ -46,6 +47,7 @@ export const VARIANTS: readonly Variant[] = [
   ...MMA_VARIANTS,
   CUDA_DEPTHWISE_VARIANT,
   IGEMM_WGRAD_VARIANT,
+  MMA_WGRAD_VARIANT,
   ...CUDNN_VARIANTS,
 ];
 

@@ -4,7 +4,7 @@
  */
 
 import { MOST_AXIS_TAPS, parseGemmTile } from './igemm_tiles.js';
-import type { Contraction, Problem } from './problem.js';
+import type { Contraction, Geometry, Problem } from './problem.js';
 import type { Target } from './target.js';
 import { type LaunchGeometry, modelled, type Parting, type Tunables, type Variant } from './variant.js';
 import { GRID_X, GRID_Y, shapeReason } from './variants_cuda.js';
@@ -46,12 +46,17 @@ function launch(problem: Problem, _: Contraction, tunables: Tunables, target: Ta
   return { grid: [n, m, wgradParts(problem, tile, target)], block: [tile.threads, 1, 1], sharedBytes: bytes };
 }
 
-function reason({ geometry: g }: Problem, _: Contraction, tunables: Tunables): string | null {
+function reason({ geometry }: Problem, _: Contraction, tunables: Tunables): string | null {
+  return wgradProductReason(geometry, parseGemmTile(tunables));
+}
+
+/** Why products of such a tile do not compute a weight gradient; null where they do. */
+export function wgradProductReason(g: Geometry, tile: { readonly m: number; readonly n: number }): string | null {
   const early = shapeReason(g);
   if (early !== null) return early;
   if (Math.max(g.r, g.s) > MOST_AXIS_TAPS) return `it takes at most ${MOST_AXIS_TAPS} taps on an axis`;
   if (weightsOf(g) === 0) return 'it computes weights, and here are none';
-  const { m, n } = wgradBlocks(g, parseGemmTile(tunables));
+  const { m, n } = wgradBlocks(g, tile);
   if (m > GRID_Y) return `its grid has at most ${GRID_Y} tiles of channels, and these are more`;
   return n > GRID_X ? 'its grid is too small for this many channels' : null;
 }

@@ -13,6 +13,11 @@ const POSITION_BYTES = 16;
 /** Threads of a warp along k where neighbouring positions are neighbours in memory: a sector of float32. */
 const SECTOR_LANES = 8;
 
+/** Bytes of the table of positions: two chunks of one a thread. */
+export function positionTable(threads: number): number {
+  return 2 * threads * POSITION_BYTES;
+}
+
 export interface WgradPlan {
   /** Tiles of both operands that are there at the same time. */
   readonly stages: number;
@@ -36,14 +41,13 @@ const STAGES = 2;
 
 export function wgradPlan(tile: GemmTile, layout: Layout): WgradPlan {
   const pitch = tile.m + tile.n + 4;
-  const table = 2 * tile.threads * POSITION_BYTES;
   return {
     stages: STAGES,
     pitch,
     lanesM: Math.min(8, tile.m / THREAD_M),
     depthLanes: layout === 'nchw' ? SECTOR_LANES : tile.threads / 32,
     together: layout === 'nchw' ? 1 : 8,
-    bytes: STAGES * tile.k * pitch * 4 + table,
+    bytes: STAGES * tile.k * pitch * 4 + positionTable(tile.threads),
   };
 }
 
@@ -61,7 +65,10 @@ export function wgradResident(tile: GemmTile, target: Target, { bytes }: WgradPl
 }
 
 /** Tiles of the small side's channels, of all groups, and tiles of columns. */
-export function wgradBlocks(g: Geometry, tile: GemmTile): { readonly m: number; readonly n: number } {
+export function wgradBlocks(
+  g: Geometry,
+  tile: { readonly m: number; readonly n: number },
+): { readonly m: number; readonly n: number } {
   const columns = (g.cl / g.groups) * g.r * g.s;
   return { m: Math.ceil(g.cs / g.groups / tile.m) * g.groups, n: Math.ceil(columns / tile.n) };
 }

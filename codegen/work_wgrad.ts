@@ -1,11 +1,11 @@
-/** What the igemm kernels of the weight gradient do, and into how many parts that is best cut. */
+/** What the matrix-product kernels of the weight gradient do, and into how many parts that is best cut. */
 
 import { gpuOf } from './gpu.js';
 import { seconds, type Work } from './gpu_work.js';
 import { type GemmTile, pixelsRead, THREAD_M } from './igemm_tiles.js';
 import { bytes } from './passes.js';
 import type { Geometry, Problem } from './problem.js';
-import type { Target } from './target.js';
+import { DTYPE_TABLE, type Target } from './target.js';
 import { wgradBlocks, wgradPlan, wgradResident } from './wgrad_tiles.js';
 
 const WARP = 32;
@@ -27,7 +27,6 @@ export const weightsOf = ({ cs, cl, r, s, groups }: Geometry): number => ((cs * 
 export function wgradWork(problem: Problem, tile: GemmTile, target: Target, parts: number): Work[] {
   const { geometry: g } = problem;
   const { m, n } = wgradBlocks(g, tile);
-  const weights = weightsOf(g);
   const steps = Math.ceil(Math.ceil((g.n * g.hs * g.ws) / tile.k) / parts);
   const depth = steps * tile.k;
   const sums = THREAD_M * tile.threadN;
@@ -38,7 +37,6 @@ export function wgradWork(problem: Problem, tile: GemmTile, target: Target, part
   const warps = tile.threads / WARP;
   const taps = g.r * g.s;
   const pixels = pixelsRead('contract', g, taps) / taps;
-  const partial = parts > 1 ? (parts - 1) * weights * 4 : 0;
   const products: Work = {
     blocks: m * n * parts,
     threads: tile.threads,
@@ -48,14 +46,26 @@ export function wgradWork(problem: Problem, tile: GemmTile, target: Target, part
     mma: null,
     sharedBytes: depth * (warps * loads * LOAD_WAVEFRONTS * 128 + (tile.m + tile.n) * 4) + 2 * tile.m * tile.n * 4,
     l2Bytes: depth * (tile.m + tile.n * pixels) * 4 + tile.m * tile.n * 4,
-    dramBytes: bytes(problem) + partial,
+    dramBytes: productBytes(problem, parts),
     latency: ENDS_LATENCY + steps * STEP_LATENCY,
   };
-  return parts === 1 ? [products] : [products, sumOfParts(weights, parts)];
+  return withSum(products, problem, parts);
+}
+
+/** Bytes of memory that the products take: each tensor once, or instead of the weight the sums of all parts. */
+export function productBytes(problem: Problem, parts: number): number {
+  const weights = weightsOf(problem.geometry);
+  const size = DTYPE_TABLE[problem.dtype].bytes;
+  return bytes(problem) + (parts > 1 ? weights * (parts * 4 - size) : 0);
+}
+
+/** The launch of the products and, where there are parts, that of sum_parts. */
+export function withSum(products: Work, { geometry, dtype }: Problem, parts: number): Work[] {
+  return parts === 1 ? [products] : [products, sumOfParts(weightsOf(geometry), parts, DTYPE_TABLE[dtype].bytes)];
 }
 
 /** The launch of sum_parts: runs of four sums a thread. */
-function sumOfParts(weights: number, parts: number): Work {
+function sumOfParts(weights: number, parts: number, size: number): Work {
   const threads = 256;
   const lanes = Math.max(1, Math.min(8, parts / 4));
   const runs = (4 * threads) / lanes;
@@ -67,8 +77,8 @@ function sumOfParts(weights: number, parts: number): Work {
     fma: 0,
     mma: null,
     sharedBytes: 0,
-    l2Bytes: runs * (parts + 1) * 4,
-    dramBytes: (parts + 1) * weights * 4,
+    l2Bytes: runs * (parts * 4 + size),
+    dramBytes: (parts * 4 + size) * weights,
     latency: 2000,
   };
 }
@@ -81,15 +91,24 @@ const MOST_PARTS = 1024;
 
 /** The number of parts that the model finds fastest: a function of the problem and the target alone. */
 export function wgradParts(problem: Problem, tile: GemmTile, target: Target): number {
-  const { geometry: g } = problem;
-  const steps = Math.ceil((g.n * g.hs * g.ws) / tile.k);
+  return bestParts(problem, tile.k, target, (parts) => wgradWork(problem, tile, target, parts));
+}
+
+/** The same for products that take `k` positions a step, and do `work` when they are cut into so many parts. */
+export function bestParts(
+  { geometry: g }: Problem,
+  k: number,
+  target: Target,
+  work: (parts: number) => readonly Work[],
+): number {
+  const steps = Math.ceil((g.n * g.hs * g.ws) / k);
   const most = Math.min(MOST_PARTS, steps / LEAST_STEPS, MOST_BYTES / (4 * weightsOf(g)));
   const gpu = gpuOf(target);
-  let best = { parts: 1, time: seconds(wgradWork(problem, tile, target, 1), gpu) };
+  let best = { parts: 1, time: seconds(work(1), gpu) };
   for (let parts = 2; parts <= most; parts += Math.max(1, parts >> 2)) {
     // Only counts that give every part as many steps as they say.
     const even = Math.ceil(steps / Math.ceil(steps / parts));
-    const time = seconds(wgradWork(problem, tile, target, even), gpu);
+    const time = seconds(work(even), gpu);
     if (time < best.time) best = { parts: even, time };
   }
   return best.parts;

@@ -26,18 +26,22 @@ describeCuda('random problems on cuda', function () {
     expectGood(await run('gather', testRuns(500)), testRuns(500));
   });
 
-  it('weight gradients around the sizes of tiles are exact, in parts too, warps in any order', async () => {
-    const args = ['--runs', '10', '--seed', '5', '--dtype', 'float32'];
-    const [first, other] = await Promise.all(
-      ['forward', 'mixed:7'].map((order) =>
-        simulatedReport<EdgesSummary>({ program: 'wgrad_edges_cli', args, simulator: `order=${order}` }),
-      ),
-    );
-    expect(first!.failures).to.deep.equal([]);
-    expect(first!.problems).to.equal(10);
-    expect(first!.parted).to.be.above(2);
-    expect(other!.digest).to.equal(first!.digest);
-  });
+  for (const { variant, runs, words } of [
+    { variant: 'igemm', runs: 10, words: ['--dtype', 'float32'] },
+    { variant: 'mma', runs: 8, words: ['--dtype', 'bfloat16,float16', '--layout', 'nhwc', '--multiple', '2'] },
+  ])
+    it(`weight gradients around the sizes of ${variant}'s tiles are exact, in parts too, warps in any order`, async () => {
+      const args = ['--runs', String(runs), '--seed', '5', '--variant', variant, ...words];
+      const [first, other] = await Promise.all(
+        ['forward', 'mixed:7'].map((order) =>
+          simulatedReport<EdgesSummary>({ program: 'wgrad_edges_cli', args, simulator: `order=${order}` }),
+        ),
+      );
+      expect(first!.failures).to.deep.equal([]);
+      expect(first!.problems).to.equal(runs);
+      expect(first!.parted).to.be.above(0);
+      expect(other!.digest).to.equal(first!.digest);
+    });
 
   it('so do some by the phase kernels (all 500 by npm run test:cuda), warps in any order', async () => {
     const runs = Math.ceil(testRuns(500) / 25);

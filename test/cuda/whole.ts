@@ -74,9 +74,15 @@ describe('on cuda, the whole', function () {
     });
   }
 
-  for (const dtype of ['float32']) {
-    it(`200 weight gradients of ${dtype} around the sizes of igemm's tiles, warps in three orders`, async () => {
-      const args = ['--runs', '200', '--seed', String(SEED), '--dtype', dtype];
+  for (const { variant, dtype, multiple } of [
+    { variant: 'igemm', dtype: 'float32', multiple: 1 },
+    { variant: 'mma', dtype: 'bfloat16,float16', multiple: 1 },
+    { variant: 'mma', dtype: 'bfloat16,float16', multiple: 2 },
+    { variant: 'mma', dtype: 'bfloat16,float16', multiple: 8 },
+  ]) {
+    it(`200 weight gradients of ${dtype} around the sizes of ${variant}'s tiles, ${multiple} channels at a time, warps in three orders`, async () => {
+      const args = ['--runs', '200', '--seed', String(SEED), '--dtype', dtype, '--variant', variant];
+      args.push('--multiple', String(multiple), '--layout', variant === 'igemm' ? 'nchw,nhwc' : 'nhwc');
       const summaries = await severalAtOnce(['forward', 'reverse', 'mixed:7'], (order) =>
         simulatedReport<EdgesSummary>({ program: 'wgrad_edges_cli', args, simulator: `order=${order}` }),
       );

@@ -1,6 +1,7 @@
 /**
- * `node wgrad_edges_cli.js [--runs 200] [--seed N] [--dtype float32] [--layout nchw] [--variant igemm] [--device cuda:0]`: weight
- * gradients of random problems whose sizes lie around those of the variant's tiles, by each of its tiles in turn. Operands
+ * `node wgrad_edges_cli.js [--runs 200] [--seed N] [--dtype float32] [--layout nchw] [--variant igemm] [--multiple 1]
+ * [--device cuda:0]`: weight gradients of random problems whose sizes lie around those of the variant's tiles, by each of its
+ * tiles in turn; `--multiple 8` rounds channels of a group up to multiples of eight, which are read in wider pieces. Operands
  * are multiples of 1/8 up to ±1/2, so that every sum is exact in any order: the results must be the oracle's, rounded once,
  * to the last bit. The last line is a JSON summary.
  */
@@ -26,6 +27,7 @@ const { values } = parseArgs({
     dtype: { type: 'string', default: 'float32' },
     layout: { type: 'string', default: 'nchw,nhwc' },
     variant: { type: 'string', default: 'igemm' },
+    multiple: { type: 'string', default: '1' },
   },
 });
 
@@ -50,6 +52,8 @@ const SHAPES = [
 /** Multiply-adds that the oracle is asked for at most. */
 const MOST = 3e7;
 
+const multiple = Number(values.multiple);
+const whole = (channels: number): number => Math.ceil(channels / multiple) * multiple;
 const around = fc.constantFrom(1, 3, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128, 129, 136);
 const sizes = fc.tuple(
   around,
@@ -60,7 +64,8 @@ const sizes = fc.tuple(
 );
 const draws = fc
   .record({ shape: fc.constantFrom(...SHAPES), sizes, groups: fc.constantFrom(1, 1, 1, 2, 3), turn: fc.nat(1000) })
-  .map(({ shape, sizes: [c, k, n, h, w], groups, turn }) => {
+  .map(({ shape, sizes: [small, large, n, h, w], groups, turn }) => {
+    const [c, k] = [whole(small), whole(large)];
     const text = `convT2d n=${n} c=${c * groups} k=${k * groups} h=${h} w=${w} ${shape}${groups === 1 ? '' : ` groups=${groups}`} pass=wgrad`;
     return { text, turn };
   })

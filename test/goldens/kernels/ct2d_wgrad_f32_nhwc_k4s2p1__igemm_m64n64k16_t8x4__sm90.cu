@@ -30,6 +30,14 @@ static __device__ __forceinline__ void copy_4_unless(unsigned left_out, unsigned
   asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
 }
 
+static __device__ __forceinline__ void copy_8_unless(unsigned left_out, unsigned to, const void* from) {
+  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
+}
+
+static __device__ __forceinline__ void copy_16_unless(unsigned left_out, unsigned to, const void* from) {
+  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
+}
+
 static __device__ __forceinline__ void copy_16(unsigned to, const void* from, int depth, int left) {
   asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
 }
@@ -107,6 +115,8 @@ static __device__ __forceinline__ Column column_of(int column, int outputs) {
   return {first + rest - tap * width, tap / KERNEL_WIDTH, tap % KERNEL_WIDTH};
 }
 
+static __device__ __forceinline__ real product(real x, real y) { return x * y; }
+
 // Where the columns that a thread copies lie, or their taps.
 struct __align__(16) Words {
   unsigned word[B_COLUMNS];
@@ -116,6 +126,7 @@ struct __align__(16) Words {
 struct Block {
   int group, first_m, first_n, begin, end, broken;
 };
+constexpr bool apart = false;
 
 struct __align__(16) Four {
   real at[4];
@@ -209,18 +220,31 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nhwc_k4s2p1_
     }
   }
   copies_landed<0>();
-  // An eighth of the rows at a time passes through shared memory, so that neighbouring threads write neighbours. Every 32
-  // columns there are four words apart from the others, for banks of their own.
-  constexpr int C_PITCH = TILE_N + TILE_N / 8 + 4, C_ROWS = TILE_M / THREAD_M, C_STEP = THREADS / TILE_N;
+  // Rows of sums pass through shared memory, some at a time, so that neighbouring threads write neighbours: RUN taps of a
+  // channel. Every 32 columns there are SPREAD words apart from the others, for banks of their own.
+  constexpr int RUN = TOGETHER * 8 > TILE_N ? TILE_N / TOGETHER : 8, SPREAD = 32 / RUN;
+  constexpr int C_PITCH = TILE_N + TILE_N / 32 * SPREAD + (SPREAD < 8 ? 4 : 8), C_STEP = THREADS / TILE_N;
   const Block here = block;
-  const int mine = threadIdx.x % TILE_N, n_mine = TOGETHER == 1 ? mine : (mine / 64 * 8 + mine % 8) * 8 + mine / 8 % 8;
+  const int mine = threadIdx.x % TILE_N;
+  const int n_mine = TOGETHER == 1 ? mine : (mine / (TOGETHER * RUN) * RUN + mine % RUN) * TOGETHER + mine / RUN % TOGETHER;
   const Column pair = column_of(least(here.first_n + n_mine, columns - 1), outputs);
-  const auto spread = [](int column) { return column + column / 32 * 4; };
+  const auto spread = [](int column) { return column + column / 32 * SPREAD; };
   const bool several = gridDim.z > 1;
   real* const sums_of_part = parts + (long long)blockIdx.z * cs * columns;
   const int first_result = (here.group * inputs + here.first_m) * columns + (pair.channel * KERNEL_HEIGHT + pair.row) * KERNEL_WIDTH + pair.column;
   const bool exists = here.first_n + n_mine < columns;
+  const int rows_left = exists ? inputs - here.first_m : 0;
   bool broke = false;
+  const auto give = [&](int row, real sum) {
+    if (row >= rows_left) return;
+    broke = broke || sum != sum;
+    if (several)
+      sums_of_part[first_result + row * columns] = sum;
+    else
+      weight[first_result + row * columns] = store(sum);
+  };
+  constexpr int C_ROWS = TILE_M / THREAD_M;
+  const real* const rows = memory;
 #pragma unroll
   for (int i = 0; i < THREAD_M; ++i) {
     __syncthreads();
@@ -232,27 +256,19 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nhwc_k4s2p1_
       *(Four*)(memory + (warp_m / WARP_M * LANES_M + lane % LANES_M) * C_PITCH + spread(n4 + j * (4 * LANES_N))) = four;
     }
     __syncthreads();
-    for (int row = threadIdx.x / TILE_N; row < C_ROWS; row += C_STEP) {
-      const int m_row = row / LANES_M * WARP_M + i / 4 * (4 * LANES_M) + row % LANES_M * 4 + i % 4;
-      if (!exists || here.first_m + m_row >= inputs) continue;
-      const real sum = memory[row * C_PITCH + spread(n_mine)];
-      broke = broke || sum != sum;
-      if (several)
-        sums_of_part[first_result + m_row * columns] = sum;
-      else
-        weight[first_result + m_row * columns] = store(sum);
-    }
+    for (int row = threadIdx.x / TILE_N; row < C_ROWS; row += C_STEP)
+      give(row / LANES_M * WARP_M + i / 4 * (4 * LANES_M) + row % LANES_M * 4 + i % 4, rows[row * C_PITCH + spread(n_mine)]);
   }
   // What lies outside of the large side was read as 0, which an infinity of the small side makes NaN, and NaN stays: such
   // sums are done again over what exists.
-  if (broke) block.broken = 1;
+  if (broke || apart) block.broken = 1;
   __syncthreads();
   if (!block.broken) return;
   for (int row = threadIdx.x / TILE_N; row < TILE_M; row += C_STEP) {
-    if (!exists || here.first_m + row >= inputs) continue;
+    if (row >= rows_left) continue;
     const int result = first_result + row * columns;
     const real before = several ? sums_of_part[result] : load(weight[result]);
-    if (before == before) continue;
+    if (!apart && before == before) continue;
     const stored* const from_small = small + (here.group * inputs + here.first_m + row) * steps.small_channel;
     const stored* const from_large = large + (here.group * outputs + pair.channel) * steps.large_channel +
                                      (pair.row * 1 * wl + pair.column * 1) * steps.large;
@@ -260,7 +276,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nhwc_k4s2p1_
     real sum = 0;
     for (int position = here.begin; position < here.end; ++position) {
       const Position now = position_of(position, here.end, hs, ws, hl, wl, cs, cl, steps);
-      if (!(now.outside & tap)) sum += load(from_small[now.small]) * load(from_large[now.large]);
+      if (!(now.outside & tap)) sum += product(load(from_small[now.small]), load(from_large[now.large]));
     }
     if (several)
       sums_of_part[result] = sum;

@@ -1,0 +1,96 @@
+/** What the tensor-core kernels of the weight gradient do, and into how many parts that is best cut. */
+
+import type { Work } from './gpu_work.js';
+import { pixelsRead } from './igemm_tiles.js';
+import type { Reading } from './mma_tiles.js';
+import { mmaWgradPlan, parseMmaWgradTile, parseWgradReadings } from './mma_wgrad_tiles.js';
+import type { Problem } from './problem.js';
+import { DTYPE_TABLE, type Target } from './target.js';
+import type { Tunables } from './variant.js';
+import { wgradBlocks } from './wgrad_tiles.js';
+import { bestParts, productBytes, withSum } from './work_wgrad.js';
+
+const WARP = 32;
+const SECTOR = 32;
+const WAVEFRONT = 128;
+/**
+ * Instructions of a thread: once, for a chunk of positions, for a piece, around a step of k, for a sum
+ * that it stores in the type of the weight, or as it is.
+ */
+const ONCE = 600;
+const CHUNK = 200;
+const COPY = 4;
+const CARRY = 6;
+const STEP = 25;
+const OUTPUT = 18;
+const PARTIAL = 10;
+/** Multiply-adds of one product instruction, and bytes of k that it takes. */
+const PRODUCT = { rows: 16, columns: 8, bytes: 32 } as const;
+/** Bytes that a matrix load of a warp moves. */
+const MATRICES = 512;
+/** Cycles that a block waits: until the first tiles are there and the last sums gone, at the barrier of a step, for loads. */
+const ENDS_LATENCY = 3000;
+const STEP_LATENCY = 60;
+const LOAD_LATENCY = 600;
+
+/** Both launches, or the one that there is without parts. */
+export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Target, parts: number): Work[] {
+  const { geometry: g, dtype } = problem;
+  const size = DTYPE_TABLE[dtype].bytes;
+  const tile = parseMmaWgradTile(tunables);
+  const { small, large, staged } = parseWgradReadings(tunables);
+  const { together, resident } = mmaWgradPlan(tunables, dtype, target);
+  const { m, n } = wgradBlocks(g, tile);
+  const steps = Math.ceil(Math.ceil((g.n * g.hs * g.ws) / tile.k) / parts);
+  const depth = steps * tile.k;
+  const warps = tile.threads / WARP;
+  const deep = (tile.k * size) / PRODUCT.bytes;
+  const fragments = (tile.warpM / 16 + tile.warpN / 16) * deep;
+  const products = (tile.warpM / PRODUCT.rows) * (tile.warpN / PRODUCT.columns) * deep;
+  const pieces = (width: number, { bytes }: Reading) => (width * size * tile.k) / bytes / tile.threads;
+  const [ofSmall, ofLarge] = [pieces(tile.m, small), pieces(tile.n, large)];
+  const moves = ofSmall * movesOf(small) + ofLarge * movesOf(large);
+  const moved = ofSmall * movedBytes(small) + ofLarge * movedBytes(large) + Math.max(ofSmall, ofLarge) * WAVEFRONT;
+  const sums = (tile.m * tile.n) / tile.threads;
+  const taps = g.r * g.s;
+  // Copies of 16 bytes pass by the first level of cache; the others find there what another tap has read.
+  const pixels = large.bytes === 16 ? 1 : pixelsRead('contract', g, taps) / taps;
+  const sectors = (width: number, channels: number) => (width * sectorsOf(channels * size)) / channels;
+  const read =
+    sectors(tile.m, Math.min(g.cs / g.groups, tile.m)) + pixels * sectors(tile.n, Math.min(g.cl / g.groups, together));
+  return withSum(
+    {
+      blocks: m * n * parts,
+      threads: tile.threads,
+      resident,
+      instructions:
+        warps *
+        (ONCE +
+          (1 + depth / tile.threads) * CHUNK +
+          steps * (products + fragments + moves + STEP) +
+          (parts > 1 ? PARTIAL : OUTPUT) * sums),
+      fma: 0,
+      mma: { type: 'f16', multiplyAdds: depth * tile.m * tile.n },
+      sharedBytes: steps * warps * (fragments * MATRICES + moved) + 2 * tile.m * tile.n * 4,
+      l2Bytes: depth * read + tile.m * tile.n * (parts > 1 ? 4 : size),
+      dramBytes: productBytes(problem, parts),
+      latency: ENDS_LATENCY + steps * (staged ? LOAD_LATENCY : STEP_LATENCY),
+    },
+    problem,
+    parts,
+  );
+}
+
+const movesOf = ({ staged }: Reading): number => (staged ? CARRY : COPY);
+
+/** Bytes that a warp moves with a piece a thread: into shared memory, before that through registers where they are staged. */
+const movedBytes = ({ staged, bytes }: Reading): number => (staged ? 2 : 1) * Math.max(WAVEFRONT, WARP * bytes);
+
+/** Bytes of the sectors that so many neighbouring bytes lie in, from the beginning of one. */
+const sectorsOf = (bytes: number): number => Math.ceil(bytes / SECTOR) * SECTOR;
+
+/** The number of parts that the model finds fastest: a function of the problem and the target alone. */
+export function mmaWgradParts(problem: Problem, tunables: Tunables, target: Target): number {
+  const { k } = parseMmaWgradTile(tunables);
+  return bestParts(problem, k, target, (parts) => mmaWgradWork(problem, tunables, target, parts));
+}
