@@ -55,10 +55,10 @@ constexpr int POSITIONS = 2, OUTPUTS = 1, GROUPS = 1, THREADS = 128;
 constexpr int LANES = 16, SPLITS = 8, VECTOR = 4;
 constexpr int ROW_PHASES = 1, COLUMN_PHASES = 1, COLUMNS = POSITIONS * COLUMN_PHASES;
 constexpr int ROW_STEP = 2, COLUMN_STEP = 2, FIRST = -1, SPAN = 6;
-// Weights of a channel in shared memory: rows of taps, a row's taps and outputs in whole fours.
-constexpr int TAPS = 16, TAP_ROW = 4, CHANNEL = 4 * TAP_ROW, DEPTH = 256;
-// Sums are stored in pieces of LENGTH neighbours in memory.
-constexpr int LENGTH = 2, RUN = 2, CELLS = ROW_PHASES * COLUMNS * OUTPUTS, PIECES = CELLS / LENGTH;
+// Weights of a channel in shared memory: rows of taps, a row's taps and outputs in whole fours; VECTOR channels take STAGED.
+constexpr int TAPS = 16, TAP_ROW = 4, CHANNEL = 4 * TAP_ROW, STAGED = 68, DEPTH = 224;
+// Sums are stored in pieces of LENGTH neighbours in memory, PARTS of which are neighbours too.
+constexpr int LENGTH = 2, PARTS = 1, RUN = 2, CELLS = ROW_PHASES * COLUMNS * OUTPUTS, PIECES = CELLS / LENGTH;
 
 // Stores the first `there` of LENGTH neighbours, RUN at once where all are there and lie on a multiple of their size.
 struct __align__(4) Run {
@@ -174,25 +174,25 @@ static __device__ __forceinline__ void add_channels(real (&sums)[CELLS], const s
     read_row<ALIGNED>(values, at + -1 * row_step, exists[0], column_step, count - depth);
 #pragma unroll
     for (int v = 0; v < VECTOR; ++v) {
-      const real* const factors = staged + (depth + v) * CHANNEL;
+      const real* const factors = staged + depth / VECTOR * STAGED + v * CHANNEL;
       add_row<0>(sums, values[v], factors + 0 * TAP_ROW);
     }
     read_row<ALIGNED>(values, at + 0 * row_step, exists[1], column_step, count - depth);
 #pragma unroll
     for (int v = 0; v < VECTOR; ++v) {
-      const real* const factors = staged + (depth + v) * CHANNEL;
+      const real* const factors = staged + depth / VECTOR * STAGED + v * CHANNEL;
       add_row<0>(sums, values[v], factors + 1 * TAP_ROW);
     }
     read_row<ALIGNED>(values, at + 1 * row_step, exists[2], column_step, count - depth);
 #pragma unroll
     for (int v = 0; v < VECTOR; ++v) {
-      const real* const factors = staged + (depth + v) * CHANNEL;
+      const real* const factors = staged + depth / VECTOR * STAGED + v * CHANNEL;
       add_row<0>(sums, values[v], factors + 2 * TAP_ROW);
     }
     read_row<ALIGNED>(values, at + 2 * row_step, exists[3], column_step, count - depth);
 #pragma unroll
     for (int v = 0; v < VECTOR; ++v) {
-      const real* const factors = staged + (depth + v) * CHANNEL;
+      const real* const factors = staged + depth / VECTOR * STAGED + v * CHANNEL;
       add_row<0>(sums, values[v], factors + 3 * TAP_ROW);
     }
   }
@@ -206,7 +206,7 @@ struct Items {
 extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f16_nhwc_k4s2p1__head_o1t2_b16x8__ptx(
     const stored* __restrict__ large, const stored* __restrict__ weight, const stored* __restrict__ bias, stored* __restrict__ small,
     int n, int cs, int hs, int ws, int cl, int hl, int wl, double slope) {
-  __shared__ __align__(16) real memory[4096];
+  __shared__ __align__(16) real memory[3808];
   const int inputs = cl / GROUPS, group = blockIdx.y;
   const int source_height = hl, source_width = wl, height = hs, width = ws;
   const int column_step = cl, channel_step = 1;
@@ -238,7 +238,8 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f16_nhwc_k4s2p1_
       for (int at = threadIdx.x; at < staged; at += THREADS) {
         const int depth = at / TAPS, tap = at % TAPS;
         const int pair = (group * OUTPUTS + k) * inputs + base + depth;
-        memory[depth * CHANNEL + tap / 4 * TAP_ROW + tap % 4 * OUTPUTS + k] = depth < count ? load(weight[pair * TAPS + tap]) : (real)0;
+        const int place = depth / VECTOR * STAGED + depth % VECTOR * CHANNEL + tap / 4 * TAP_ROW;
+        memory[place + tap % 4 * OUTPUTS + k] = depth < count ? load(weight[pair * TAPS + tap]) : (real)0;
       }
     __syncthreads();
     if (aligned) add_channels<true>(sums, source, exists, split, count, row_step, column_step, channel_step, memory);
@@ -249,18 +250,21 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f16_nhwc_k4s2p1_
   struct Place {
     int at, there, y, x, k, image;
   };
-  const auto place_of = [&](int lane_of, int piece) -> Place {
-    const int which = blockIdx.x * LANES + lane_of, first = piece * LENGTH;
+  const auto place_of = [&](int lane, int piece) -> Place {
+    const int which = blockIdx.x * LANES + lane, first = piece * LENGTH;
     const int image = which / (items.width * items.height), x0 = which % items.width * COLUMNS;
-    const int row = first / (COLUMNS * OUTPUTS), k = 0, x = x0 + first / OUTPUTS % COLUMNS;
+    const int row = first / (COLUMNS * OUTPUTS), k = first % OUTPUTS, x = x0 + first / OUTPUTS % COLUMNS;
     const int y = which / items.width % items.height * ROW_PHASES + row;
     const bool is = which < items.total && y < height && x < width;
-    const int at = ((image * height + y) * width + x) * cs + group * OUTPUTS, there = (width - x) * OUTPUTS;
+    const int at = ((image * height + y) * width + x) * cs + group * OUTPUTS + k, there = (width - x) * OUTPUTS - k;
     return {at, is ? there : 0, y, x, k, image};
   };
   // The channel of the i-th of a piece, and its column from the first.
-  const auto channel_at = [](const Place&, int i) { return i % OUTPUTS; };
-  const auto column_at = [](int i) { return i / OUTPUTS; };
+  const auto channel_at = [](const Place& place, int i) { return (place.k + i) % OUTPUTS; };
+  const auto column_at = [](const Place& place, int i) { return (place.k + i) / OUTPUTS; };
+  // The lane and the piece of the at-th in the order of memory.
+  const auto lane_of = [](int at) { return at / PARTS % LANES; };
+  const auto piece_of = [](int at) { return at / (PARTS * LANES) * PARTS + at % PARTS; };
   bool broken = false;
   const auto finish = [&](const Place& place, real (&values)[LENGTH]) {
     if (place.there <= 0) return;
@@ -273,26 +277,26 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f16_nhwc_k4s2p1_
     store_neighbours(small + place.at, values, place.there);
   };
   // The threads of a lane have summed its channels in turn; pieces are summed and stored by as many threads as there are.
-  constexpr int SPLIT_PITCH = 20;
+  constexpr int SPLIT_PITCH = 20, CELL_PITCH = 168;
   __syncthreads();
 #pragma unroll
-  for (int i = 0; i < CELLS; ++i) memory[(i * SPLITS + split) * SPLIT_PITCH + lane] = sums[i];
+  for (int i = 0; i < CELLS; ++i) memory[i * CELL_PITCH + split * SPLIT_PITCH + lane] = sums[i];
   __syncthreads();
   for (int at = threadIdx.x; at < LANES * PIECES; at += THREADS) {
     real values[LENGTH];
 #pragma unroll
     for (int i = 0; i < LENGTH; ++i) {
-      const real* const from = memory + (at / LANES * LENGTH + i) * (SPLITS * SPLIT_PITCH) + at % LANES;
+      const real* const from = memory + (piece_of(at) * LENGTH + i) * CELL_PITCH + lane_of(at);
       values[i] = from[0];
 #pragma unroll
       for (int j = 1; j < SPLITS; ++j) values[i] += from[j * SPLIT_PITCH];
     }
-    finish(place_of(at % LANES, at / LANES), values);
+    finish(place_of(lane_of(at), piece_of(at)), values);
   }
   // A tap outside the source was read as 0, which an infinite weight makes NaN, and NaN stays: such outputs are done again.
   if (!broken) return;
   for (int at = threadIdx.x; at < LANES * PIECES; at += THREADS) {
-    const Place place = place_of(at % LANES, at / LANES);
+    const Place place = place_of(lane_of(at), piece_of(at));
     for (int i = 0; i < LENGTH && i < place.there; ++i) {
       stored* const result = small + place.at + i;
       if (load(*result) == load(*result)) continue;
@@ -300,7 +304,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f16_nhwc_k4s2p1_
       const stored* const factors = weight + (group * OUTPUTS + k) * inputs * TAPS;
       const int weight_step = TAPS;
       const stored* const first = large + place.image * cl * source_height * source_width + group * inputs * channel_step;
-      const real sum = plain_sum(first, factors, place.y, place.x + column_at(i), inputs, source_height, source_width, column_step, channel_step, weight_step);
+      const real sum = plain_sum(first, factors, place.y, place.x + column_at(place, i), inputs, source_height, source_width, column_step, channel_step, weight_step);
       *result = store(activate(0, sum + (false ? load(bias[group * OUTPUTS + k]) : (real)0), (real)slope));
     }
   }

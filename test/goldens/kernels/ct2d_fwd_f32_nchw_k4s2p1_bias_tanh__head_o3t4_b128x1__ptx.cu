@@ -46,10 +46,10 @@ constexpr int POSITIONS = 4, OUTPUTS = 3, GROUPS = 1, THREADS = 128;
 constexpr int LANES = 128, SPLITS = 1, VECTOR = 1;
 constexpr int ROW_PHASES = 2, COLUMN_PHASES = 2, COLUMNS = POSITIONS * COLUMN_PHASES;
 constexpr int ROW_STEP = 1, COLUMN_STEP = 1, FIRST = -4, SPAN = 12;
-// Weights of a channel in shared memory: rows of taps, a row's taps and outputs in whole fours.
-constexpr int TAPS = 16, TAP_ROW = 12, CHANNEL = 4 * TAP_ROW, DEPTH = 85;
-// Sums are stored in pieces of LENGTH neighbours in memory.
-constexpr int LENGTH = 8, RUN = 4, CELLS = ROW_PHASES * COLUMNS * OUTPUTS, PIECES = CELLS / LENGTH;
+// Weights of a channel in shared memory: rows of taps, a row's taps and outputs in whole fours; VECTOR channels take STAGED.
+constexpr int TAPS = 16, TAP_ROW = 12, CHANNEL = 4 * TAP_ROW, STAGED = 48, DEPTH = 85;
+// Sums are stored in pieces of LENGTH neighbours in memory, PARTS of which are neighbours too.
+constexpr int LENGTH = 8, PARTS = 1, RUN = 4, CELLS = ROW_PHASES * COLUMNS * OUTPUTS, PIECES = CELLS / LENGTH;
 
 // Stores the first `there` of LENGTH neighbours, RUN at once where all are there and lie on a multiple of their size.
 struct __align__(16) Run {
@@ -158,20 +158,20 @@ static __device__ __forceinline__ void add_channels(real (&sums)[CELLS], const s
     read_row<ALIGNED>(values, at + -1 * row_step, exists[0], column_step, count - depth);
 #pragma unroll
     for (int v = 0; v < VECTOR; ++v) {
-      const real* const factors = staged + (depth + v) * CHANNEL;
+      const real* const factors = staged + depth / VECTOR * STAGED + v * CHANNEL;
       add_row<0>(sums, values[v], factors + 3 * TAP_ROW);
     }
     read_row<ALIGNED>(values, at + 0 * row_step, exists[1], column_step, count - depth);
 #pragma unroll
     for (int v = 0; v < VECTOR; ++v) {
-      const real* const factors = staged + (depth + v) * CHANNEL;
+      const real* const factors = staged + depth / VECTOR * STAGED + v * CHANNEL;
       add_row<0>(sums, values[v], factors + 1 * TAP_ROW);
       add_row<1>(sums, values[v], factors + 2 * TAP_ROW);
     }
     read_row<ALIGNED>(values, at + 1 * row_step, exists[2], column_step, count - depth);
 #pragma unroll
     for (int v = 0; v < VECTOR; ++v) {
-      const real* const factors = staged + (depth + v) * CHANNEL;
+      const real* const factors = staged + depth / VECTOR * STAGED + v * CHANNEL;
       add_row<1>(sums, values[v], factors + 0 * TAP_ROW);
     }
   }
@@ -216,7 +216,8 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_fwd_f32_nchw_k4s2p1_bi
       for (int at = threadIdx.x; at < staged; at += THREADS) {
         const int depth = at / TAPS, tap = at % TAPS;
         const int pair = (group * inputs + base + depth) * OUTPUTS + k;
-        memory[depth * CHANNEL + tap / 4 * TAP_ROW + tap % 4 * OUTPUTS + k] = depth < count ? load(weight[pair * TAPS + tap]) : (real)0;
+        const int place = depth / VECTOR * STAGED + depth % VECTOR * CHANNEL + tap / 4 * TAP_ROW;
+        memory[place + tap % 4 * OUTPUTS + k] = depth < count ? load(weight[pair * TAPS + tap]) : (real)0;
       }
     __syncthreads();
     if (aligned) add_channels<true>(sums, source, exists, split, count, row_step, column_step, channel_step, memory);
@@ -227,10 +228,10 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_fwd_f32_nchw_k4s2p1_bi
   struct Place {
     int at, there, y, x, k, image;
   };
-  const auto place_of = [&](int lane_of, int piece) -> Place {
-    const int which = blockIdx.x * LANES + lane_of, first = piece * LENGTH;
+  const auto place_of = [&](int lane, int piece) -> Place {
+    const int which = blockIdx.x * LANES + lane, first = piece * LENGTH;
     const int image = which / (items.width * items.height), x0 = which % items.width * COLUMNS;
-    const int row = first / (COLUMNS * OUTPUTS), k = first / COLUMNS % OUTPUTS, x = x0;
+    const int row = first / (COLUMNS * OUTPUTS), k = first / COLUMNS % OUTPUTS, x = x0 + first % COLUMNS;
     const int y = which / items.width % items.height * ROW_PHASES + row;
     const bool is = which < items.total && y < height && x < width;
     const int at = ((image * cl + group * OUTPUTS + k) * height + y) * width + x, there = width - x;
@@ -238,7 +239,10 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_fwd_f32_nchw_k4s2p1_bi
   };
   // The channel of the i-th of a piece, and its column from the first.
   const auto channel_at = [](const Place& place, int) { return place.k; };
-  const auto column_at = [](int i) { return i; };
+  const auto column_at = [](const Place&, int i) { return i; };
+  // The lane and the piece of the at-th in the order of memory.
+  const auto lane_of = [](int at) { return at / PARTS % LANES; };
+  const auto piece_of = [](int at) { return at / (PARTS * LANES) * PARTS + at % PARTS; };
   bool broken = false;
   const auto finish = [&](const Place& place, real (&values)[LENGTH]) {
     if (place.there <= 0) return;
@@ -260,7 +264,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_fwd_f32_nchw_k4s2p1_bi
   // A tap outside the source was read as 0, which an infinite weight makes NaN, and NaN stays: such outputs are done again.
   if (!broken) return;
   for (int at = threadIdx.x; at < LANES * PIECES; at += THREADS) {
-    const Place place = place_of(at % LANES, at / LANES);
+    const Place place = place_of(lane_of(at), piece_of(at));
     for (int i = 0; i < LENGTH && i < place.there; ++i) {
       stored* const result = large + place.at + i;
       if (load(*result) == load(*result)) continue;
@@ -268,7 +272,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_fwd_f32_nchw_k4s2p1_bi
       const stored* const factors = weight + (group * inputs * OUTPUTS + k) * TAPS;
       const int weight_step = OUTPUTS * TAPS;
       const stored* const first = small + place.image * cs * source_height * source_width + group * inputs * channel_step;
-      const real sum = plain_sum(first, factors, place.y, place.x + column_at(i), inputs, source_height, source_width, column_step, channel_step, weight_step);
+      const real sum = plain_sum(first, factors, place.y, place.x + column_at(place, i), inputs, source_height, source_width, column_step, channel_step, weight_step);
       *result = store(activate(3, sum + (true ? load(bias[group * OUTPUTS + k]) : (real)0), (real)slope));
     }
   }
