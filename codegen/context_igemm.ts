@@ -7,12 +7,14 @@ import {
   gemmPlan,
   gemmResident,
   isAsynchronous,
+  lanesOfM,
   PITCH_MULTIPLE,
   parseGemmTile,
 } from './igemm_tiles.js';
+import { PARTS_ARG } from './passes.js';
 import type { Axis } from './phases.js';
 import { ACTIVATIONS } from './problem.js';
-import type { Baked, Spec } from './spec.js';
+import { type Baked, type Spec, specArguments } from './spec.js';
 
 const count = z.int().min(1).max(0x7fffffff);
 /** Integers and commas: the inside of an initialiser. */
@@ -32,6 +34,7 @@ export const PLAN_SCHEMA = {
   column_deltas: list,
   has_bias: z.enum(['true', 'false']),
   activation: z.int().min(0),
+  split: z.boolean(),
 } as const;
 
 export const IGEMM_SCHEMA = {
@@ -43,6 +46,7 @@ export const IGEMM_SCHEMA = {
   tile_n: count,
   tile_k: count,
   thread_n: count,
+  lanes_m: count,
   stages: count,
   a_pitch: count,
   a_lanes: count,
@@ -57,22 +61,27 @@ export function igemmValues(spec: Spec, form: 'expand' | 'contract', baked: Bake
   return {
     asynchronous: isAsynchronous(target),
     staged: !isAsynchronous(target),
-    resident: gemmResident(tile, target, plan.phases, memory),
+    resident: gemmResident(tile, target, { phases: plan.phases, split: isSplit(spec) }, memory),
     threads: tile.threads,
     pitch_multiple: PITCH_MULTIPLE,
     tile_m: tile.m,
     tile_n: tile.n,
     tile_k: tile.k,
     thread_n: tile.threadN,
+    lanes_m: lanesOfM(tile),
     stages,
     a_pitch: pitch,
     a_lanes: lanes,
-    ...planValues(plan, baked),
+    ...planValues(spec, plan, baked),
   };
 }
 
-export function planValues(plan: GemmPlan, baked: Baked) {
+/** Whether blocks leave sums of a part of k. */
+const isSplit = (spec: Spec): boolean => specArguments(spec).includes(PARTS_ARG);
+
+export function planValues(spec: Spec, plan: GemmPlan, baked: Baked) {
   return {
+    split: isSplit(spec),
     taps: baked.r * baked.s,
     kernel_width: baked.s,
     phases: plan.phases,

@@ -34,7 +34,7 @@ export function mmaValues(spec: Spec, form: 'expand' | 'contract', baked: Baked)
   const { stages, resident } = mmaMemory(tunables, dtype, target, plan.mostTaps);
   const { staged, bytes } = parseReading(tunables);
   return {
-    ...planValues(plan, baked),
+    ...planValues(spec, plan, baked),
     asynchronous: isAsynchronous(target),
     staged,
     piece_bytes: bytes,

@@ -1,7 +1,7 @@
 /**
  * What the CUDA igemm kernels derive from a shape and a tile: a block computes `m` positions of one residue class by `n`
- * output channels, `k` channels of one tap at a time; a warp has 8 by 4 threads, each of them 8 positions by 4 or 8
- * channels. Costs, contexts and launches read the same numbers from here.
+ * output channels, `k` channels of one tap at a time; a warp has 8 by 4 threads, or 4 by 8 for few positions, each of them 8
+ * positions by 4 or 8 channels. Costs, contexts and launches read the same numbers from here.
  */
 
 import { gpuOf } from './gpu.js';
@@ -20,6 +20,8 @@ export interface GemmTile {
 }
 
 export const THREAD_M = 8;
+/** Threads of a warp along m. */
+export const lanesOfM = ({ m }: GemmTile): number => Math.min(8, m / THREAD_M);
 /** Bytes of what a kernel knows of a tap, in shared memory. */
 export const TAP_BYTES = 16;
 /** Channels of packed weights come in fours, which are copied at once. */
@@ -90,6 +92,8 @@ export function gemmMemory(tile: GemmTile, layout: Layout, target: Target, taps:
   return { stages, pitch, lanes, bytes: stages * tile.k * (pitch + tile.n) * 4 + taps * TAP_BYTES };
 }
 
+/** Blocks that are asked for at most: of four warps, and of fewer. */
+const MOST_RESIDENT = { wide: 3, narrow: 6 } as const;
 /** Blocks of more than one resident may have together this many threads: each then has at least 128 registers. */
 const RESIDENT_THREADS = 512;
 
@@ -103,13 +107,26 @@ export function blocksInMemory(target: Target, bytes: number): number {
   return Math.floor(gpuOf(target).sharedMemory / (bytes + RESERVED_BYTES));
 }
 
+/** What a kernel is made for, beyond its tile: the phases of its plan, and whether its blocks take parts of k. */
+interface Made {
+  readonly phases: number;
+  readonly split: boolean;
+}
+
 /**
  * Blocks a multiprocessor: as many as its shared memory and registers hold. Where tiles pass through registers, 128 of them
  * are too few; neither do they suffice ptxas for compute capability 12 where the phase is known when it compiles (it spills
- * 20 bytes, found by `npm run resources`).
+ * 20 bytes, found by `npm run resources`), nor from 10 on for the largest tile in parts (8 bytes).
  */
-export function gemmResident({ threads }: GemmTile, target: Target, phases: number, { bytes }: GemmMemory): number {
-  const hungry = !isAsynchronous(target) || (target.kind === 'cuda' && target.arch >= 120 && phases === 1);
-  const registers = (hungry ? RESIDENT_THREADS / 2 : RESIDENT_THREADS) / threads;
-  return Math.max(1, Math.min(3, registers, blocksInMemory(target, bytes + BLOCK_BYTES)));
+export function gemmResident(
+  { threads }: GemmTile,
+  target: Target,
+  { phases, split }: Made,
+  memory: GemmMemory,
+): number {
+  const arch = target.kind === 'cuda' ? target.arch : 0;
+  const tight = (arch >= 120 && phases === 1) || (arch >= 100 && split && threads === RESIDENT_THREADS / 2);
+  const registers = (!isAsynchronous(target) || tight ? RESIDENT_THREADS / 2 : RESIDENT_THREADS) / threads;
+  const most = threads < 128 ? MOST_RESIDENT.narrow : MOST_RESIDENT.wide;
+  return Math.max(1, Math.min(most, registers, blocksInMemory(target, memory.bytes + BLOCK_BYTES)));
 }

@@ -37,6 +37,7 @@ const TILES = [
   ['m64n64', 128, 'w32x32', 3, 4],
   ['m128n32', 128, 'w32x32', 3, 4],
   ['m128n16', 128, 'w32x16', 3, 4],
+  ['m32n64', 128, 'w32x16', 4, 4],
 ] as const;
 
 /** The tiles that a type is offered with. */

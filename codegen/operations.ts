@@ -126,13 +126,23 @@ const reductions: Operation[] = ['sum', 'max'].map((name) => ({
 
 /**
  * parts [reduced, inner] of sums in the accumulator's type → out [inner]; outer is 1. What kernels of several parts are
- * followed by.
+ * followed by, and what is left to do behind a sum: bias [channels] is added, null for none, of runs of `plane` neighbours
+ * each, over and over; then the activation, an index in ACTIVATIONS.
  */
 const parts: Operation = {
-  ...reductions.at(-1)!,
   name: 'sum_parts',
+  family: 'reduce',
   types: ['f32', 'f16', 'bf16'],
-  holds: { ...reductions.at(-1)!.holds, ...holding(['in'], 'accumulator', 'outer', 'reduced', 'inner') },
+  args: [
+    ...[output('out'), input('in'), optional('bias')],
+    ...all('l', 'outer', 'reduced', 'inner', 'channels', 'plane'),
+    ...[...all('d', 'slope'), ...all('i', 'activation')],
+  ],
+  holds: {
+    ...holding(['out'], 'type', 'outer', 'inner'),
+    ...holding(['in'], 'accumulator', 'outer', 'reduced', 'inner'),
+    ...holding(['bias'], 'type', 'channels'),
+  },
   only: 'cuda',
 };
 

@@ -62,20 +62,20 @@ export const BGRAD_ARGS: readonly Arg[] = ints('n', 'c', 'hw');
  * The full argument list. `general` kernels take the shape and the activation at run time, `packing` ones a buffer for
  * the re-ordered weight besides; specialised ones have them in their text and take operands, sizes and the slope,
  * `packed` ones the re-ordered weight besides, which was made before they are launched, `parted` ones a buffer for sums
- * of parts.
+ * of parts, `packed parted` ones both.
  */
 export function argumentTable(
   form: Contraction,
-  kind: 'general' | 'packing' | 'specialised' | 'packed' | 'parted',
+  kind: 'general' | 'packing' | 'specialised' | 'packed' | 'parted' | 'packed parted',
 ): readonly Arg[] {
   if (form === 'bgrad') return [...OPERANDS.bgrad, ...BGRAD_ARGS];
-  const baked = kind === 'specialised' || kind === 'packed' || kind === 'parted';
+  const baked = kind !== 'general' && kind !== 'packing';
   const epilogue = form === 'wgrad' ? [] : baked ? EPILOGUE_ARGS.slice(1) : EPILOGUE_ARGS;
   const scalars = [...SIZE_ARGS, ...(baked ? [] : SHAPE_ARGS), ...epilogue];
-  if (kind === 'general' || kind === 'specialised') return [...OPERANDS[form], ...scalars];
-  if (kind === 'parted') return [...OPERANDS[form], PARTS_ARG, ...scalars];
+  const parts = kind.endsWith('parted') ? [PARTS_ARG] : [];
+  if (kind !== 'packing' && !kind.startsWith('packed')) return [...OPERANDS[form], ...parts, ...scalars];
   const packed = kind === 'packing' ? output('packed') : input('packed');
-  return [...OPERANDS[form], packed, ...scalars, ...PACKING_ARGS];
+  return [...OPERANDS[form], packed, ...parts, ...scalars, ...PACKING_ARGS];
 }
 
 /** The scalar arguments of a problem by name, for packing. `slope` is the negative slope of leaky_relu. */

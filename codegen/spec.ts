@@ -170,7 +170,7 @@ export function settled(spec: Spec, words: string): Spec {
 export function specArguments(spec: Spec): readonly Arg[] {
   const { kind, packs, parting } = variantOf(spec);
   if (kind === 'library') return OPERANDS[spec.form];
-  if (parting !== undefined) return argumentTable(spec.form, 'parted');
+  if (parting !== undefined) return argumentTable(spec.form, packs === undefined ? 'parted' : 'packed parted');
   if (packs === undefined) return argumentTable(spec.form, kind);
   return argumentTable(spec.form, kind === 'specialised' ? 'packed' : 'packing');
 }

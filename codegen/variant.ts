@@ -110,6 +110,9 @@ export interface Variant {
 
 export type CountWork = (problem: Problem, form: Contraction, tunables: Tunables, target: Target) => readonly Work[];
 
+/** A launch whose blocks take a part each of a sum, by the number of parts. */
+export type WorkInParts = (parts: number) => Work;
+
 /** The cost of a CUDA row whose work is counted; `margin` is how many times faster than others it must be to be chosen. */
 export function modelled(work: CountWork, margin = 1): Pick<Variant, 'work' | 'cost'> {
   const cost: Variant['cost'] = (problem, form, tunables, { target }) =>

@@ -13,6 +13,7 @@ import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
 import { MMA_VARIANTS } from './variants_cuda_mma.js';
 import { MMA_WGRAD_VARIANT } from './variants_cuda_mma_wgrad.js';
+import { SPLIT_VARIANTS } from './variants_cuda_split.js';
 import { IGEMM_WGRAD_VARIANT } from './variants_cuda_wgrad.js';
 import { CUDNN_VARIANTS } from './variants_cudnn.js';
 import { DEPTHWISE_VARIANT } from './variants_depthwise.js';
@@ -45,6 +46,7 @@ export const VARIANTS: readonly Variant[] = [
   ...IGEMM_VARIANTS,
   HEAD_VARIANT,
   ...MMA_VARIANTS,
+  ...SPLIT_VARIANTS,
   CUDA_DEPTHWISE_VARIANT,
   IGEMM_WGRAD_VARIANT,
   MMA_WGRAD_VARIANT,

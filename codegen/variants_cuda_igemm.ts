@@ -3,7 +3,6 @@
  * The weight is packed by a copy, once for every change of it.
  */
 
-import type { Work } from './gpu_work.js';
 import {
   gemmMemory,
   gemmPlan,
@@ -19,7 +18,14 @@ import { bytes } from './passes.js';
 import type { Contraction, Problem } from './problem.js';
 import { DTYPE_TABLE, type Target } from './target.js';
 import { sidesOf, tiledPositions } from './tiles.js';
-import { type LaunchGeometry, modelled, type Packing, type Tunables, type Variant } from './variant.js';
+import {
+  type LaunchGeometry,
+  modelled,
+  type Packing,
+  type Tunables,
+  type Variant,
+  type WorkInParts,
+} from './variant.js';
 import { GRID_X, GRID_Y, shapeReason, type Volume } from './variants_cuda.js';
 
 const TILES: readonly Tunables[] = [
@@ -27,6 +33,7 @@ const TILES: readonly Tunables[] = [
   { tile: 'm128n64k16', thread: 't8x8' },
   { tile: 'm64n64k16', thread: 't8x4' },
   { tile: 'm128n32k16', thread: 't8x4' },
+  { tile: 'm32n64k16', thread: 't8x4' },
 ];
 
 export const IGEMM_VARIANTS: readonly Variant[] = [
@@ -39,7 +46,7 @@ export const IGEMM_VARIANTS: readonly Variant[] = [
     tunables: ({ dtype }) => (dtype === 'float32' ? TILES : []),
     packs: packing,
     legal: (problem, form, tunables) => reason(problem, form as Volume, tunables),
-    ...modelled((problem, form, tunables, target) => work(problem, form as Volume, tunables, target)),
+    ...modelled((problem, form, tunables, target) => [igemmWork(problem, form as Volume, tunables, target)(1)]),
     launch: (problem, form, tunables, target) => launch(problem, form as Volume, tunables, target),
   },
 ];
@@ -114,37 +121,39 @@ const OUTPUT = 5;
 const ENDS_LATENCY = 2500;
 const STEP_LATENCY = 60;
 
-function work(problem: Problem, form: Volume, tunables: Tunables, target: Target): Work[] {
+/** Of a launch whose blocks take a part each of the steps of k: a function of the number of parts. */
+export function igemmWork(problem: Problem, form: Volume, tunables: Tunables, target: Target): WorkInParts {
   const { geometry: g } = problem;
   const tile = parseGemmTile(tunables);
   const { m, n } = blocksOf(problem, form, tile);
   const inputs = sidesOf(form, g).source.channels / g.groups;
   const plan = gemmPlan(form, g);
   const taps = (g.r * g.s) / plan.phases;
-  const steps = Math.ceil(inputs / tile.k) * taps;
   const copies = (tile.m * tile.k + (tile.n * tile.k) / 4) / tile.threads;
   const loads = THREAD_M / 4 + tile.threadN / 4;
   const sums = THREAD_M * tile.threadN;
-  const depth = steps * tile.k;
   const memory = gemmMemory(tile, problem.layout, target, plan.mostTaps);
   // Where its reads of A and its outputs lie: divisions.
   const places = (tile.m * memory.lanes) / tile.threads + (problem.layout === 'nchw' ? THREAD_M / 4 : THREAD_M);
-  const thread = 150 + places * PLACE + depth * (sums + loads) + steps * (COPY * copies + STEP) + OUTPUT * sums;
+  const once = 150 + places * PLACE + OUTPUT * sums;
   const warps = tile.threads / WARP;
   const stored = 2 * tile.m * tile.n * 4;
   const pixels = pixelsRead(form, g, taps);
-  return [
-    {
-      blocks: m * n,
+  const dramBytes = bytes(problem);
+  return (parts) => {
+    const steps = (Math.ceil(inputs / tile.k) * taps) / parts;
+    const depth = steps * tile.k;
+    return {
+      blocks: m * n * parts,
       threads: tile.threads,
-      resident: gemmResident(tile, target, plan.phases, memory),
-      instructions: warps * thread,
+      resident: gemmResident(tile, target, { phases: plan.phases, split: parts > 1 }, memory),
+      instructions: warps * (once + depth * (sums + loads) + steps * (COPY * copies + STEP)),
       fma: depth * tile.m * tile.n,
       mma: null,
       sharedBytes: depth * (warps * loads * LOAD_WAVEFRONTS * 128 + (tile.m + tile.n) * 4) + stored,
       l2Bytes: ((depth * tile.m) / taps) * pixels * 4 + depth * tile.n * 4 + tile.m * tile.n * 4,
-      dramBytes: bytes(problem),
+      dramBytes,
       latency: ENDS_LATENCY + steps * STEP_LATENCY,
-    },
-  ];
+    };
+  };
 }

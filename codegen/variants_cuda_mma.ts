@@ -3,7 +3,6 @@
  * for each residue class, all in one launch. Sums are float32. The weight is packed by a copy, once for every change of it.
  */
 
-import type { Work } from './gpu_work.js';
 import { gemmPlan, pixelsRead } from './igemm_tiles.js';
 import {
   chunkOf,
@@ -19,7 +18,15 @@ import { bytes } from './passes.js';
 import type { Contraction, Problem } from './problem.js';
 import { DTYPE_TABLE, type Target } from './target.js';
 import { sidesOf } from './tiles.js';
-import { type LaunchGeometry, modelled, type Packing, type Place, type Tunables, type Variant } from './variant.js';
+import {
+  type LaunchGeometry,
+  modelled,
+  type Packing,
+  type Place,
+  type Tunables,
+  type Variant,
+  type WorkInParts,
+} from './variant.js';
 import type { Volume } from './variants_cuda.js';
 import { blocksOf, productReason } from './variants_cuda_igemm.js';
 
@@ -34,7 +41,7 @@ export const MMA_VARIANTS: readonly Variant[] = [
       mmaTiles(problem.dtype, target).flatMap((tile) => readings(problem, target).map((read) => ({ ...tile, read }))),
     packs: packing,
     legal: (problem, form, tunables, place) => reason(problem, form as Volume, tunables, place),
-    ...modelled((problem, form, tunables, target) => work(problem, form as Volume, tunables, target)),
+    ...modelled((problem, form, tunables, target) => [mmaWork(problem, form as Volume, tunables, target)(1)]),
     launch: (problem, form, tunables, target) => launch(problem, form as Volume, tunables, target),
   },
 ];
@@ -103,7 +110,8 @@ const ENDS_LATENCY = 2500;
 const STEP_LATENCY = 60;
 const LOAD_LATENCY = 600;
 
-function work(problem: Problem, form: Volume, tunables: Tunables, target: Target): Work[] {
+/** Of a launch whose blocks take a part each of the steps of k: a function of the number of parts. */
+export function mmaWork(problem: Problem, form: Volume, tunables: Tunables, target: Target): WorkInParts {
   const { geometry: g, dtype, layout } = problem;
   const tile = parseMmaTile(tunables);
   const { staged, bytes: piece } = parseReading(tunables);
@@ -111,7 +119,7 @@ function work(problem: Problem, form: Volume, tunables: Tunables, target: Target
   const element = DTYPE_TABLE[dtype].bytes;
   const plan = gemmPlan(form, g);
   const taps = (g.r * g.s) / plan.phases;
-  const steps = Math.ceil(sidesOf(form, g).source.channels / g.groups / tile.k) * taps;
+  const slabs = Math.ceil(sidesOf(form, g).source.channels / g.groups / tile.k);
   const row = tile.k * element;
   const [warps, rows] = [tile.threads / WARP, tile.m + tile.n];
   const fragments = (tile.warpM / 16 + tile.warpN / 16) * (row / PRODUCT.bytes);
@@ -121,18 +129,21 @@ function work(problem: Problem, form: Volume, tunables: Tunables, target: Target
   const outputs = (tile.m * tile.n) / tile.threads;
   const places = (tile.m * row) / 16 / tile.threads + tile.m / tile.threads;
   const pixels = pixelsRead(form, g, taps);
-  return [
-    {
-      blocks: blocks.m * blocks.n,
+  const { resident } = mmaMemory(tunables, dtype, target, plan.mostTaps);
+  const dramBytes = bytes(problem);
+  return (parts) => {
+    const steps = (slabs * taps) / parts;
+    return {
+      blocks: blocks.m * blocks.n * parts,
       threads: tile.threads,
-      resident: mmaMemory(tunables, dtype, target, plan.mostTaps).resident,
+      resident,
       instructions: warps * (150 + places * PLACE + steps * step + outputs * (layout === 'nchw' ? 2 : 1) * OUTPUT),
       fma: 0,
       mma: { type: dtype === 'float32' ? 'tf32' : 'f16', multiplyAdds: steps * tile.m * tile.n * tile.k },
       sharedBytes: steps * (warps * fragments * MATRICES + rows * row) + 2 * tile.m * tile.n * 4,
-      l2Bytes: steps * row * ((tile.m / taps) * pixels + tile.n) + tile.m * tile.n * element,
-      dramBytes: bytes(problem),
+      l2Bytes: steps * row * ((tile.m / taps) * pixels + tile.n) + tile.m * tile.n * (parts > 1 ? 4 : element),
+      dramBytes,
       latency: ENDS_LATENCY + steps * (staged ? LOAD_LATENCY : STEP_LATENCY),
-    },
-  ];
+    };
+  };
 }

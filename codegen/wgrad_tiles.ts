@@ -4,7 +4,7 @@
  * contexts and launches read the same numbers from here.
  */
 
-import { BLOCK_BYTES, blocksInMemory, type GemmTile, isAsynchronous, THREAD_M } from './igemm_tiles.js';
+import { BLOCK_BYTES, blocksInMemory, type GemmTile, isAsynchronous, lanesOfM } from './igemm_tiles.js';
 import type { Geometry, Layout } from './problem.js';
 import type { Target } from './target.js';
 
@@ -44,7 +44,7 @@ export function wgradPlan(tile: GemmTile, layout: Layout): WgradPlan {
   return {
     stages: STAGES,
     pitch,
-    lanesM: Math.min(8, tile.m / THREAD_M),
+    lanesM: lanesOfM(tile),
     depthLanes: layout === 'nchw' ? SECTOR_LANES : tile.threads / 32,
     together: layout === 'nchw' ? 1 : 8,
     bytes: STAGES * tile.k * pitch * 4 + positionTable(tile.threads),

@@ -4,11 +4,13 @@ import type { Work } from './gpu_work.js';
 import { pixelsRead } from './igemm_tiles.js';
 import type { Reading } from './mma_tiles.js';
 import { mmaWgradPlan, parseMmaWgradTile, parseWgradReadings } from './mma_wgrad_tiles.js';
+import { bytes } from './passes.js';
 import type { Problem } from './problem.js';
 import { DTYPE_TABLE, type Target } from './target.js';
 import type { Tunables } from './variant.js';
 import { wgradBlocks } from './wgrad_tiles.js';
-import { bestParts, productBytes, withSum } from './work_wgrad.js';
+import { inParts } from './work_parts.js';
+import { bestPositions, weightResults } from './work_wgrad.js';
 
 const WARP = 32;
 const SECTOR = 32;
@@ -58,7 +60,7 @@ export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Targe
   const sectors = (width: number, channels: number) => (width * sectorsOf(channels * size)) / channels;
   const read =
     sectors(tile.m, Math.min(g.cs / g.groups, tile.m)) + pixels * sectors(tile.n, Math.min(g.cl / g.groups, together));
-  return withSum(
+  return inParts(
     {
       blocks: m * n * parts,
       threads: tile.threads,
@@ -73,10 +75,10 @@ export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Targe
       mma: { type: 'f16', multiplyAdds: depth * tile.m * tile.n },
       sharedBytes: steps * warps * (fragments * MATRICES + moved) + 2 * tile.m * tile.n * 4,
       l2Bytes: depth * read + tile.m * tile.n * (parts > 1 ? 4 : size),
-      dramBytes: productBytes(problem, parts),
+      dramBytes: bytes(problem),
       latency: ENDS_LATENCY + steps * (staged ? LOAD_LATENCY : STEP_LATENCY),
     },
-    problem,
+    weightResults(problem),
     parts,
   );
 }
@@ -92,5 +94,5 @@ const sectorsOf = (bytes: number): number => Math.ceil(bytes / SECTOR) * SECTOR;
 /** The number of parts that the model finds fastest: a function of the problem and the target alone. */
 export function mmaWgradParts(problem: Problem, tunables: Tunables, target: Target): number {
   const { k } = parseMmaWgradTile(tunables);
-  return bestParts(problem, k, target, (parts) => mmaWgradWork(problem, tunables, target, parts));
+  return bestPositions(problem, k, target, (parts) => mmaWgradWork(problem, tunables, target, parts));
 }

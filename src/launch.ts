@@ -2,15 +2,16 @@
 
 import { type Arg, scalarArguments } from '../codegen/passes.js';
 import { stridedScalars } from '../codegen/pointwise.js';
-import { ACTIVATIONS, type Problem } from '../codegen/problem.js';
+import { ACTIVATIONS, type Contraction, type Problem } from '../codegen/problem.js';
 import { launchGeometry, packingOf, partingOf, type Spec, specArguments } from '../codegen/spec.js';
 import { ACCUMULATOR_BYTES, DTYPE_TABLE } from '../codegen/target.js';
+import { sidesOf } from '../codegen/tiles.js';
 import type { LaunchGeometry, Packing, Parting } from '../codegen/variant.js';
 import { allocate, type Device, isCapturing, release, translate, verbs } from './device.js';
 import { type LoadedKernel, loadKernel } from './images.js';
 import type { Native } from './native.js';
 import { nextStamp, Packings } from './packings.js';
-import { type LaunchOperation, type Pointer, setPointers } from './plan.js';
+import { type LaunchOperation, NULL, type Pointer, setPointers } from './plan.js';
 
 /** A contraction's kernel, and everything of its launch but pointers and slope. */
 export interface OwnKernel extends LoadedKernel {
@@ -30,6 +31,10 @@ export interface NamedParting extends Parting {
   readonly bytes: number;
   /** Of the result's elements. */
   readonly type: string;
+  /** Of the result, and neighbours that belong to one of them; the activation's index. */
+  readonly channels: number;
+  readonly plane: number;
+  readonly activation: number;
 }
 
 /** Its key has the kernel's name in it. */
@@ -67,7 +72,14 @@ function namedParting(spec: Spec, problem: Problem): NamedParting | null {
   const parting = partingOf(spec, problem);
   const { short, accumulator } = DTYPE_TABLE[spec.dtype];
   const bytes = (parting?.parts ?? 0) * (parting?.elements ?? 0) * ACCUMULATOR_BYTES[accumulator];
-  return parting === null ? null : { ...parting, bytes, type: short };
+  return parting === null ? null : { ...parting, bytes, type: short, ...behindSums(spec.form, problem) };
+}
+
+/** What sum_parts does to sums: weights have neither bias nor activation. */
+function behindSums(form: Contraction, { geometry, layout, activation }: Problem) {
+  if (form === 'wgrad') return { channels: 1, plane: 1, activation: 0 };
+  const { channels, height, width } = sidesOf(form, geometry).output;
+  return { channels, plane: layout === 'nchw' ? height * width : 1, activation: ACTIVATIONS.indexOf(activation) };
 }
 
 /** One call of a kernel: its operands in the order of `OPERANDS`, and how other operations are launched. */
@@ -78,13 +90,25 @@ export interface OwnCall {
   readonly launch: LaunchOperation;
 }
 
+interface BufferedCall extends OwnCall {
+  readonly buffers: readonly Pointer[];
+}
+
 /** @throws FracstrideError what launching throws */
 export function launchOwn(kernel: OwnKernel, call: OwnCall): void {
-  if (kernel.parting !== null) launchParting(kernel, kernel.parting, call);
-  else if (kernel.packing === null) {
-    stage(kernel, call);
-    launch(call.device, kernel.handle);
-  } else launchPacking(kernel, kernel.packing, call);
+  if (kernel.parting === null) launchWith(kernel, call, []);
+  else launchParting(kernel, kernel.parting, call);
+}
+
+/** `buffers` are pointers that follow those of the operands and of the packed weight. */
+function launchWith(kernel: OwnKernel, call: OwnCall, buffers: readonly Pointer[]): void {
+  if (kernel.packing !== null) {
+    launchPacking(kernel, kernel.packing, { ...call, buffers });
+    return;
+  }
+  stage(kernel, call);
+  setPointers(staging().args, 3 * call.pointers.length, buffers);
+  launch(call.device, kernel.handle);
 }
 
 /** Into the addon's staging area, which the launch of another kernel overwrites. */
@@ -97,22 +121,24 @@ function stage(kernel: OwnKernel, { pointers, slope }: OwnCall): void {
 }
 
 /** Two launches: sums of parts, in memory that is theirs for the time of the call, and their sum. */
-function launchParting(kernel: OwnKernel, { parts, elements, bytes, type }: NamedParting, call: OwnCall): void {
-  const { device, pointers } = call;
+function launchParting(kernel: OwnKernel, parting: NamedParting, call: OwnCall): void {
+  const { parts, elements, channels, plane, activation, bytes, type } = parting;
+  const { device, pointers, slope } = call;
   const handle = allocate(device, bytes);
   try {
     const buffer = { handle, byteOffset: 0, bytes };
-    stage(kernel, call);
-    setPointers(staging().args, 3 * pointers.length, [buffer]);
-    launch(device, kernel.handle);
-    call.launch({ name: 'sum_parts', type }, [pointers.at(-1)!, buffer], [1, parts, elements]);
+    launchWith(kernel, call, [buffer]);
+    // Operands are the source, the weight, the bias and the output; of a weight gradient both sides and the weight.
+    const bias = pointers.length === 4 ? pointers[2]! : NULL;
+    const sizes = [1, parts, elements, channels, plane];
+    call.launch({ name: 'sum_parts', type }, [pointers.at(-1)!, buffer, bias], [...sizes, slope, activation]);
   } finally {
     release(device, handle);
   }
 }
 
 /** With the buffer in which the kernel finds, or leaves, the weight as it re-orders it. */
-function launchPacking(kernel: OwnKernel, packing: NamedPacking, call: OwnCall): void {
+function launchPacking(kernel: OwnKernel, packing: NamedPacking, call: BufferedCall): void {
   const { device, pointers } = call;
   const { home, byteOffset } = pointers[1]!;
   // A graph packs each time it runs: its weights may have changed by then, and its memory is set aside for it.
@@ -130,7 +156,7 @@ function launchPacking(kernel: OwnKernel, packing: NamedPacking, call: OwnCall):
 }
 
 /** For a weight of which nothing can be kept. */
-function launchOnce(kernel: OwnKernel, packing: NamedPacking, call: OwnCall): void {
+function launchOnce(kernel: OwnKernel, packing: NamedPacking, call: BufferedCall): void {
   const { device } = call;
   const { bytes } = packing;
   const handle = allocate(device, bytes);
@@ -155,11 +181,11 @@ function pack(
   launchOther({ name, type }, [buffer, pointers[1]!], stridedScalars(scalars, copy, 2));
 }
 
-/** The buffer's pointer follows the operands', the stamp is the last argument. */
-function launchPacked(kernel: OwnKernel, call: OwnCall, buffer: Pointer, stamp: number): void {
+/** The packed weight's pointer follows the operands', others follow it; the stamp is the last argument. */
+function launchPacked(kernel: OwnKernel, call: BufferedCall, packed: Pointer, stamp: number): void {
   stage(kernel, call);
   const { args } = staging();
-  setPointers(args, 3 * call.pointers.length, [buffer]);
+  setPointers(args, 3 * call.pointers.length, [packed, ...call.buffers]);
   args[kernel.packed.length - 1] = stamp;
   launch(call.device, kernel.handle);
 }

@@ -16,6 +16,7 @@ export const GOLDEN_KERNELS: readonly string[] = [
   'ct2d_wgrad_f32_nchw_k4s2p1__phase_t4x2_b32x4__ptx',
   'ct2d_fwd_f32_nchw_k4s2p1_bias_relu__igemm_m128n128k16_t8x8__sm90',
   'ct2d_dgrad_f32_nhwc_k3s2p1__igemm_m64n64k16_t8x4__ptx',
+  'ct2d_dgrad_f32_nhwc_k3s2p1__splitk_m32n64k16_t8x4__sm90',
   'ct2d_fwd_f32_nchw_k4s2p1_bias_tanh__head_o3t4_b128x1__ptx',
   'ct2d_dgrad_f16_nhwc_k4s2p1__head_o1t2_b16x8__ptx',
   'ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mma_m128n128k32_w64x64_s3_c16__sm90',

@@ -2,9 +2,9 @@
 
 import { expect } from 'chai';
 import { testRuns, testSeed } from '../support/devices.js';
+import type { EdgesSummary } from '../support/edges_cli.js';
 import type { RandomSummary } from '../support/random_cli.js';
 import { describeCuda, simulatedReport } from '../support/simulated.js';
-import type { EdgesSummary } from '../support/wgrad_edges_cli.js';
 
 describeCuda('random problems on cuda', function () {
   this.timeout(600_000);
@@ -34,12 +34,28 @@ describeCuda('random problems on cuda', function () {
       const args = ['--runs', String(runs), '--seed', '5', '--variant', variant, ...words];
       const [first, other] = await Promise.all(
         ['forward', 'mixed:7'].map((order) =>
-          simulatedReport<EdgesSummary>({ program: 'wgrad_edges_cli', args, simulator: `order=${order}` }),
+          simulatedReport<EdgesSummary>({ program: 'edges_cli', args, simulator: `order=${order}` }),
         ),
       );
       expect(first!.failures).to.deep.equal([]);
       expect(first!.problems).to.equal(runs);
       expect(first!.parted).to.be.above(0);
+      expect(other!.digest).to.equal(first!.digest);
+    });
+
+  for (const [variant, dtypes, runs] of [
+    ['splitk', 'float32', '6'],
+    ['mmasplitk', 'float16,bfloat16', '5'],
+  ] as const)
+    it(`outputs and input gradients of ${variant} around the sizes of tiles are exact, warps in any order`, async () => {
+      const args = ['--pass', 'fwd,dgrad', '--variant', variant, '--dtype', dtypes, '--runs', runs, '--seed', '5'];
+      const [first, other] = await Promise.all(
+        ['forward', 'mixed:7'].map((order) =>
+          simulatedReport<EdgesSummary>({ program: 'edges_cli', args, simulator: `order=${order}` }),
+        ),
+      );
+      expect(first!.failures).to.deep.equal([]);
+      expect(first!.parted).to.be.above(3);
       expect(other!.digest).to.equal(first!.digest);
     });
 

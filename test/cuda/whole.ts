@@ -7,10 +7,10 @@
 
 import { expect } from 'chai';
 import { DTYPES } from '../../codegen/target.js';
+import type { EdgesSummary } from '../support/edges_cli.js';
 import type { GoldenSummary } from '../support/golden_cli.js';
 import type { RandomSummary } from '../support/random_cli.js';
 import { CUDNN_SIMULATOR, severalAtOnce, simulatedReport, simulatorOnly } from '../support/simulated.js';
-import type { EdgesSummary } from '../support/wgrad_edges_cli.js';
 
 const LAYOUTS = ['nchw', 'nhwc'] as const;
 const CASES = 456;
@@ -26,8 +26,11 @@ describe('on cuda, the whole', function () {
     ['igemm', ['float32']],
     ['head', ['float32', 'float16', 'bfloat16']],
     ['mma', ['float16', 'bfloat16']],
+    ['splitk', ['float32']],
+    ['mmasplitk', ['float16', 'bfloat16']],
     ['depthwise', ['float32', 'float16', 'bfloat16']],
     ['mma', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
+    ['mmasplitk', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
   ] as const) {
     it(`golden cases with the ${variant} kernels in ${dtypes.join(', ')}`, async () => {
       const settings = LAYOUTS.flatMap((layout) => dtypes.map((dtype) => ({ layout, dtype })));
@@ -84,10 +87,30 @@ describe('on cuda, the whole', function () {
       const args = ['--runs', '200', '--seed', String(SEED), '--dtype', dtype, '--variant', variant];
       args.push('--multiple', String(multiple), '--layout', variant === 'igemm' ? 'nchw,nhwc' : 'nhwc');
       const summaries = await severalAtOnce(['forward', 'reverse', 'mixed:7'], (order) =>
-        simulatedReport<EdgesSummary>({ program: 'wgrad_edges_cli', args, simulator: `order=${order}` }),
+        simulatedReport<EdgesSummary>({ program: 'edges_cli', args, simulator: `order=${order}` }),
       );
       for (const { failures, problems, digest } of summaries) {
         expect(failures).to.deep.equal([]);
+        expect(problems).to.be.above(150);
+        expect(digest).to.equal(summaries[0]!.digest);
+      }
+      console.log(`      seed ${SEED}; ${JSON.stringify(summaries[0])}`);
+    });
+  }
+
+  for (const [variant, dtypes] of [
+    ['splitk', 'float32'],
+    ['mmasplitk', 'float16,bfloat16'],
+  ] as const) {
+    it(`200 outputs and input gradients of ${dtypes} around the sizes of ${variant}'s tiles, warps in three orders`, async () => {
+      const places = ['--pass', 'fwd,dgrad', '--variant', variant, '--dtype', dtypes];
+      const args = [...places, '--runs', '200', '--seed', String(SEED)];
+      const summaries = await severalAtOnce(['forward', 'reverse', 'mixed:7'], (order) =>
+        simulatedReport<EdgesSummary>({ program: 'edges_cli', args, simulator: `order=${order}` }),
+      );
+      for (const { failures, problems, parted, digest } of summaries) {
+        expect(failures).to.deep.equal([]);
+        expect([problems, parted]).to.deep.equal([summaries[0]!.problems, problems]);
         expect(problems).to.be.above(150);
         expect(digest).to.equal(summaries[0]!.digest);
       }

@@ -23,31 +23,43 @@ const FORMS: readonly Contraction[] = ['expand', 'contract', 'wgrad', 'bgrad'];
 const TRANSCENDENTAL = { float32: 4e-7, float64: 1e-15, float16: 1e-3, bfloat16: 8e-3 } as const;
 
 const PTX: Target = { kind: 'ptx' };
-/** Each variant, and where it is rendered for: igemm's text depends on it, and the two take turns. */
+/** Each variant, and where it is rendered for: the text of igemm and splitk depends on it, and the two take turns. */
 const VARIANTS: Readonly<Record<string, readonly Target[]>> = {
   gather: [PTX],
   phase: [PTX],
   igemm: [PTX, { kind: 'cuda', arch: 90 }],
+  splitk: [PTX, { kind: 'cuda', arch: 90 }],
   head: [PTX],
   depthwise: [PTX],
 };
 
 const HALVES_AND_FLOAT = DTYPES.filter((dtype) => dtype !== 'float64');
 const dtypesOf = (variant: string): readonly Dtype[] =>
-  variant === 'igemm' ? ['float32'] : variant === 'head' || variant === 'depthwise' ? HALVES_AND_FLOAT : DTYPES;
+  variant === 'igemm' || variant === 'splitk'
+    ? ['float32']
+    : variant === 'head' || variant === 'depthwise'
+      ? HALVES_AND_FLOAT
+      : DTYPES;
 
-/** Every geometry through each form, layout and variant; element types, tiles and activations take turns. */
+/**
+ * Every geometry through each form, layout and variant, two in three through splitk; element types, tiles and activations
+ * take turns.
+ */
 function allCases(): KernelCase[] {
+  const turns: Record<string, number> = {};
   return Object.entries(GEOMETRIES).flatMap(([title, geometry], turn) =>
     FORMS.flatMap((form) =>
       LAYOUTS.flatMap((layout, other) =>
         Object.entries(VARIANTS).flatMap(([variant, targets]) => {
+          if (variant === 'splitk' && (turn + other) % 3 === 0) return [];
           const target = targets[Math.floor(turn / 4) % targets.length]!;
           const dtypes = dtypesOf(variant);
           const dtype = dtypes[(turn + other) % dtypes.length]!;
           const problem = problemFor({ form, geometry, dtype, layout, turn });
           const specs = specsOf(problem, variant, target);
-          const spec = specs[(turn + other) % specs.length];
+          const kind = [form, layout, variant, target.kind].join(' ');
+          turns[kind] = (turns[kind] ?? 0) + Math.min(1, specs.length);
+          const spec = specs[turns[kind]! % specs.length];
           const filling: Filling = turn % 3 === 2 ? 'special' : 'exact';
           return spec === undefined ? [] : [makeCase({ title, problem, spec, filling, seed: turn + 1 })];
         }),
@@ -85,12 +97,12 @@ function check(each: KernelCase, results: readonly JobResult[]): void {
 }
 
 /** In float32, in order, as the launch that follows would. */
-function sumOfParts(bytes: Uint8Array, { expected, parts }: KernelCase): Float64Array {
+function sumOfParts(bytes: Uint8Array, { expected, parts, finish }: KernelCase): Float64Array {
   const sums = decode('f32', typed('f32', bytes));
   return expected.map((_, at) => {
     let sum = 0;
     for (let part = 0; part < parts; part++) sum = Math.fround(sum + sums[part * expected.length + at]!);
-    return sum;
+    return Math.fround(finish(sum, at));
   });
 }
 

@@ -23,6 +23,7 @@ import {
   type Spec,
 } from '../../codegen/spec.js';
 import { DTYPE_TABLE, DTYPES, type Dtype, type Target } from '../../codegen/target.js';
+import { sidesOf } from '../../codegen/tiles.js';
 import { bgrad, contract, expand, wgrad } from '../../src/verify/oracle.js';
 import { encode, rounded } from '../support/kernels.js';
 import { type Job, ORDERS } from './host_program.js';
@@ -76,6 +77,8 @@ export interface KernelCase {
   readonly jobs: readonly Job[];
   /** Parts in which float32 sums come; 0 where the output comes itself. */
   readonly parts: number;
+  /** What becomes of the sum of all parts of an element. */
+  readonly finish: (sum: number, at: number) => number;
   /** The output's elements, exact but for tanh and sigmoid. */
   readonly expected: Float64Array;
 }
@@ -113,7 +116,17 @@ export function makeCase(a: {
   const launch = fewerBlocks(spec, launchGeometry(spec, problem), a.seed);
   const jobs = ORDERS.map((order) => ({ spec, launch, order, operands, scalars }));
   const laid = output === 'weight' || output === 'bias' ? expected : laidOut(problem, output, expected);
-  return { title: a.title, problem, spec, jobs, parts, expected: rounded(short, laid) };
+  const finish = finishOf(problem, spec.form, tensors.bias);
+  return { title: a.title, problem, spec, jobs, parts, finish, expected: rounded(short, laid) };
+}
+
+/** A bias and an activation, by the place of an element in memory. */
+function finishOf({ geometry, layout, activation }: Problem, form: Contraction, bias?: Float64Array) {
+  if (form === 'wgrad') return (sum: number): number => sum;
+  const { channels, height, width } = sidesOf(form, geometry).output;
+  const plane = layout === 'nchw' ? height * width : 1;
+  return (sum: number, at: number): number =>
+    ACTIVATE[activation](sum + (bias?.[Math.floor(at / plane) % channels] ?? 0));
 }
 
 /** The weight as the launcher would pack it, NaN where nothing belongs. */

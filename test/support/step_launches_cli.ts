@@ -27,7 +27,7 @@ export interface StepLaunches {
 }
 
 const device = 'cuda:0';
-const VARIANTS = ['gather', 'phase', 'igemm'];
+const VARIANTS = ['gather', 'phase', 'igemm', 'splitk'];
 const ACTIVATIONS = {
   relu: new nn.ReLU(),
   leaky_relu: new nn.LeakyReLU(0.2),

@@ -274,7 +274,13 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
     if (more) write(used);
   }
 
+  // Where sums go, and what becomes of them there.
   const Block here = block;
+  typedef stored result;
+  result* const results = small;
+  const auto addend_of = [&](int output) { return false ? load(bias[here.group * outputs + output]) : (real)0; };
+  const auto finished = [&](real sum, real addend) { return store(activate(0, sum + addend, (real)slope)); };
+  const auto value_of = [](stored element) { return load(element); };
   const int g = lane / 4, t = lane % 4;
   bool broke = false;
   // Neighbouring threads take neighbouring positions, sixteen channels at a time.
@@ -304,13 +310,13 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
     for (int k = 0; k < 16; ++k) {
       const int output = here.first_channel + warp_n + part * 16 + k;
       if (output >= outputs) break;
-      const real addend = false ? load(bias[here.group * outputs + output]) : (real)0;
+      const real addend = addend_of(output);
 #pragma unroll
       for (int i = 0; i < WARP_M / 32; ++i) {
         const real sum = *(const float*)(staged + staged_at<WARP_M * 4>(k, i * 8 + lane / 4) + lane % 4 * 4);
         if (to[i] < 0) continue;
         broke = broke || sum != sum;
-        small[to[i] + output * height * width] = store(activate(0, sum + addend, (real)slope));
+        results[to[i] + output * height * width] = finished(sum, addend);
       }
     }
     __syncwarp();
@@ -327,8 +333,8 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
     if (position >= total || y >= height || x >= width || output >= outputs) continue;
     const int source_y = qy * 2, source_x = qx * 2;
     const unsigned outside = outside_of(here.phase, source_y, source_x, source_height, source_width);
-    stored* const result = small + ((image * cs + here.group * outputs + output) * height + y) * width + x;
-    const real before = load(*result);
+    result* const at = results + ((image * cs + here.group * outputs + output) * height + y) * width + x;
+    const real before = value_of(*at);
     if (!apart && (outside == 0 || before == before)) continue;
     const stored* const first = large + image * cl * source_height * source_width + source_y * row_step +
                                 source_x * column_step + here.group * inputs * channel_step;
@@ -340,6 +346,6 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
         if (outside & now.bits) continue;
         sum += product(load(first[now.shift + c * channel_step]), load(weights_of[now.weight + c * input_step]));
       }
-    *result = store(activate(0, sum + (false ? load(bias[here.group * outputs + output]) : (real)0), (real)slope));
+    *at = finished(sum, addend_of(output));
   }
 }

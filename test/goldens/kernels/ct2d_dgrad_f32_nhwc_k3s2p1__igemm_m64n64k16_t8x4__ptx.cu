@@ -27,8 +27,9 @@ static __device__ __forceinline__ real activate(int activation, real x, real slo
 }
 
 constexpr int TILE_M = 64, TILE_N = 64, TILE_K = 16, THREADS = 128;
-// A thread has THREAD_M positions by THREAD_N channels of the tile in fours, a warp 8 by 4 threads.
-constexpr int THREAD_M = 8, THREAD_N = 4, WARP_M = 8 * THREAD_M, WARP_N = 4 * THREAD_N;
+// A thread has THREAD_M positions by THREAD_N channels of the tile in fours, a warp LANES_M by LANES_N threads.
+constexpr int THREAD_M = 8, THREAD_N = 4, LANES_M = 8, LANES_N = 32 / LANES_M;
+constexpr int WARP_M = LANES_M * THREAD_M, WARP_N = LANES_N * THREAD_N;
 constexpr int STAGES = 2, A_PITCH = 68, A_SIZE = TILE_K * A_PITCH, STAGE = A_SIZE + TILE_K * TILE_N;
 // A is read by A_LANES threads along k, each at A_ROWS positions; B by rows of TILE_N / 4 threads.
 constexpr int A_LANES = 8, A_STEP = THREADS / A_LANES, A_ROWS = TILE_M / A_STEP, A_DEPTH = TILE_K / A_LANES;
@@ -86,7 +87,7 @@ static __device__ __forceinline__ unsigned outside_of(const Phase& phase, int y,
 }
 
 // The first `there` of four channels; at once where all are there and lie on a multiple of 16 bytes.
-static __device__ __forceinline__ void store_channels(stored* to, const Four& values, int there) {
+static __device__ __forceinline__ void store_channels(real* to, const Four& values, int there) {
   if (there >= 4 && (unsigned long long)to % 16 == 0) {
     *(Four*)to = values;
   } else {
@@ -182,7 +183,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
 
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int warp_m = warp % (TILE_M / WARP_M) * WARP_M, warp_n = warp / (TILE_M / WARP_M) * WARP_N;
-  const int m = lane % 8 * 4, n4 = lane / 8 * 4;
+  const int m = lane % LANES_M * 4, n4 = lane / LANES_M * 4;
   real sums[THREAD_M][THREAD_N] = {};
   const auto multiply = [&](int stage) {
     const real* const a = memory + stage + warp_m + m;
@@ -191,9 +192,9 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
     for (int k = 0; k < TILE_K; ++k) {
       Four x[THREAD_M / 4], w[THREAD_N / 4];
 #pragma unroll
-      for (int i = 0; i < THREAD_M / 4; ++i) x[i] = *(const Four*)(a + k * A_PITCH + i * 32);
+      for (int i = 0; i < THREAD_M / 4; ++i) x[i] = *(const Four*)(a + k * A_PITCH + i * (4 * LANES_M));
 #pragma unroll
-      for (int j = 0; j < THREAD_N / 4; ++j) w[j] = *(const Four*)(b + k * TILE_N + j * 16);
+      for (int j = 0; j < THREAD_N / 4; ++j) w[j] = *(const Four*)(b + k * TILE_N + j * (4 * LANES_N));
 #pragma unroll
       for (int i = 0; i < THREAD_M; ++i)
 #pragma unroll
@@ -215,24 +216,29 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
   }
   constexpr bool apart = false;
 
+  // Where sums go, and what becomes of them there.
   const Block here = block;
+  typedef stored result;
+  result* const results = small;
+  const auto addend_of = [&](int output) { return false ? load(bias[here.group * outputs + output]) : (real)0; };
+  const auto finished = [&](real sum, real addend) { return store(activate(0, sum + addend, (real)slope)); };
+  const auto value_of = [](stored element) { return load(element); };
   bool broke = false;
 #pragma unroll
   for (int i = 0; i < THREAD_M; ++i) {
-    const int position = here.first_position + warp_m + i / 4 * 32 + m + i % 4;
+    const int position = here.first_position + warp_m + i / 4 * (4 * LANES_M) + m + i % 4;
     const int x = position % q_width * COLUMN_STEP + here.column_phase, y = position / q_width % q_height * ROW_STEP + here.row_phase;
     if (position >= total || y >= height || x >= width) continue;
-    stored* const pixel = small + ((position / (q_height * q_width) * height + y) * width + x) * cs + here.group * outputs;
+    result* const pixel = results + ((position / (q_height * q_width) * height + y) * width + x) * cs + here.group * outputs;
 #pragma unroll
     for (int part = 0; part < THREAD_N / 4; ++part) {
-      const int output = here.first_channel + warp_n + part * 16 + n4;
+      const int output = here.first_channel + warp_n + part * (4 * LANES_N) + n4;
       Four four;
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
         const real sum = sums[i][part * 4 + j];
         broke = broke || (sum != sum && output + j < outputs);
-        const real addend = false && output + j < outputs ? load(bias[here.group * outputs + output + j]) : (real)0;
-        four.at[j] = store(activate(0, sum + addend, (real)slope));
+        four.at[j] = finished(sum, output + j < outputs ? addend_of(output + j) : (real)0);
       }
       store_channels(pixel + output, four, outputs - output);
     }
@@ -249,8 +255,8 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
     if (position >= total || y >= height || x >= width || output >= outputs) continue;
     const int source_y = qy * 2, source_x = qx * 2;
     const unsigned outside = outside_of(here.phase, source_y, source_x, source_height, source_width);
-    stored* const result = small + ((image * height + y) * width + x) * cs + here.group * outputs + output;
-    const real before = load(*result);
+    result* const at = results + ((image * height + y) * width + x) * cs + here.group * outputs + output;
+    const real before = value_of(*at);
     if (!apart && (outside == 0 || before == before)) continue;
     const stored* const first = large + image * cl * source_height * source_width + source_y * row_step +
                                 source_x * column_step + here.group * inputs * channel_step;
@@ -262,6 +268,6 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
         if (outside & now.bits) continue;
         sum += product(load(first[now.shift + c * channel_step]), load(weights_of[now.weight + c * input_step]));
       }
-    *result = store(activate(0, sum + (false ? load(bias[here.group * outputs + output]) : (real)0), (real)slope));
+    *at = finished(sum, addend_of(output));
   }
 }

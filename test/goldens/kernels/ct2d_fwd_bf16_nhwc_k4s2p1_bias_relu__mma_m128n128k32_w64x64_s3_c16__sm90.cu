@@ -306,7 +306,13 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
   }
   copies_landed<0>();
 
+  // Where sums go, and what becomes of them there.
   const Block here = block;
+  typedef stored result;
+  result* const results = large;
+  const auto addend_of = [&](int output) { return true ? load(bias[here.group * outputs + output]) : (real)0; };
+  const auto finished = [&](real sum, real addend) { return store(activate(1, sum + addend, (real)slope)); };
+  const auto value_of = [](stored element) { return load(element); };
   const int g = lane / 4, t = lane % 4;
   bool broke = false;
   // Neighbouring threads take neighbouring channels, sixteen positions at a time.
@@ -323,8 +329,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
   const int output = here.first_channel + warp_n + lane % LANES * CHUNK;
   real addends[CHUNK];
 #pragma unroll
-  for (int v = 0; v < CHUNK; ++v)
-    addends[v] = true && output + v < outputs ? load(bias[here.group * outputs + output + v]) : (real)0;
+  for (int v = 0; v < CHUNK; ++v) addends[v] = output + v < outputs ? addend_of(output + v) : (real)0;
   __syncthreads();
 #pragma unroll
   for (int i = 0; i < WARP_M / 16; ++i) {
@@ -338,7 +343,9 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
     for (int row = lane / LANES; row < 16; row += 32 / LANES) {
       const int pixel = pixels[warp_m + i * 16 + row];
       if (pixel < 0) continue;
-      Chunk chunk;
+      struct __align__(16) Finished {
+        result at[CHUNK];
+      } chunk;
 #pragma unroll
       for (int part = 0; part < CHUNK / 4; ++part) {
         const float4 four = *(const float4*)(staged + staged_at<WARP_N * 4>(row, lane % LANES * (CHUNK / 4) + part));
@@ -346,12 +353,12 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
 #pragma unroll
         for (int v = 0; v < 4; ++v) {
           broke = broke || values[v] != values[v];
-          chunk.at[part * 4 + v] = store(activate(1, values[v] + addends[part * 4 + v], (real)slope));
+          chunk.at[part * 4 + v] = finished(values[v], addends[part * 4 + v]);
         }
       }
-      stored* const at = large + pixel + output;
+      result* const at = results + pixel + output;
       if (outputs - output >= CHUNK && (unsigned long long)at % 16 == 0) {
-        *(Chunk*)at = chunk;
+        *(Finished*)at = chunk;
       } else {
 #pragma unroll
         for (int v = 0; v < CHUNK; ++v)
@@ -372,8 +379,8 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
     if (position >= total || y >= height || x >= width || output >= outputs) continue;
     const int source_y = qy * 1, source_x = qx * 1;
     const unsigned outside = outside_of(here.phase, source_y, source_x, source_height, source_width);
-    stored* const result = large + ((image * height + y) * width + x) * cl + here.group * outputs + output;
-    const real before = load(*result);
+    result* const at = results + ((image * height + y) * width + x) * cl + here.group * outputs + output;
+    const real before = value_of(*at);
     if (!apart && (outside == 0 || before == before)) continue;
     const stored* const first = small + image * cs * source_height * source_width + source_y * row_step +
                                 source_x * column_step + here.group * inputs * channel_step;
@@ -385,6 +392,6 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
         if (outside & now.bits) continue;
         sum += product(load(first[now.shift + c * channel_step]), load(weights_of[now.weight + c * input_step]));
       }
-    *result = store(activate(1, sum + (true ? load(bias[here.group * outputs + output]) : (real)0), (real)slope));
+    *at = finished(sum, addend_of(output));
   }
 }

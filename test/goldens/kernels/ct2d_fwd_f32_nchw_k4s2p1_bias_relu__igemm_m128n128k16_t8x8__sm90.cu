@@ -74,8 +74,9 @@ template <int PENDING>
 static __device__ __forceinline__ void copies_landed() { asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory"); }
 
 constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 16, THREADS = 256;
-// A thread has THREAD_M positions by THREAD_N channels of the tile in fours, a warp 8 by 4 threads.
-constexpr int THREAD_M = 8, THREAD_N = 8, WARP_M = 8 * THREAD_M, WARP_N = 4 * THREAD_N;
+// A thread has THREAD_M positions by THREAD_N channels of the tile in fours, a warp LANES_M by LANES_N threads.
+constexpr int THREAD_M = 8, THREAD_N = 8, LANES_M = 8, LANES_N = 32 / LANES_M;
+constexpr int WARP_M = LANES_M * THREAD_M, WARP_N = LANES_N * THREAD_N;
 constexpr int STAGES = 3, A_PITCH = 128, A_SIZE = TILE_K * A_PITCH, STAGE = A_SIZE + TILE_K * TILE_N;
 // A is read by A_LANES threads along k, each at A_ROWS positions; B by rows of TILE_N / 4 threads.
 constexpr int A_LANES = 2, A_STEP = THREADS / A_LANES, A_ROWS = TILE_M / A_STEP, A_DEPTH = TILE_K / A_LANES;
@@ -210,7 +211,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
 
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int warp_m = warp % (TILE_M / WARP_M) * WARP_M, warp_n = warp / (TILE_M / WARP_M) * WARP_N;
-  const int m = lane % 8 * 4, n4 = lane / 8 * 4;
+  const int m = lane % LANES_M * 4, n4 = lane / LANES_M * 4;
   real sums[THREAD_M][THREAD_N] = {};
   const auto multiply = [&](int stage) {
     const real* const a = memory + stage + warp_m + m;
@@ -219,9 +220,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
     for (int k = 0; k < TILE_K; ++k) {
       Four x[THREAD_M / 4], w[THREAD_N / 4];
 #pragma unroll
-      for (int i = 0; i < THREAD_M / 4; ++i) x[i] = *(const Four*)(a + k * A_PITCH + i * 32);
+      for (int i = 0; i < THREAD_M / 4; ++i) x[i] = *(const Four*)(a + k * A_PITCH + i * (4 * LANES_M));
 #pragma unroll
-      for (int j = 0; j < THREAD_N / 4; ++j) w[j] = *(const Four*)(b + k * TILE_N + j * 16);
+      for (int j = 0; j < THREAD_N / 4; ++j) w[j] = *(const Four*)(b + k * TILE_N + j * (4 * LANES_N));
 #pragma unroll
       for (int i = 0; i < THREAD_M; ++i)
 #pragma unroll
@@ -247,10 +248,17 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
   copies_landed<0>();
   constexpr bool apart = false;
 
+  // Where sums go, and what becomes of them there.
   const Block here = block;
+  typedef stored result;
+  result* const results = large;
+  const auto addend_of = [&](int output) { return true ? load(bias[here.group * outputs + output]) : (real)0; };
+  const auto finished = [&](real sum, real addend) { return store(activate(1, sum + addend, (real)slope)); };
+  const auto value_of = [](stored element) { return load(element); };
   bool broke = false;
-  // Neighbouring threads take neighbouring positions: 16 channels of the warp's tile at a time pass through shared memory.
-  real* const turned = memory + warp * (16 * WARP_M);
+  // Neighbouring threads take neighbouring positions: RUN_N channels of the warp's tile at a time pass through shared memory.
+  constexpr int RUN_N = 4 * LANES_N;
+  real* const turned = memory + warp * (RUN_N * WARP_M);
   int to[WARP_M / 32];
 #pragma unroll
   for (int i = 0; i < WARP_M / 32; ++i) {
@@ -271,20 +279,20 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
         Four four;
 #pragma unroll
         for (int v = 0; v < 4; ++v) four.at[v] = sums[i * 4 + v][part * 4 + j];
-        *(Four*)(turned + (n4 + j) * WARP_M + i * 32 + m) = four;
+        *(Four*)(turned + (n4 + j) * WARP_M + i * (4 * LANES_M) + m) = four;
       }
     __syncthreads();
 #pragma unroll 4
-    for (int k = 0; k < 16; ++k) {
-      const int output = here.first_channel + warp_n + part * 16 + k;
+    for (int k = 0; k < RUN_N; ++k) {
+      const int output = here.first_channel + warp_n + part * RUN_N + k;
       if (output >= outputs) break;
-      const real addend = true ? load(bias[here.group * outputs + output]) : (real)0;
+      const real addend = addend_of(output);
 #pragma unroll
       for (int i = 0; i < WARP_M / 32; ++i) {
         const real sum = turned[k * WARP_M + i * 32 + lane];
         if (to[i] < 0) continue;
         broke = broke || sum != sum;
-        large[to[i] + output * height * width] = store(activate(1, sum + addend, (real)slope));
+        results[to[i] + output * height * width] = finished(sum, addend);
       }
     }
   }
@@ -300,8 +308,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
     if (position >= total || y >= height || x >= width || output >= outputs) continue;
     const int source_y = qy * 1, source_x = qx * 1;
     const unsigned outside = outside_of(here.phase, source_y, source_x, source_height, source_width);
-    stored* const result = large + ((image * cl + here.group * outputs + output) * height + y) * width + x;
-    const real before = load(*result);
+    result* const at = results + ((image * cl + here.group * outputs + output) * height + y) * width + x;
+    const real before = value_of(*at);
     if (!apart && (outside == 0 || before == before)) continue;
     const stored* const first = small + image * cs * source_height * source_width + source_y * row_step +
                                 source_x * column_step + here.group * inputs * channel_step;
@@ -313,6 +321,6 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
         if (outside & now.bits) continue;
         sum += product(load(first[now.shift + c * channel_step]), load(weights_of[now.weight + c * input_step]));
       }
-    *result = store(activate(1, sum + (true ? load(bias[here.group * outputs + output]) : (real)0), (real)slope));
+    *at = finished(sum, addend_of(output));
   }
 }

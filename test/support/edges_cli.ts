@@ -1,27 +1,28 @@
 /**
- * `node wgrad_edges_cli.js [--runs 200] [--seed N] [--dtype float32] [--layout nchw] [--variant igemm] [--multiple 1]
- * [--device cuda:0]`: weight gradients of random problems whose sizes lie around those of the variant's tiles, by each of its
- * tiles in turn; `--multiple 8` rounds channels of a group up to multiples of eight, which are read in wider pieces. Operands
- * are multiples of 1/8 up to ±1/2, so that every sum is exact in any order: the results must be the oracle's, rounded once,
- * to the last bit. The last line is a JSON summary.
+ * `node edges_cli.js [--pass wgrad] [--runs 200] [--seed N] [--dtype float32] [--layout nchw] [--variant igemm] [--multiple 1]
+ * [--device cuda:0]`: passes (several with commas between take turns) of random problems whose sizes lie around those of the
+ * variant's tiles, by each of its tiles in turn; `--multiple 8` rounds channels of a group up to multiples of eight, which are
+ * read in wider pieces. Operands are multiples of 1/8 up to ±1/2, so that every sum is exact in any order: the results must be
+ * the oracle's, rounded once, to the last bit. The last line is a JSON summary.
  */
 
 import { createHash } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import fc from 'fast-check';
 import { grad, nn, scope, type Tensor, tensor } from 'fracstride';
-import { LAYOUTS, type Layout, type Problem } from '../../codegen/problem.js';
+import { LAYOUTS, type Layout, type Pass, type Problem } from '../../codegen/problem.js';
 import { parseProblem } from '../../codegen/problem_text.js';
 import { partingOf, wordsOf } from '../../codegen/spec.js';
 import { DTYPE_TABLE, DTYPES, type Dtype } from '../../codegen/target.js';
 import { resolveDevice } from '../../src/device.js';
 import { candidatesOn, lastKernel, preferVariant } from '../../src/kernels.js';
-import { wgrad } from '../../src/verify/oracle.js';
+import { contract, expand, wgrad } from '../../src/verify/oracle.js';
 import { rounded } from './kernels.js';
 
 const { values } = parseArgs({
   options: {
     device: { type: 'string', default: 'cuda:0' },
+    pass: { type: 'string', default: 'wgrad' },
     runs: { type: 'string', default: '200' },
     seed: { type: 'string', default: '1' },
     dtype: { type: 'string', default: 'float32' },
@@ -49,6 +50,7 @@ const SHAPES = [
   'r=1',
   'r=5x2 stride=1x3 padding=2x0 dilation=1x2',
 ];
+const PASSES = values.pass.split(',') as Pass[];
 /** Multiply-adds that the oracle is asked for at most. */
 const MOST = 3e7;
 
@@ -66,7 +68,7 @@ const draws = fc
   .record({ shape: fc.constantFrom(...SHAPES), sizes, groups: fc.constantFrom(1, 1, 1, 2, 3), turn: fc.nat(1000) })
   .map(({ shape, sizes: [small, large, n, h, w], groups, turn }) => {
     const [c, k] = [whole(small), whole(large)];
-    const text = `convT2d n=${n} c=${c * groups} k=${k * groups} h=${h} w=${w} ${shape}${groups === 1 ? '' : ` groups=${groups}`} pass=wgrad`;
+    const text = `convT2d n=${n} c=${c * groups} k=${k * groups} h=${h} w=${w} ${shape}${groups === 1 ? '' : ` groups=${groups}`}`;
     return { text, turn };
   })
   .filter(({ text }) => {
@@ -84,8 +86,10 @@ let [problems, parted] = [0, 0];
 for (const { text, turn } of fc.sample(draws, { seed: Number(values.seed), numRuns: Number(values.runs) })) {
   const dtype = dtypes[turn % dtypes.length]!;
   const layout = layouts[Math.floor(turn / 7) % layouts.length]!;
-  const problem = parseProblem(`${text} dtype=${dtype} layout=${layout}`);
-  const legal = candidatesOn(resolveDevice('wgrad_edges', values.device), problem).filter(
+  const pass = PASSES[turn % PASSES.length]!;
+  const bias = pass === 'fwd' && turn % 5 < 2;
+  const problem = parseProblem(`${text} dtype=${dtype} layout=${layout} pass=${pass} bias=${bias}`);
+  const legal = candidatesOn(resolveDevice('edges', values.device), problem).filter(
     ({ variant, cost }) => variant === values.variant && cost !== null,
   );
   if (legal.length === 0) continue;
@@ -94,10 +98,24 @@ for (const { text, turn } of fc.sample(draws, { seed: Number(values.seed), numRu
   if (partingOf(row.spec!, problem) !== null) parted++;
   const settings = wordsOf(row);
   const failure = scope(() => check(problem, { dtype, layout, settings, turn }));
-  if (failure !== null) failures.push(`${text} dtype=${dtype} layout=${layout} by ${settings}: ${failure}`);
+  if (failure !== null)
+    failures.push(`${text} pass=${pass} dtype=${dtype} layout=${layout} by ${settings}: ${failure}`);
 }
 console.log(JSON.stringify({ problems, failures, ran, parted, digest: hash.digest('hex') } satisfies EdgesSummary));
 process.exitCode = failures.length > 0 ? 1 : 0;
+
+/** The tensors of a transposed convolution, numbered. */
+interface Numbers {
+  readonly small: Float64Array;
+  readonly large: Float64Array;
+  readonly weight: Float64Array;
+  readonly bias: Float64Array | undefined;
+}
+
+function expected({ pass, geometry: g }: Problem, { small, large, weight, bias }: Numbers): Float64Array {
+  if (pass === 'fwd') return expand(g, small, weight, bias);
+  return pass === 'dgrad' ? contract(g, large, weight) : wgrad(g, small, large);
+}
 
 interface Run {
   readonly dtype: Dtype;
@@ -106,7 +124,8 @@ interface Run {
   readonly turn: number;
 }
 
-function check({ geometry: g }: Problem, { dtype, layout, settings, turn }: Run): string | null {
+function check(problem: Problem, { dtype, layout, settings, turn }: Run): string | null {
+  const { geometry: g, pass } = problem;
   const small = numbers(g.n * g.cs * g.hs * g.ws, turn + 1);
   const large = numbers(g.n * g.cl * g.hl * g.wl, turn + 2);
   const place = (data: Float64Array, shape: readonly number[]): Tensor =>
@@ -115,13 +134,13 @@ function check({ geometry: g }: Problem, { dtype, layout, settings, turn }: Run)
       .detach();
   const x = place(small, [g.n, g.cs, g.hs, g.ws]);
   const gradOutput = place(large, [g.n, g.cl, g.hl, g.wl]);
-  const weight = tensor(numbers(((g.cs * g.cl) / g.groups) * g.r * g.s, turn), {
-    shape: [g.cs, g.cl / g.groups, g.r, g.s],
-    dtype,
-    device: values.device,
-  });
-  weight.requiresGrad = true;
-  preferVariant('gather');
+  const weights = numbers(((g.cs * g.cl) / g.groups) * g.r * g.s, turn);
+  const weight = tensor(weights, { shape: [g.cs, g.cl / g.groups, g.r, g.s], dtype, device: values.device });
+  const biases = problem.bias ? numbers(g.cl, turn + 3) : undefined;
+  const bias = biases === undefined ? null : tensor(biases, { shape: [g.cl], dtype, device: values.device });
+  const wanted = pass === 'wgrad' ? weight : x;
+  wanted.requiresGrad = pass !== 'fwd';
+  preferVariant(pass === 'fwd' ? settings : 'gather');
   const output = [0, 1].map(
     (d) =>
       [g.hl, g.wl][d]! -
@@ -131,14 +150,14 @@ function check({ geometry: g }: Problem, { dtype, layout, settings, turn }: Run)
       1,
   );
   const options = { stride: [...g.stride], padding: [...g.padding], dilation: [...g.dilation], groups: g.groups };
-  const y = nn.functional.convTranspose2d(x, weight, null, { ...options, outputPadding: output } as never);
+  const y = nn.functional.convTranspose2d(x, weight, bias, { ...options, outputPadding: output } as never);
   preferVariant(settings);
-  const [result] = grad([y], [weight], { gradOutputs: [gradOutput] }) as [Tensor];
+  const [result] = pass === 'fwd' ? [y] : (grad([y], [wanted], { gradOutputs: [gradOutput] }) as [Tensor]);
   if (!lastKernel().includes(`__${settings}__`)) return `${lastKernel()} ran`;
   ran[settings] = (ran[settings] ?? 0) + 1;
   const got = result.dataSync();
   hash.update(Float64Array.from(got));
-  const want = rounded(DTYPE_TABLE[dtype].short, wgrad(g, small, large));
+  const want = rounded(DTYPE_TABLE[dtype].short, expected(problem, { small, large, weight: weights, bias: biases }));
   const wrong = want.findIndex((value, i) => got[i] !== value);
   return wrong < 0 ? null : `element ${wrong} is ${got[wrong]}, not ${want[wrong]}`;
 }
