@@ -16,9 +16,9 @@ import { parseArgs } from 'node:util';
 import { scope } from 'fracstride';
 import { table } from '../codegen/cli/table.js';
 import { bytes, flops } from '../codegen/passes.js';
-import { contraction, LAYOUTS, type Problem } from '../codegen/problem.js';
+import { LAYOUTS, type Problem } from '../codegen/problem.js';
 import { formatProblem, parseProblem } from '../codegen/problem_text.js';
-import { choose, packingOf, variantOf, wordsOf } from '../codegen/spec.js';
+import { choose, packingOf, wordsOf, workOf } from '../codegen/spec.js';
 import { BENCH_LAYERS } from '../src/bench/layers.js';
 import { operands } from '../src/bench/measure.js';
 import { resolveDevice, synchronize, targetOf } from '../src/device.js';
@@ -62,6 +62,8 @@ interface Row {
   readonly kernel: string;
   readonly problem: string;
   readonly launches: number;
+  /** By the row's own account. */
+  readonly launches_meant: number;
   /** Ratios to the least. */
   readonly shared: number;
   readonly loads: number;
@@ -134,12 +136,10 @@ function rowOf(layer: string, full: Problem): Row {
   const spec = choose(full, targetOf(device));
   const problem = cutDown(full);
   const c = counted(problem, wordsOf(spec), packingOf(spec, full) !== null);
-  const form = contraction(full.op, full.pass);
-  const row = variantOf(spec);
-  const works = row.work!(problem, form, spec.tunables, spec.target);
+  const works = workOf(spec, problem)!;
   const sum = (what: 'instructions' | 'sharedBytes' | 'l2Bytes') =>
     works.reduce((so_far, work) => so_far + work.blocks * work[what], 0);
-  const dram = row.work!(full, form, spec.tunables, spec.target).reduce((so_far, work) => so_far + work.dramBytes, 0);
+  const dram = workOf(spec, full)!.reduce((so_far, work) => so_far + work.dramBytes, 0);
   const plain = c.warpInstructions.loadGlobal ?? 0;
   const sectorsEach = c.globalLoads.sectors / Math.max(1, c.globalLoads.requests);
   const wavefronts = c.sharedLoads.wavefronts + c.sharedStores.wavefronts + plain * Math.max(1, sectorsEach / 4);
@@ -148,7 +148,8 @@ function rowOf(layer: string, full: Problem): Row {
   return {
     source: 'counted on the simulator',
     ...{ layer, pass: full.pass, dtype: full.dtype, layout: full.layout },
-    ...{ kernel: c.kernels.join(' '), problem: formatProblem(problem), launches: c.launches },
+    ...{ kernel: c.kernels.join(' '), problem: formatProblem(problem) },
+    ...{ launches: c.launches, launches_meant: works.length },
     shared: ratio(
       c.sharedLoads.wavefronts + c.sharedStores.wavefronts,
       c.sharedLoads.leastWavefronts + c.sharedStores.leastWavefronts,
@@ -176,10 +177,9 @@ for (const layer of Object.keys(BENCH_LAYERS).filter((name) => new RegExp(asked.
       }
 keepOnly('kernel_counters', rows);
 
-const mostLaunches = ({ pass }: Row) => (pass === 'wgrad' ? 2 : 1);
 const outside = (row: Row): string[] => [
   ...Object.entries(BARS).flatMap(([what, bar]) => (row[what as keyof typeof BARS] <= bar ? [] : [what])),
-  ...(row.launches > mostLaunches(row) ? ['launches'] : []),
+  ...(row.launches > row.launches_meant ? ['launches'] : []),
   ...Object.entries(TOLERANCE).flatMap(([what, [least, most]]) => {
     const value = row[what as keyof typeof TOLERANCE];
     return value >= least && value <= most ? [] : [what];
@@ -210,5 +210,5 @@ const misses = (what: string) => rows.filter((row) => outside(row).includes(what
 const summary = [...Object.keys(BARS), 'launches', ...model].map((what) => `${what} ${rows.length - misses(what)}`);
 console.log(`\n${rows.length} operations; within the bars: ${summary.join(', ')}`);
 console.log(
-  `bars: ${JSON.stringify({ ...BARS, launches: '1, wgrad 2' })}; tolerance of the model: ${JSON.stringify(TOLERANCE)}`,
+  `bars: ${JSON.stringify({ ...BARS, launches: '2 in parts, else 1' })}; tolerance of the model: ${JSON.stringify(TOLERANCE)}`,
 );

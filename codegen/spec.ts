@@ -5,6 +5,7 @@
  */
 
 import { FracstrideError, show } from './errors.js';
+import type { Work } from './gpu_work.js';
 import { type Arg, argumentTable, OPERANDS } from './passes.js';
 import { type Activation, type Contraction, contraction, type Layout, type Problem } from './problem.js';
 import { formatSpecName, parseSpecName, type SpecName } from './spec_name.js';
@@ -82,13 +83,18 @@ interface Option {
   readonly place: Place;
 }
 
-function candidate(problem: Problem, { form, row, tunables, place }: Option): Candidate {
+function candidate(asked: Problem, { form, row, tunables, place }: Option): Candidate {
+  const problem = restated(row, asked, form);
   const reason = row.legal(problem, form, tunables, place);
   if (reason !== null) return { variant: row.name, tunables, spec: null, cost: null, reason };
   const { dtype, layout } = problem;
   const baked = row.kind === 'specialised' ? bakedOf(problem) : null;
   const spec = freeze({ form, dtype, layout, variant: row.name, tunables, baked, target: place.target });
   return { variant: row.name, tunables, spec, cost: row.cost(problem, form, tunables, place), reason: null };
+}
+
+function restated(row: Variant, problem: Problem, form: Contraction): Problem {
+  return row.restated?.(problem, form) ?? problem;
 }
 
 function bakedOf({ geometry: g, bias, activation }: Problem): Baked {
@@ -177,15 +183,24 @@ export function specArguments(spec: Spec): readonly Arg[] {
 
 /** How a spec re-orders the weight of a problem that it was chosen for; null for what reads it where it lies. */
 export function packingOf(spec: Spec, problem: Problem): Packing | null {
-  return variantOf(spec).packs?.(problem, spec.form, spec.tunables, spec.target) ?? null;
+  const row = variantOf(spec);
+  return row.packs?.(restated(row, problem, spec.form), spec.form, spec.tunables, spec.target) ?? null;
 }
 
 /** The parts into which a spec's kernel cuts the sums of a problem that it was chosen for; null where there is one. */
 export function partingOf(spec: Spec, problem: Problem): Parting | null {
-  return variantOf(spec).parting?.(problem, spec.form, spec.tunables, spec.target) ?? null;
+  const row = variantOf(spec);
+  return row.parting?.(restated(row, problem, spec.form), spec.form, spec.tunables, spec.target) ?? null;
 }
 
 /** The launch of a spec for a problem that it was chosen for. */
 export function launchGeometry(spec: Spec, problem: Problem): LaunchGeometry {
-  return variantOf(spec).launch(problem, spec.form, spec.tunables, spec.target);
+  const row = variantOf(spec);
+  return row.launch(restated(row, problem, spec.form), spec.form, spec.tunables, spec.target);
+}
+
+/** What each launch of a spec has to do for a problem that it was chosen for; null where that is not counted. */
+export function workOf(spec: Spec, problem: Problem): readonly Work[] | null {
+  const row = variantOf(spec);
+  return row.work?.(restated(row, problem, spec.form), spec.form, spec.tunables, spec.target) ?? null;
 }

@@ -4,7 +4,7 @@
  */
 
 import { type Axis, axisPhases, positionsOf } from './phases.js';
-import type { Contraction, Geometry, Pair } from './problem.js';
+import type { Contraction, Geometry, Pair, Problem } from './problem.js';
 import { DTYPE_TABLE, type Dtype } from './target.js';
 
 /** A phase kernel's tile: work of one thread, and threads of one block. */
@@ -87,6 +87,23 @@ export function sidesOf(form: Contraction, g: Geometry): Sides {
   const small = { channels: g.cs, height: g.hs, width: g.ws };
   const large = { channels: g.cl, height: g.hl, width: g.wl };
   return form === 'expand' ? { source: small, output: large } : { source: large, output: small };
+}
+
+/** Residues of an axis in one text at most where a problem is restated for them. */
+const MOST_RESIDUES = 64;
+
+/**
+ * The same sums with a tap or none for every residue, where the small side has one row or column: tap k then reaches output
+ * k·d − p and no other, whatever the stride. With a stride of all outputs each is a residue of its own, which nothing but
+ * that tap reaches; with a smaller one each would read taps that lie outside the small side.
+ */
+export function oneTapEach(problem: Problem, form: Contraction): Problem {
+  const { geometry: g } = problem;
+  if (form !== 'expand' || (g.hs !== 1 && g.ws !== 1)) return problem;
+  const along = (small: number, large: number, stride: number) =>
+    small === 1 && large > stride && large <= MOST_RESIDUES ? large : stride;
+  const stride = [along(g.hs, g.hl, g.stride[0]), along(g.ws, g.wl, g.stride[1])] as const;
+  return { ...problem, geometry: { ...g, stride } };
 }
 
 /** Positions (n, q, q') of the output, over which expand and contract are tiled. */

@@ -96,6 +96,11 @@ export interface Variant {
   readonly packs?: (problem: Problem, form: Contraction, tunables: Tunables, target: Target) => Packing;
   /** Of kernels that may cut their sums into parts, a function of problem and target alone; null where one launch is all. */
   readonly parting?: (problem: Problem, form: Contraction, tunables: Tunables, target: Target) => Parting | null;
+  /**
+   * The problem that its kernels compute instead, with the same sums of the same tensors: texts, costs and launches are of
+   * that one. Where nothing is said, the one that is asked.
+   */
+  readonly restated?: (problem: Problem, form: Contraction) => Problem;
   /** Null when the variant computes this problem, else the reason it does not, as `<variant>: <reason>` reads well. */
   readonly legal: (problem: Problem, form: Contraction, tunables: Tunables, place: Place) => string | null;
   /** Of CUDA rows of this package: what each launch has to do, the weight being packed already. */

@@ -17,7 +17,7 @@ import {
 import { bytes } from './passes.js';
 import type { Contraction, Problem } from './problem.js';
 import { DTYPE_TABLE, type Target } from './target.js';
-import { sidesOf, tiledPositions } from './tiles.js';
+import { oneTapEach, sidesOf, tiledPositions } from './tiles.js';
 import {
   type LaunchGeometry,
   modelled,
@@ -45,6 +45,7 @@ export const IGEMM_VARIANTS: readonly Variant[] = [
     kind: 'specialised',
     tunables: ({ dtype }) => (dtype === 'float32' ? TILES : []),
     packs: packing,
+    restated: oneTapEach,
     legal: (problem, form, tunables) => reason(problem, form as Volume, tunables),
     ...modelled((problem, form, tunables, target) => [igemmWork(problem, form as Volume, tunables, target)(1)]),
     launch: (problem, form, tunables, target) => launch(problem, form as Volume, tunables, target),

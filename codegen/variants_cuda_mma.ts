@@ -17,7 +17,7 @@ import {
 import { bytes } from './passes.js';
 import type { Contraction, Problem } from './problem.js';
 import { DTYPE_TABLE, type Target } from './target.js';
-import { sidesOf } from './tiles.js';
+import { oneTapEach, sidesOf } from './tiles.js';
 import {
   type LaunchGeometry,
   modelled,
@@ -40,6 +40,7 @@ export const MMA_VARIANTS: readonly Variant[] = [
     tunables: (problem, _, target) =>
       mmaTiles(problem.dtype, target).flatMap((tile) => readings(problem, target).map((read) => ({ ...tile, read }))),
     packs: packing,
+    restated: oneTapEach,
     legal: (problem, form, tunables, place) => reason(problem, form as Volume, tunables, place),
     ...modelled((problem, form, tunables, target) => [mmaWork(problem, form as Volume, tunables, target)(1)]),
     launch: (problem, form, tunables, target) => launch(problem, form as Volume, tunables, target),
@@ -95,11 +96,14 @@ function widestRead({ geometry: g, dtype }: Problem, form: Volume): number {
 }
 
 const WARP = 32;
-/** Instructions of a thread: around a step of k, for a position of A, for a piece that it copies or carries, for an output. */
+/** Instructions of a thread: once, around a step of k, for a position of A, for a piece that it copies or carries, for an output. */
+const START = 300;
 const STEP = 40;
 const PLACE = 75;
 const COPY = 3;
 const CARRY = 4;
+/** More for a piece of two bytes, which is put into its half of a word. */
+const PACK = 3;
 const OUTPUT = 5;
 /** Multiply-adds of one product instruction, and bytes of k that it takes. */
 const PRODUCT = { rows: 16, columns: 8, bytes: 32 } as const;
@@ -124,7 +128,8 @@ export function mmaWork(problem: Problem, form: Volume, tunables: Tunables, targ
   const [warps, rows] = [tile.threads / WARP, tile.m + tile.n];
   const fragments = (tile.warpM / 16 + tile.warpN / 16) * (row / PRODUCT.bytes);
   const products = (tile.warpM / PRODUCT.rows) * (tile.warpN / PRODUCT.columns) * (row / PRODUCT.bytes);
-  const copies = ((tile.m * row) / piece) * (staged ? CARRY : COPY) + ((tile.n * row) / 16) * COPY;
+  const copies =
+    ((tile.m * row) / piece) * (staged ? CARRY + (piece === 2 ? PACK : 0) : COPY) + ((tile.n * row) / 16) * COPY;
   const step = products + fragments + copies / tile.threads + STEP;
   const outputs = (tile.m * tile.n) / tile.threads;
   const places = (tile.m * row) / 16 / tile.threads + tile.m / tile.threads;
@@ -137,7 +142,7 @@ export function mmaWork(problem: Problem, form: Volume, tunables: Tunables, targ
       blocks: blocks.m * blocks.n * parts,
       threads: tile.threads,
       resident,
-      instructions: warps * (150 + places * PLACE + steps * step + outputs * (layout === 'nchw' ? 2 : 1) * OUTPUT),
+      instructions: warps * (START + places * PLACE + steps * step + outputs * (layout === 'nchw' ? 2 : 1) * OUTPUT),
       fma: 0,
       mma: { type: dtype === 'float32' ? 'tf32' : 'f16', multiplyAdds: steps * tile.m * tile.n * tile.k },
       sharedBytes: steps * (warps * fragments * MATRICES + rows * row) + 2 * tile.m * tile.n * 4,

@@ -28,9 +28,8 @@ const [
   { machineCode },
   { nameOf },
   { gpuOf },
-  { contraction },
   { parseProblem },
-  { choose, kernelName, launchGeometry, variantOf },
+  { choose, kernelName, launchGeometry, workOf },
 ] = await Promise.all(
   [
     'build.js',
@@ -42,7 +41,6 @@ const [
     'cubin.js',
     'kernel.js',
     'gpu.js',
-    'problem.js',
     'problem_text.js',
     'spec.js',
   ].map(fromDist),
@@ -147,8 +145,7 @@ function registerBudget(source) {
 
 /** Why as many blocks as the row of the catalogue declares do not fit a multiprocessor. */
 function misfits({ problem, spec }, { source, registers, shared }) {
-  const form = contraction(problem.op, problem.pass);
-  const [work] = variantOf(spec).work(problem, form, spec.tunables, spec.target);
+  const [work] = workOf(spec, problem);
   const { block, sharedBytes } = launchGeometry(spec, problem);
   const gpu = gpuOf(spec.target);
   const { resident } = work;

@@ -4,9 +4,9 @@ import { expect } from 'chai';
 import { GPUS, gpuOf } from '../../codegen/gpu.js';
 import { seconds, terms, type Work } from '../../codegen/gpu_work.js';
 import { LAYERS } from '../../codegen/presets.js';
-import { contraction, LAYOUTS } from '../../codegen/problem.js';
+import { LAYOUTS } from '../../codegen/problem.js';
 import { parseProblem } from '../../codegen/problem_text.js';
-import { candidates, choose, variantOf } from '../../codegen/spec.js';
+import { candidates, choose, workOf } from '../../codegen/spec.js';
 import { CUDA_ARCHITECTURES, DTYPES, type Target } from '../../codegen/target.js';
 
 const A100 = GPUS.A100;
@@ -61,10 +61,9 @@ describe('model', () => {
     for (const [name, layer] of Object.entries(LAYERS)) {
       for (const pass of ['fwd', 'dgrad', 'wgrad', 'bgrad']) {
         const problem = parseProblem(`${layer} pass=${pass} layout=nhwc`);
-        const form = contraction(problem.op, problem.pass);
         for (const { spec } of candidates(problem, { kind: 'cuda', arch: 90 })) {
           if (spec === null) continue;
-          const counted = variantOf(spec).work!(problem, form, spec.tunables, spec.target);
+          const counted = workOf(spec, problem)!;
           for (const each of counted) {
             const { mma, latency: _, ...figures } = each;
             for (const [what, figure] of Object.entries({ ...figures, multiplyAdds: mma?.multiplyAdds ?? 0 })) {

@@ -130,6 +130,20 @@ describe('spec', () => {
     expect(kernelName(igemm)).equal('ct2d_fwd_f32_nchw__igemm_px_t14x32__avx512');
   });
 
+  it('states a map of one pixel with a residue for every output, each of one tap', () => {
+    const named = (text: string) => {
+      const of = candidates(parseProblem(text), { kind: 'cuda', arch: 90 });
+      return kernelName(of.find(({ variant, spec }) => variant === 'igemm' && spec !== null)!.spec!).split('__')[0];
+    };
+    expect(named('convT2d n=16 c=100 k=512 h=1 w=1 r=4')).equal('ct2d_fwd_f32_nchw_k4s4p0');
+    expect(named('convT2d n=2 c=8 k=8 h=1 w=5 r=3x4 stride=1x2 dilation=2x1')).equal(
+      'ct2d_fwd_f32_nchw_k3x4s5x2p0d2x1',
+    );
+    // What the other passes read is no other, and a stride of all outputs cannot be larger.
+    expect(named('convT2d n=16 c=100 k=512 h=1 w=1 r=4 pass=dgrad')).equal('ct2d_dgrad_f32_nchw_k4s1p0');
+    expect(named('convT2d n=2 c=8 k=8 h=1 w=1 r=4 stride=2 padding=1')).equal('ct2d_fwd_f32_nchw_k4s2p1');
+  });
+
   it('tells why a candidate is refused', () => {
     const reasons = (text: string) => [
       ...new Set(

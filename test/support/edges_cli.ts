@@ -48,6 +48,7 @@ const SHAPES = [
   'r=4 stride=2 padding=1',
   'r=3 stride=2 padding=1 outputPadding=1',
   'r=1',
+  'r=4',
   'r=5x2 stride=1x3 padding=2x0 dilation=1x2',
 ];
 const PASSES = values.pass.split(',') as Pass[];
@@ -57,13 +58,11 @@ const MOST = 3e7;
 const multiple = Number(values.multiple);
 const whole = (channels: number): number => Math.ceil(channels / multiple) * multiple;
 const around = fc.constantFrom(1, 3, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128, 129, 136);
-const sizes = fc.tuple(
-  around,
-  around,
-  fc.integer({ min: 1, max: 5 }),
-  fc.integer({ min: 1, max: 40 }),
-  fc.integer({ min: 1, max: 40 }),
+const extent = fc.oneof(
+  { weight: 4, arbitrary: fc.integer({ min: 1, max: 40 }) },
+  { weight: 1, arbitrary: fc.constant(1) },
 );
+const sizes = fc.tuple(around, around, fc.integer({ min: 1, max: 5 }), extent, extent);
 const draws = fc
   .record({ shape: fc.constantFrom(...SHAPES), sizes, groups: fc.constantFrom(1, 1, 1, 2, 3), turn: fc.nat(1000) })
   .map(({ shape, sizes: [small, large, n, h, w], groups, turn }) => {

@@ -42,6 +42,14 @@ static __device__ __forceinline__ void copy_4_unless(unsigned left_out, unsigned
   asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
 }
 
+static __device__ __forceinline__ void copy_8_unless(unsigned left_out, unsigned to, const void* from) {
+  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
+}
+
+static __device__ __forceinline__ void copy_16_unless(unsigned left_out, unsigned to, const void* from) {
+  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
+}
+
 static __device__ __forceinline__ void copy_16(unsigned to, const void* from, int depth, int left) {
   asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
 }
