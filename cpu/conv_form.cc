@@ -39,4 +39,13 @@ ConvForm contract_form(const ConvCall& call, ConvLayout layout) {
                    {s.r * s.s, s.cl / s.groups * s.r * s.s});
 }
 
+void rebind(ConvForm& form, const ConvCall& call) {
+  form.source.data = call.first;
+  form.weight = call.second;
+  form.sink.data = call.output;
+  form.sink.bias = call.bias;
+  form.sink.activation = call.activation;
+  form.sink.slope = call.slope;
+}
+
 }  // namespace fracstride

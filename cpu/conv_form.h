@@ -24,4 +24,7 @@ struct ConvForm {
 ConvForm expand_form(const ConvCall& call, ConvLayout layout);
 ConvForm contract_form(const ConvCall& call, ConvLayout layout);
 
+// Of a form that another call of the same problem left: this call's tensors and activation.
+void rebind(ConvForm& form, const ConvCall& call);
+
 }  // namespace fracstride

@@ -9,11 +9,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "conv_args.h"
 #include "conv_form.h"
 #include "conv_plan.h"
+#include "plan_cache.h"
 #include "team.h"
 
 namespace fracstride {
@@ -26,6 +29,8 @@ constexpr int64_t SUMS_BYTES = 256 * 1024;
 struct TapRows {
   std::vector<int64_t> from, to;
   int64_t packed = 0;
+  // Whether what is written are neighbours.
+  bool joined = false;
 };
 
 bool are_neighbours(const std::vector<int64_t>& positions) {
@@ -36,12 +41,12 @@ bool are_neighbours(const std::vector<int64_t>& positions) {
 
 class TapwiseRun {
  public:
-  TapwiseRun(const ConvForm& form, const ConvEngine& engine)
-      : p_(form),
+  TapwiseRun(ConvForm form, const ConvEngine& engine)
+      : p_(std::move(form)),
         e_(engine),
-        inputs_(form.source.h * form.source.w),
-        outputs_(form.h.output * form.w.output),
-        panels_(divide_up(form.co, engine.lanes)),
+        inputs_(p_.source.h * p_.source.w),
+        outputs_(p_.h.output * p_.w.output),
+        panels_(divide_up(p_.co, engine.lanes)),
         depth_(engine.k_pitch - engine.half_lanes) {
     find_rows();
     const int64_t image = outputs_ * e_.lanes * e_.accumulator_bytes;
@@ -49,6 +54,7 @@ class TapwiseRun {
   }
 
   void run(const ConvCall& call) {
+    rebind(p_, call);
     if (p_.n == 0 || p_.co == 0 || outputs_ == 0) return;
     const int64_t bytes = p_.groups * panels_ * p_.kernel_area * panel_elements() * e_.accumulator_bytes;
     packed_ = reinterpret_cast<char*>(&packed_header(call, bytes) + 1);
@@ -90,6 +96,7 @@ class TapwiseRun {
     for (size_t tap = 0; tap < rows_.size(); tap++) {
       TapRows& rows = rows_[tap];
       if (rows.from.empty()) continue;
+      rows.joined = are_neighbours(rows.to);
       const auto same =
           std::find_if(rows_.begin(), rows_.begin() + tap, [&](const TapRows& r) { return r.from == rows.from; });
       if (are_neighbours(rows.from)) {
@@ -166,11 +173,10 @@ class TapwiseRun {
     const int64_t channels = std::min<int64_t>(e_.lanes, p_.co - panel * e_.lanes);
     for (int64_t tap = 0; tap < p_.kernel_area; tap++) {
       const TapRows& rows = rows_[tap];
-      const bool joined = are_neighbours(rows.to);
       const char* weight = panel_at(group, panel, tap);
       for (int64_t block = 0; block < blocks(); block++) {
         const int64_t depth = std::min(depth_, p_.ci - block * depth_);
-        multiply({rows, group, block, n0, images, depth, channels, joined}, weight, sums, beside);
+        multiply({rows, group, block, n0, images, depth, channels}, weight, sums, beside);
         weight += depth * tile;
       }
     }
@@ -180,8 +186,6 @@ class TapwiseRun {
   struct Product {
     const TapRows& rows;
     int64_t group, block, n0, images, depth, channels;
-    // Whether what is written are neighbours too.
-    bool joined;
   };
 
   // Rows are (position, image). All images of a position are neighbours; where a task has some of them, its rows are
@@ -207,7 +211,7 @@ class TapwiseRun {
     const auto sum_of = [&](int64_t r) {
       return sums + (what.rows.to[r / what.images] * what.images + r % what.images) * tile;
     };
-    if (what.joined || first / what.images == (last - 1) / what.images)
+    if (what.rows.joined || first / what.images == (last - 1) / what.images)
       return micro(what.depth, input, weight, sum_of(first), true);
     for (int64_t r = first; r < last; r++) std::memcpy(beside + (r - first) * tile, sum_of(r), tile);
     micro(what.depth, input, weight, beside, true);
@@ -224,7 +228,7 @@ class TapwiseRun {
     }
   }
 
-  const ConvForm& p_;
+  ConvForm p_;
   const ConvEngine& e_;
   int64_t inputs_, outputs_, panels_, depth_, images_ = 1, packed_rows_ = 0;
   std::vector<TapRows> rows_;
@@ -233,18 +237,23 @@ class TapwiseRun {
   char* packed_inputs_ = nullptr;
 };
 
+using MakeForm = ConvForm (*)(const ConvCall& call, ConvLayout layout);
+
+void run_tapwise(void** params, const ConvEngine& engine, ConvLayout layout, MakeForm form, int64_t setting) {
+  static thread_local PlanCache<TapwiseRun> plans;
+  const ConvCall call = read_packing_call(params);
+  const auto make = [&] { return std::make_unique<TapwiseRun>(form(call, layout), engine); };
+  plans.find({call.shape, &engine, layout, setting}, make).run(call);
+}
+
 }  // namespace
 
 void conv_tapwise_expand(void** params, const ConvEngine& engine, ConvLayout layout) {
-  const ConvCall call = read_packing_call(params);
-  const ConvForm form = expand_form(call, layout);
-  TapwiseRun(form, engine).run(call);
+  run_tapwise(params, engine, layout, expand_form, 0);
 }
 
 void conv_tapwise_contract(void** params, const ConvEngine& engine, ConvLayout layout) {
-  const ConvCall call = read_packing_call(params);
-  const ConvForm form = contract_form(call, layout);
-  TapwiseRun(form, engine).run(call);
+  run_tapwise(params, engine, layout, contract_form, 1);
 }
 
 }  // namespace fracstride

@@ -38,20 +38,35 @@ export function options<K extends string>(
   value: unknown,
   known: readonly K[],
 ): Partial<Record<K, unknown>> {
-  if (value === undefined) return {};
+  return pickOptions(where, value, known, (from) => {
+    const found: Partial<Record<K, unknown>> = {};
+    for (const key of known) {
+      const entry = from[key];
+      if (entry !== undefined) found[key] = entry;
+    }
+    return found;
+  });
+}
+
+/**
+ * The same with `pick` to copy the known properties, each once: what names them reads them at a fraction of the time
+ * that a loop over the names takes.
+ */
+export function pickOptions<K extends string, R extends Partial<Record<K, unknown>>>(
+  where: string,
+  value: unknown,
+  known: readonly K[],
+  pick: (from: Partial<Record<K, unknown>>) => R,
+): R {
+  if (value === undefined) return pick({});
   const list = read(where, 'options', () => Array.isArray(value) || ArrayBuffer.isView(value));
   if (typeof value !== 'object' || value === null || list || Tensor.isTensor(value))
     fail('ERR_ARGUMENT', where, 'options', `an object with ${known.join(', ')}`, value);
   return read(where, 'options', () => {
-    const found: Partial<Record<K, unknown>> = {};
     for (const key of Object.keys(value)) {
       if (!known.includes(key as K)) fail('ERR_ARGUMENT', where, 'an option', `one of ${known.join(', ')}`, key);
     }
-    for (const key of known) {
-      const entry = (value as Record<string, unknown>)[key];
-      if (entry !== undefined) found[key] = entry;
-    }
-    return found;
+    return pick(value);
   });
 }
 

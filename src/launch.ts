@@ -148,7 +148,7 @@ function launchPacking(kernel: OwnKernel, packing: NamedPacking, call: BufferedC
   }
   home.packings ??= new Packings(device);
   const { bytes } = packing;
-  const packed = home.packings.take(`${packing.key} ${byteOffset}`, bytes, home.version);
+  const packed = home.packings.take(packing, byteOffset, home.version);
   const buffer = { handle: packed.handle, byteOffset: 0, bytes };
   if (packed.stale) pack(packing, buffer, call);
   packed.stale = false;

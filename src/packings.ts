@@ -14,6 +14,8 @@ export interface Packable {
 
 /** A buffer of a kernel's; its contents are named by the stamp. */
 interface Packed {
+  /** Of the weight in its memory. */
+  readonly byteOffset: number;
   readonly handle: number;
   readonly bytes: number;
   version: number;
@@ -70,34 +72,44 @@ export function distrusted(): number {
 /** Everything that was made of one piece of memory. */
 export class Packings implements Derived {
   readonly #device: Device;
-  readonly #kept = new Map<string, Packed>();
+  /** By key: a text made anew at every look-up would have to be hashed anew. */
+  readonly #kept = new Map<string, Packed[]>();
   #rewrites = rewrites;
 
   constructor(device: Device) {
     this.#device = device;
   }
 
-  /** The buffer of this key for contents of this version: under its old stamp when they are what it was made of. */
-  take(key: string, bytes: number, version: number): Packed {
-    if (this.#rewrites !== rewrites) for (const packed of this.#kept.values()) packed.version = Number.NaN;
+  /** The buffer of this key and offset for contents of this version: under its old stamp when they are what it was made of. */
+  take({ key, bytes }: { readonly key: string; readonly bytes: number }, byteOffset: number, version: number): Packed {
+    if (this.#rewrites !== rewrites) for (const packed of this.#all()) packed.version = Number.NaN;
     this.#rewrites = rewrites;
-    const known = this.#kept.get(key);
+    const kept = this.#kept.get(key);
+    const known = kept?.find((packed) => packed.byteOffset === byteOffset);
     if (known !== undefined) {
       if (known.version !== version) Object.assign(known, { version, stamp: nextStamp(), stale: true });
       return known;
     }
-    const made = { handle: allocate(this.#device, bytes), bytes, version, stamp: nextStamp(), stale: true };
-    this.#kept.set(key, made);
+    const handle = allocate(this.#device, bytes);
+    const made = { byteOffset, handle, bytes, version, stamp: nextStamp(), stale: true };
+    // The allocation may have made room by freeing what was kept.
+    const now = this.#kept.get(key);
+    if (now === undefined) this.#kept.set(key, [made]);
+    else now.push(made);
     hold(this.#device, this, bytes);
     return made;
+  }
+
+  *#all(): Generator<Packed> {
+    for (const kept of this.#kept.values()) yield* kept;
   }
 
   /** Gives everything back. */
   free(): void {
     let bytes = 0;
-    for (const kept of this.#kept.values()) {
-      release(this.#device, kept.handle);
-      bytes += kept.bytes;
+    for (const packed of this.#all()) {
+      release(this.#device, packed.handle);
+      bytes += packed.bytes;
     }
     this.#kept.clear();
     letGo(this.#device, this, bytes);

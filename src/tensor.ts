@@ -38,6 +38,11 @@ const forgotten = new FinalizationRegistry<Lease>(end);
 
 interface State extends Window, Leaf<Tensor>, Owned {
   readonly lease: Lease;
+  /**
+   * Frozen copies of shape and strides, made when somebody outside asks for them: V8 reads elements of frozen arrays by
+   * a call each.
+   */
+  shown: { readonly shape: readonly number[]; readonly strides: readonly number[] } | null;
   requiresGrad: boolean;
   /** The node that made this tensor, or null for a leaf. */
   readonly node: Node<Tensor> | null;
@@ -65,9 +70,10 @@ export class Tensor {
     this.#state = {
       storage,
       offset,
-      shape: Object.freeze(shape),
-      strides: Object.freeze(strides),
+      shape,
+      strides,
       dtype,
+      shown: null,
       lease: { storage: storage.retain(), node, open: true, watched: false },
       requiresGrad,
       node,
@@ -80,7 +86,7 @@ export class Tensor {
 
   /** Sizes of all dimensions. */
   get shape(): readonly number[] {
-    return this.#live().shape;
+    return this.#shown().shape;
   }
 
   /** Element type. */
@@ -101,7 +107,7 @@ export class Tensor {
 
   /** Elements between neighbours along each dimension. */
   get strides(): readonly number[] {
-    return this.#live().strides;
+    return this.#shown().strides;
   }
 
   /** Number of dimensions. */
@@ -118,7 +124,7 @@ export class Tensor {
   size(): readonly number[];
   size(dim: number): number;
   size(dim?: number): readonly number[] | number {
-    const { shape } = this.#live();
+    const { shape } = this.#shown();
     if (dim === undefined) return shape;
     const value = Number.isInteger(dim) ? shape.at(dim) : undefined;
     if (value !== undefined) return value;
@@ -243,6 +249,12 @@ export class Tensor {
     return state;
   }
 
+  #shown() {
+    const state = this.#live();
+    state.shown ??= { shape: Object.freeze([...state.shape]), strides: Object.freeze([...state.strides]) };
+    return state.shown;
+  }
+
   /** A tensor that only a brief scope owns needs no finalizer: the scope ends it, or hands it on. */
   #join(scope: Scope | null): void {
     const state = this.#state;
@@ -263,6 +275,11 @@ export class Tensor {
     state.grad = null;
     state.leafNode = null;
   }
+}
+
+/** Its sizes, as a plain array that nobody may write to; what users get is frozen. @throws ERR_DISPOSED */
+export function shapeOf(value: Tensor): readonly number[] {
+  return Tensor.window(value).shape;
 }
 
 /** A tensor over existing storage, of the scope that is open now. */

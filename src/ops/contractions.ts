@@ -18,7 +18,7 @@ import { fillWith } from '../fill.js';
 import { NULL, type Pointer, runProblem } from '../kernels.js';
 import { fillOrDispose, pointer } from '../pointwise.js';
 import { liesAs, stridesFor } from '../shape.js';
-import { allocateTensor, record, Tensor, tidy } from '../tensor.js';
+import { allocateTensor, record, shapeOf, Tensor, tidy } from '../tensor.js';
 import { ACTIVATION_GRADIENTS } from './elementwise.js';
 import { expand as repeat } from './sum.js';
 import { contiguous, reshape } from './views.js';
@@ -73,7 +73,7 @@ export function wgrad(form: Form, small: Tensor, large: Tensor): Tensor {
 /** The sum of an (N, C, H, W) tensor over all but its channels: the gradient of a bias. */
 export function channelSum(x: Tensor): Tensor {
   return tidy(() => {
-    const shape = x.shape as readonly [number, number, number, number];
+    const shape = shapeOf(x) as readonly [number, number, number, number];
     const { 0: n, 1: c, 2: h, 3: w } = shape;
     const form = { geometry: channels({ n, c, h, w }), layout: x.layout };
     const large = dense(x, form.layout);

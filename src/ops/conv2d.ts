@@ -8,9 +8,9 @@
  */
 
 import { convolvedOutputSize, type Pair } from '../../codegen/problem.js';
-import { checkSize, fail, options } from '../checks.js';
+import { checkSize, fail, pickOptions } from '../checks.js';
 import { fillWith } from '../fill.js';
-import { allocateTensor, record, Tensor, tidy } from '../tensor.js';
+import { allocateTensor, record, shapeOf, Tensor, tidy } from '../tensor.js';
 import { contract } from './contractions.js';
 import {
   batched,
@@ -71,8 +71,8 @@ function runAny(operands: Operands, a: Arguments, sides: Sides): Tensor {
 }
 
 function run({ x, weight, bias }: Operands, a: Arguments, { before, size }: Sides): Tensor {
-  const { 0: n, 1: cl, 2: hl, 3: wl } = x.shape as readonly [number, number, number, number];
-  const { 0: cs, 2: r, 3: s } = weight.shape as readonly [number, number, number, number];
+  const { 0: n, 1: cl, 2: hl, 3: wl } = shapeOf(x) as readonly [number, number, number, number];
+  const { 0: cs, 2: r, 3: s } = shapeOf(weight) as readonly [number, number, number, number];
   const { stride, dilation, groups } = a;
   const { 0: hs, 1: ws } = size;
   checkSize(WHERE, [n, cs, hs, ws], x.dtype);
@@ -84,7 +84,14 @@ function run({ x, weight, bias }: Operands, a: Arguments, { before, size }: Side
 type Arguments = ReturnType<typeof readArguments>;
 
 function readArguments(settings: unknown) {
-  const found = options(WHERE, settings, OPTIONS);
+  const found = pickOptions(WHERE, settings, OPTIONS, (from) => ({
+    stride: from.stride,
+    padding: from.padding,
+    dilation: from.dilation,
+    groups: from.groups,
+    activation: from.activation,
+    negativeSlope: from.negativeSlope,
+  }));
   const groups = checkGroups(WHERE, found.groups);
   const stride = readPair(WHERE, 'stride', found.stride, 1);
   const dilation = readPair(WHERE, 'dilation', found.dilation, 1);
@@ -113,8 +120,8 @@ interface Sides {
 function outputSize(operands: Operands, a: Arguments): Sides {
   const { x, weight, bias } = operands;
   checkRanks(WHERE, operands, a.groups);
-  checkChannels(WHERE, x, weight.shape[1]! * a.groups, a.groups);
-  checkBias(WHERE, bias, weight.shape[0]!);
+  checkChannels(WHERE, x, shapeOf(weight)[1]! * a.groups, a.groups);
+  checkBias(WHERE, bias, shapeOf(weight)[0]!);
   checkKernel(WHERE, weight);
   const [rows, columns] = [readAxis(x, weight, a, 0), readAxis(x, weight, a, 1)];
   if (rows.span >= rows.size + rows.padding || columns.span >= columns.size + columns.padding) {
@@ -128,8 +135,8 @@ function outputSize(operands: Operands, a: Arguments): Sides {
 
 /** One dimension: its sizes, `padding` on both sides together, and `span`, from the first to the last tap. */
 function readAxis(x: Tensor, weight: Tensor, a: Arguments, axis: 0 | 1) {
-  const size = x.shape[x.ndim - 2 + axis]!;
-  const kernel = weight.shape[2 + axis]!;
+  const size = shapeOf(x)[x.ndim - 2 + axis]!;
+  const kernel = shapeOf(weight)[2 + axis]!;
   const dilation = a.dilation[axis];
   const span = dilation * (kernel - 1);
   const before = a.padding === 'same' ? Math.floor(span / 2) : a.padding[axis];
@@ -141,7 +148,7 @@ function readAxis(x: Tensor, weight: Tensor, a: Arguments, axis: 0 | 1) {
 function noChannels(large: Tensor, shape: readonly number[], a: { w: Tensor; b: Tensor | null }): Tensor {
   const { dtype, storage } = Tensor.window(large);
   const inputs = a.b === null ? [large, a.w] : [large, a.w, a.b];
-  const shapes = inputs.map((input) => input.shape);
+  const shapes = inputs.map((input) => shapeOf(input));
   const zero = (of: readonly number[]): Tensor => {
     const out = allocateTensor({ shape: of, dtype, device: storage.device });
     fillWith('fill', out, [0]);

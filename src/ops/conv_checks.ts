@@ -2,7 +2,7 @@
 
 import { ACTIVATIONS, type Activation, type Pair } from '../../codegen/problem.js';
 import { checkInteger, checkNumber, checkPair, checkSameDevice, checkTensor, checkWord, fail } from '../checks.js';
-import type { Tensor } from '../tensor.js';
+import { shapeOf, type Tensor } from '../tensor.js';
 import type { Epilogue } from './contractions.js';
 import { cast } from './convert.js';
 import { unsqueeze } from './views.js';
@@ -49,36 +49,36 @@ export function checkLow(where: string, what: string, pair: Pair, low: number): 
 /** Ranks, then the weight's first dimension against the groups. */
 export function checkRanks(where: string, { x, weight }: Operands, groups: number): void {
   if (x.ndim !== 3 && x.ndim !== 4)
-    fail('ERR_SHAPE', where, 'input', '3-dimensional (C, H, W) or 4-dimensional (N, C, H, W)', x.shape);
-  if (weight.ndim !== 4) fail('ERR_SHAPE', where, 'weight', '4-dimensional', weight.shape);
-  const first = weight.shape[0]!;
+    fail('ERR_SHAPE', where, 'input', '3-dimensional (C, H, W) or 4-dimensional (N, C, H, W)', shapeOf(x));
+  if (weight.ndim !== 4) fail('ERR_SHAPE', where, 'weight', '4-dimensional', shapeOf(weight));
+  const first = shapeOf(weight)[0]!;
   if (first < groups)
     fail(
       'ERR_SHAPE',
       where,
       'weight',
       `of at least ${groups} channels in dimension 0 for ${groups} groups`,
-      weight.shape,
+      shapeOf(weight),
     );
   if (first % groups !== 0)
-    fail('ERR_SHAPE', where, 'weight', `divisible by ${groups} groups in dimension 0`, weight.shape);
+    fail('ERR_SHAPE', where, 'weight', `divisible by ${groups} groups in dimension 0`, shapeOf(weight));
 }
 
 export function checkChannels(where: string, x: Tensor, channels: number, groups: number): void {
-  const got = x.shape[x.ndim - 3];
+  const got = shapeOf(x)[x.ndim - 3];
   if (got === channels) return;
   fail(
     'ERR_SHAPE',
     where,
     'input',
     `of ${channels} channels (by its weight and ${groups === 1 ? 'one group' : `${groups} groups`})`,
-    x.shape,
+    shapeOf(x),
   );
 }
 
 export function checkBias(where: string, bias: Tensor | null, channels: number): void {
-  if (bias === null || (bias.ndim === 1 && bias.shape[0] === channels)) return;
-  fail('ERR_SHAPE', where, 'bias', `1-dimensional of ${channels} elements`, bias.shape);
+  if (bias === null || (bias.ndim === 1 && shapeOf(bias)[0] === channels)) return;
+  fail('ERR_SHAPE', where, 'bias', `1-dimensional of ${channels} elements`, shapeOf(bias));
 }
 
 export function checkKernel(where: string, weight: Tensor): void {
@@ -88,17 +88,17 @@ export function checkKernel(where: string, weight: Tensor): void {
 
 /** Only a batch may be empty. */
 export function checkSpatial(where: string, x: Tensor): void {
-  if (x.shape[x.ndim - 2] === 0 || x.shape[x.ndim - 1] === 0)
-    fail('ERR_SHAPE', where, 'input', 'non-empty but for the batch', x.shape);
+  if (shapeOf(x)[x.ndim - 2] === 0 || shapeOf(x)[x.ndim - 1] === 0)
+    fail('ERR_SHAPE', where, 'input', 'non-empty but for the batch', shapeOf(x));
 }
 
 export function isEmptyBatch(x: Tensor): boolean {
-  return x.ndim === 4 && x.shape[0] === 0;
+  return x.ndim === 4 && shapeOf(x)[0] === 0;
 }
 
 /** Whether an operation needs no views and no casts around it. */
 export function isPlain({ x }: Operands): boolean {
-  return x.ndim === 4 && x.shape[0] !== 0;
+  return x.ndim === 4 && shapeOf(x)[0] !== 0;
 }
 
 /** One float type for all; an empty batch is exempt, its weights are taken to the input's type. */

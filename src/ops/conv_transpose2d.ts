@@ -8,8 +8,8 @@
  */
 
 import { type Pair, transposedOutputSize } from '../../codegen/problem.js';
-import { checkSize, fail, options } from '../checks.js';
-import { type Tensor, tidy } from '../tensor.js';
+import { checkSize, fail, pickOptions } from '../checks.js';
+import { shapeOf, type Tensor, tidy } from '../tensor.js';
 import { expand } from './contractions.js';
 import {
   batched,
@@ -77,8 +77,8 @@ function runAny(operands: Operands, a: Arguments, size: Pair): Tensor {
 }
 
 function run({ x, weight, bias }: Operands, a: Arguments, size: Pair): Tensor {
-  const { 0: n, 1: cs, 2: hs, 3: ws } = x.shape as readonly [number, number, number, number];
-  const { 1: per, 2: r, 3: s } = weight.shape as readonly [number, number, number, number];
+  const { 0: n, 1: cs, 2: hs, 3: ws } = shapeOf(x) as readonly [number, number, number, number];
+  const { 1: per, 2: r, 3: s } = shapeOf(weight) as readonly [number, number, number, number];
   const { stride, padding, dilation, groups } = a;
   const { 0: hl, 1: wl } = size;
   const cl = per * groups;
@@ -90,7 +90,15 @@ function run({ x, weight, bias }: Operands, a: Arguments, size: Pair): Tensor {
 type Arguments = ReturnType<typeof readArguments>;
 
 function readArguments(settings: unknown) {
-  const found = options(WHERE, settings, OPTIONS);
+  const found = pickOptions(WHERE, settings, OPTIONS, (from) => ({
+    stride: from.stride,
+    padding: from.padding,
+    outputPadding: from.outputPadding,
+    groups: from.groups,
+    dilation: from.dilation,
+    activation: from.activation,
+    negativeSlope: from.negativeSlope,
+  }));
   const groups = checkGroups(WHERE, found.groups);
   const stride = readPair(WHERE, 'stride', found.stride, 1);
   const padding = readPair(WHERE, 'padding', found.padding, 0);
@@ -107,27 +115,27 @@ function readArguments(settings: unknown) {
 function outputSize(operands: Operands, a: Arguments): Pair {
   const { x, weight, bias } = operands;
   checkRanks(WHERE, operands, a.groups);
-  checkChannels(WHERE, x, weight.shape[0]!, a.groups);
-  checkBias(WHERE, bias, weight.shape[1]! * a.groups);
+  checkChannels(WHERE, x, shapeOf(weight)[0]!, a.groups);
+  checkBias(WHERE, bias, shapeOf(weight)[1]! * a.groups);
   checkKernel(WHERE, weight);
   const emptyBatch = isEmptyBatch(x);
   if (!emptyBatch) {
     checkSpatial(WHERE, x);
     checkOutputPadding(a);
-    if (weight.shape[1] === 0) fail('ERR_SHAPE', WHERE, 'weight', 'non-empty', weight.shape);
+    if (shapeOf(weight)[1] === 0) fail('ERR_SHAPE', WHERE, 'weight', 'non-empty', shapeOf(weight));
   }
   const size: Pair = [axisSize(x, weight, a, 0), axisSize(x, weight, a, 1)];
   // An empty batch may also be empty in its rows and columns.
   const least = emptyBatch ? 0 : 1;
   if (size[0] >= least && size[1] >= least) return size;
-  const from = x.shape.slice(-2).join(' x ');
+  const from = shapeOf(x).slice(-2).join(' x ');
   fail('ERR_SHAPE', WHERE, 'output size', `at least ${least} x ${least} for an input of ${from}`, size);
 }
 
 function axisSize(x: Tensor, weight: Tensor, a: Arguments, axis: 0 | 1): number {
   return transposedOutputSize({
-    size: x.shape[x.ndim - 2 + axis]!,
-    kernel: weight.shape[2 + axis]!,
+    size: shapeOf(x)[x.ndim - 2 + axis]!,
+    kernel: shapeOf(weight)[2 + axis]!,
     stride: a.stride[axis],
     padding: a.padding[axis],
     outputPadding: a.outputPadding[axis],
