@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { isAsynchronous } from './igemm_tiles.js';
-import { mmaWgradPlan, parseMmaWgradTile, parseWgradReadings } from './mma_wgrad_tiles.js';
+import { mmaWgradPlan, parseMmaWgradTile, parseWgradReadings, rowsArePositions } from './mma_wgrad_tiles.js';
 import type { Baked, Spec } from './spec.js';
 
 const count = z.int().min(1).max(0x7fffffff);
@@ -11,6 +11,8 @@ const size = z.literal([2, 4, 8, 16]);
 export const MMA_WGRAD_SCHEMA = {
   asynchronous: z.boolean(),
   staged: z.boolean(),
+  by_position: z.boolean(),
+  planes: z.enum(['true', 'false']),
   small_copied: z.boolean(),
   small_bytes: size,
   large_copied: z.boolean(),
@@ -26,13 +28,16 @@ export const MMA_WGRAD_SCHEMA = {
   stages: count,
 } as const;
 
-export function mmaWgradValues({ tunables, dtype, target }: Spec, { r, s }: Baked) {
+export function mmaWgradValues(spec: Spec, { r, s }: Baked) {
+  const { tunables, target } = spec;
   const tile = parseMmaWgradTile(tunables);
-  const { stages, together, resident } = mmaWgradPlan(tunables, dtype, target);
+  const { stages, together, resident } = mmaWgradPlan(tunables, spec, target);
   const { small, large, staged } = parseWgradReadings(tunables);
   return {
     asynchronous: isAsynchronous(target),
     staged,
+    by_position: rowsArePositions(spec),
+    planes: String(spec.layout === 'nchw'),
     small_copied: !small.staged,
     small_bytes: small.bytes,
     large_copied: !large.staged,

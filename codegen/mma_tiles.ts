@@ -56,6 +56,9 @@ export function hasProducts(dtype: Dtype, target: Target): boolean {
   return dtype === 'float16' || isAsynchronous(target);
 }
 
+/** Why a kernel is refused that would take float32 products in TF32. */
+export const NO_TF32 = 'it multiplies in TF32, which backends.cuda.matmul.allowTf32 does not allow';
+
 /** `{ tile: 'm128n64k64', warp: 'w64x32', stages: 's3' }` → numbers. */
 export function parseMmaTile(tunables: Tunables): MmaTile {
   const { tile, warp, stages } = tunables;

@@ -4,12 +4,12 @@
  * a warp `warpM` by `warpN` of them. Costs, contexts and launches read the same numbers from here.
  */
 
-import { BLOCK_BYTES, blocksInMemory } from './igemm_tiles.js';
+import { BLOCK_BYTES, blocksInMemory, isAsynchronous } from './igemm_tiles.js';
 import { hasProducts, type Reading, readingOf, readings } from './mma_tiles.js';
-import type { Geometry, Layout } from './problem.js';
-import { DTYPE_TABLE, type Dtype, oldestOf, type Target } from './target.js';
+import type { Problem } from './problem.js';
+import { DTYPE_TABLE, oldestOf, type Target } from './target.js';
 import type { Tunables } from './variant.js';
-import { positionTable } from './wgrad_tiles.js';
+import { COLUMN_BYTES, positionTable } from './wgrad_tiles.js';
 
 export interface MmaWgradTile {
   readonly m: number;
@@ -18,48 +18,69 @@ export interface MmaWgradTile {
   readonly warpM: number;
   readonly warpN: number;
   readonly threads: number;
+  /** Blocks that a multiprocessor's registers shall hold. */
+  readonly resident: number;
 }
 
-/** A tile, the part of a warp, the blocks that a multiprocessor's registers shall hold. */
+/** A tile, positions of it where rows are positions, the part of a warp, the blocks that registers shall allow. */
 const TILES = [
-  ['m128n128k32', 'w64x64', 2],
-  ['m256n128k32', 'w64x64', 1],
-  ['m64n128k32', 'w32x64', 3],
-  ['m128n64k32', 'w64x32', 3],
-  ['m64n64k64', 'w32x32', 4],
-  ['m32n128k64', 'w32x32', 3],
+  ['m128n128', 32, 'w64x64', 2],
+  ['m256n128', 32, 'w64x64', 1],
+  ['m64n128', 32, 'w32x64', 3],
+  ['m128n64', 32, 'w64x32', 3],
+  ['m64n64', 64, 'w32x32', 4],
+  ['m32n128', 64, 'w32x32', 3],
 ] as const;
+/** Bytes of a row where rows are channels. */
+const ROW_BYTES = 64;
+/** Bytes of the large side's channels that stand together among the columns in NHWC: two sectors. */
+const TOGETHER_BYTES = 64;
+
+type Stored = Pick<Problem, 'dtype' | 'layout'>;
+
+/**
+ * Whether a row in shared memory is a position with its channels, as it is in memory in NHWC. `ldmatrix` turns elements of 16
+ * bits round; TF32, and NCHW, have rows of positions instead, one a channel.
+ */
+export function rowsArePositions({ dtype, layout }: Stored): boolean {
+  return layout === 'nhwc' && DTYPE_TABLE[dtype].bytes === 2;
+}
 
 /** Bytes of the widest piece in which channels are read. */
 const WIDEST = 16;
 
-/** The ways to read both sides: each by the widest piece, or those that are not by a narrower one, the same for both. */
-function pairsOfReadings(
-  problem: { dtype: Dtype; layout: Layout },
-  target: Target,
-): Pick<Tunables, 'small' | 'large'>[] {
-  const [widest, ...narrow] = readings(problem, target) as [string, ...string[]];
-  const mixed = narrow.flatMap((word) => [
-    { small: widest, large: word },
-    { small: word, large: widest },
-    { small: word, large: word },
-  ]);
-  return [{ small: widest, large: widest }, ...mixed];
+/**
+ * The ways to read both sides. Channels: each by the widest piece, or those that are not by a narrower one, the same for both.
+ * Positions: one by one, but those of the small side two by two where a channel has an even number.
+ */
+function pairsOfReadings(stored: Stored, target: Target): Pick<Tunables, 'small' | 'large'>[] {
+  const [widest, ...narrow] = readings(stored, target) as [string, ...string[]];
+  const both = (word: string) => ({ small: word, large: word });
+  if (stored.dtype === 'float32') return [both('c4')];
+  if (!rowsArePositions(stored)) return [{ small: isAsynchronous(target) ? 'c4' : 'r4', large: widest }, both(widest)];
+  const mixed = narrow.flatMap((word) => [{ small: widest, large: word }, { small: word, large: widest }, both(word)]);
+  return [both(widest), ...mixed];
 }
 
 /** The tiles and readings that a type is offered with. */
-export function mmaWgradTunables(problem: { dtype: Dtype; layout: Layout }, target: Target): readonly Tunables[] {
-  const { dtype, layout } = problem;
-  if (!hasProducts(dtype, target) || layout === 'nchw' || dtype === 'float32') return [];
-  const pairs = pairsOfReadings(problem, target);
-  return TILES.flatMap(([tile, warp]) => pairs.map((pair) => ({ tile, warp, ...pair })));
+export function mmaWgradTunables({ dtype, layout }: Stored, target: Target): readonly Tunables[] {
+  if (!hasProducts(dtype, target)) return [];
+  const stored = { dtype, layout };
+  const pairs = pairsOfReadings(stored, target);
+  return TILES.flatMap(([tile, positions, warp]) => {
+    const k = rowsArePositions(stored) ? positions : ROW_BYTES / DTYPE_TABLE[dtype].bytes;
+    // Without asynchronous copies such a tile has no registers for positions one by one (found by `npm run resources`).
+    const few = tile === 'm128n128' && layout === 'nchw' && !isAsynchronous(target);
+    return (few ? pairs.slice(0, 1) : pairs).map((pair) => ({ tile: `${tile}k${k}`, warp, ...pair }));
+  });
 }
 
 /** `{ tile: 'm128n64k32', warp: 'w64x32', small: 'c16', large: 'c16' }` → numbers. */
 export function parseMmaWgradTile({ tile, warp }: Tunables): MmaWgradTile {
   const [m, n, k] = String(tile).slice(1).split(/[nk]/).map(Number) as [number, number, number];
   const [warpM, warpN] = String(warp).slice(1).split('x').map(Number) as [number, number];
-  return { ...{ m, n, k, warpM, warpN }, threads: 32 * (m / warpM) * (n / warpN) };
+  const resident = TILES.find((row) => row[0] === `m${m}n${n}` && row[2] === warp)?.[3] ?? 1;
+  return { ...{ m, n, k, warpM, warpN, resident }, threads: 32 * (m / warpM) * (n / warpN) };
 }
 
 export interface MmaWgradReadings {
@@ -74,9 +95,10 @@ export function parseWgradReadings({ small, large }: Tunables): MmaWgradReadings
   return { ...sides, staged: sides.small.staged || sides.large.staged };
 }
 
-/** Bytes of the pieces that the channels of both sides' positions and groups come in, as pairsOfReadings has them. */
-export function piecesOf(g: Geometry, dtype: Dtype): { readonly small: number; readonly large: number } {
-  const size = DTYPE_TABLE[dtype].bytes;
+/** Bytes of the pieces that both sides are read in, as pairsOfReadings has them. */
+export function piecesOf({ geometry: g, ...stored }: Problem): { readonly small: number; readonly large: number } {
+  const size = DTYPE_TABLE[stored.dtype].bytes;
+  if (!rowsArePositions(stored)) return { small: (g.hs * g.ws) % 2 === 0 ? 4 : size, large: size };
   const widest = (channels: number) => [16, 8, 4, 2].find((bytes) => ((channels / g.groups) * size) % bytes === 0)!;
   const [small, large] = [widest(g.cs), widest(g.cl)];
   const narrow = Math.min(small, large);
@@ -86,7 +108,7 @@ export function piecesOf(g: Geometry, dtype: Dtype): { readonly small: number; r
 export interface MmaWgradPlan {
   /** Tiles of both operands that are there at the same time. */
   readonly stages: number;
-  /** Channels of the large side that are neighbours among the columns, as they are in memory: two sectors of them. */
+  /** Channels of the large side that are neighbours among the columns, as they are in memory. */
   readonly together: number;
   /** Of dynamic shared memory. */
   readonly bytes: number;
@@ -95,14 +117,16 @@ export interface MmaWgradPlan {
 }
 
 /** Three stages where copies are asynchronous, but two if three would leave a multiprocessor without a second block. */
-export function mmaWgradPlan(tunables: Tunables, dtype: Dtype, target: Target): MmaWgradPlan {
-  const size = DTYPE_TABLE[dtype].bytes;
-  const { m, n, k, threads } = parseMmaWgradTile(tunables);
-  const registers = TILES.find(([tile, warp]) => tile === tunables.tile && warp === tunables.warp)?.[2] ?? 1;
+export function mmaWgradPlan(tunables: Tunables, stored: Stored, target: Target): MmaWgradPlan {
+  const size = DTYPE_TABLE[stored.dtype].bytes;
+  const tile = parseMmaWgradTile(tunables);
+  // Where rows are channels, also words of columns: those of a row of threads and four besides.
+  const columns = rowsArePositions(stored) ? 0 : tile.n + tile.threads / 4;
+  const words = BLOCK_BYTES + columns * COLUMN_BYTES;
   const planned = (stages: number): MmaWgradPlan => {
-    const bytes = stages * (m + n) * k * size + positionTable(threads);
-    const resident = Math.min(registers, blocksInMemory(oldestOf(target), bytes + BLOCK_BYTES));
-    return { stages, together: 64 / size, bytes, resident };
+    const bytes = stages * (tile.m + tile.n) * tile.k * size + positionTable(tile.threads);
+    const resident = Math.min(tile.resident, blocksInMemory(oldestOf(target), bytes + words));
+    return { stages, together: stored.layout === 'nchw' ? 1 : TOGETHER_BYTES / size, bytes, resident };
   };
   const [two, three] = [planned(2), planned(3)];
   return parseWgradReadings(tunables).staged || three.resident < Math.min(2, two.resident) ? two : three;

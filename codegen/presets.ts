@@ -79,6 +79,8 @@ const FULL_KERNELS = [
   'ct2d_fwd_f32_nhwc_k4s2p1_bias_relu__mma_m128n128k16_w64x64_s3_c16',
   'ct2d_wgrad_bf16_nhwc_k4s2p1__mma_m128n128k32_w64x64_c16_c16',
   'ct2d_wgrad_f16_nhwc_k4s2p1__mma_m128n128k32_w64x64_r2_r2',
+  'ct2d_wgrad_bf16_nchw_k4s2p1__mma_m128n128k32_w64x64_c4_r2',
+  'ct2d_wgrad_f32_nchw_k4s2p1__mma_m128n128k16_w64x64_c4_c4',
 ];
 
 /** Those of them that there are for some targets. */

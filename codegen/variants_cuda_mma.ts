@@ -9,6 +9,7 @@ import {
   hasProducts,
   mmaMemory,
   mmaTiles,
+  NO_TF32,
   parseMmaTile,
   parseReading,
   readings,
@@ -76,8 +77,7 @@ function launch(problem: Problem, form: Volume, tunables: Tunables, target: Targ
 
 function reason(problem: Problem, form: Volume, tunables: Tunables, { target, products }: Place): string | null {
   const { geometry: g, dtype, layout } = problem;
-  if (dtype === 'float32' && products !== 'tf32')
-    return 'it multiplies in TF32, which backends.cuda.matmul.allowTf32 does not allow';
+  if (dtype === 'float32' && products !== 'tf32') return NO_TF32;
   if (!hasProducts(dtype, target)) return `tensor cores of this target do not multiply ${dtype}`;
   const early = productReason(problem, form, packing(problem, form), parseMmaTile(tunables));
   if (early !== null) return early;

@@ -1,9 +1,9 @@
 /**
- * The tensor-core row of the weight gradient: one matrix product over the positions in float16 or bfloat16, whose float32
- * sums are cut into parts where there are few tiles.
+ * The tensor-core row of the weight gradient: one matrix product over the positions in float16, in bfloat16 and, where it is
+ * allowed, in TF32, whose float32 sums are cut into parts where there are few tiles.
  */
 
-import { hasProducts } from './mma_tiles.js';
+import { hasProducts, NO_TF32 } from './mma_tiles.js';
 import { mmaWgradPlan, mmaWgradTunables, parseMmaWgradTile, parseWgradReadings, piecesOf } from './mma_wgrad_tiles.js';
 import type { Contraction, Problem } from './problem.js';
 import type { Target } from './target.js';
@@ -36,18 +36,19 @@ function parting(problem: Problem, _: Contraction, tunables: Tunables, target: T
 function launch(problem: Problem, _: Contraction, tunables: Tunables, target: Target): LaunchGeometry {
   const tile = parseMmaWgradTile(tunables);
   const { m, n } = wgradBlocks(problem.geometry, tile);
-  const { bytes } = mmaWgradPlan(tunables, problem.dtype, target);
+  const { bytes } = mmaWgradPlan(tunables, problem, target);
   return { grid: [n, m, mmaWgradParts(problem, tunables, target)], block: [tile.threads, 1, 1], sharedBytes: bytes };
 }
 
-function reason(problem: Problem, _: Contraction, tunables: Tunables, { target }: Place): string | null {
+function reason(problem: Problem, _: Contraction, tunables: Tunables, { target, products }: Place): string | null {
   const { geometry: g, dtype } = problem;
+  if (dtype === 'float32' && products !== 'tf32') return NO_TF32;
   if (!hasProducts(dtype, target)) return `tensor cores of this target do not multiply ${dtype}`;
   const early = wgradProductReason(g, parseMmaWgradTile(tunables));
   if (early !== null) return early;
-  if (mmaWgradPlan(tunables, dtype, target).resident === 0) return 'its tiles are larger than shared memory';
+  if (mmaWgradPlan(tunables, problem, target).resident === 0) return 'its tiles are larger than shared memory';
   const { small, large } = parseWgradReadings(tunables);
-  const pieces = piecesOf(g, dtype);
+  const pieces = piecesOf(problem);
   if (small.bytes === pieces.small && large.bytes === pieces.large) return null;
-  return `it reads ${small.bytes} and ${large.bytes} bytes at a time, and the channels of a position come in pieces of ${pieces.small} and ${pieces.large}`;
+  return `it reads ${small.bytes} and ${large.bytes} bytes at a time, and they come in pieces of ${pieces.small} and ${pieces.large}`;
 }

@@ -52,7 +52,7 @@ export function wgradPlan(tile: GemmTile, layout: Layout): WgradPlan {
 }
 
 /** Bytes a block keeps of each column besides: where it reads, and its tap. */
-const COLUMN_BYTES = 8;
+export const COLUMN_BYTES = 8;
 
 /**
  * Blocks that a multiprocessor holds at least: of 128 registers a thread, or of all there are where tiles pass through them,

@@ -3,7 +3,7 @@
 import type { Work } from './gpu_work.js';
 import { pixelsRead } from './igemm_tiles.js';
 import type { Reading } from './mma_tiles.js';
-import { mmaWgradPlan, parseMmaWgradTile, parseWgradReadings } from './mma_wgrad_tiles.js';
+import { mmaWgradPlan, parseMmaWgradTile, parseWgradReadings, rowsArePositions } from './mma_wgrad_tiles.js';
 import { bytes } from './passes.js';
 import type { Problem } from './problem.js';
 import { DTYPE_TABLE, type Target } from './target.js';
@@ -15,14 +15,18 @@ import { bestPositions, weightResults } from './work_wgrad.js';
 const WARP = 32;
 const SECTOR = 32;
 const WAVEFRONT = 128;
+const WORD = 4;
 /**
- * Instructions of a thread: once, for a chunk of positions, for a piece, around a step of k, for a sum
+ * Instructions of a thread: once, for a chunk of positions, for a piece that is copied, carried or put together, to round
+ * the elements of a fragment, around a step of k, for a sum
  * that it stores in the type of the weight, or as it is.
  */
 const ONCE = 600;
 const CHUNK = 200;
 const COPY = 4;
 const CARRY = 6;
+const PAIR = 11;
+const ROUNDED = 4;
 const STEP = 25;
 const OUTPUT = 18;
 const PARTIAL = 10;
@@ -41,7 +45,7 @@ export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Targe
   const size = DTYPE_TABLE[dtype].bytes;
   const tile = parseMmaWgradTile(tunables);
   const { small, large, staged } = parseWgradReadings(tunables);
-  const { together, resident } = mmaWgradPlan(tunables, dtype, target);
+  const { together, resident, stages } = mmaWgradPlan(tunables, problem, target);
   const { m, n } = wgradBlocks(g, tile);
   const steps = Math.ceil(Math.ceil((g.n * g.hs * g.ws) / tile.k) / parts);
   const depth = steps * tile.k;
@@ -49,9 +53,13 @@ export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Targe
   const deep = (tile.k * size) / PRODUCT.bytes;
   const fragments = (tile.warpM / 16 + tile.warpN / 16) * deep;
   const products = (tile.warpM / PRODUCT.rows) * (tile.warpN / PRODUCT.columns) * deep;
-  const pieces = (width: number, { bytes }: Reading) => (width * size * tile.k) / bytes / tile.threads;
-  const [ofSmall, ofLarge] = [pieces(tile.m, small), pieces(tile.n, large)];
-  const moves = ofSmall * movesOf(small) + ofLarge * movesOf(large);
+  const pieces = (width: number, bytes: number) => (width * size * tile.k) / bytes / tile.threads;
+  // Where rows are channels, a thread moves words of one or two positions.
+  const byPosition = rowsArePositions(problem);
+  const ofSmall = pieces(tile.m, byPosition ? small.bytes : WORD);
+  const ofLarge = pieces(tile.n, byPosition ? large.bytes : WORD);
+  const moves = ofSmall * movesOf(small, byPosition) + ofLarge * movesOf(large, byPosition);
+  const rounded = dtype === 'float32' ? ROUNDED * fragments : 0;
   const moved = ofSmall * movedBytes(small) + ofLarge * movedBytes(large) + Math.max(ofSmall, ofLarge) * WAVEFRONT;
   const sums = (tile.m * tile.n) / tile.threads;
   const taps = g.r * g.s;
@@ -59,7 +67,10 @@ export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Targe
   const pixels = large.bytes === 16 ? 1 : pixelsRead('contract', g, taps) / taps;
   const sectors = (width: number, channels: number) => (width * sectorsOf(channels * size)) / channels;
   const read =
-    sectors(tile.m, Math.min(g.cs / g.groups, tile.m)) + pixels * sectors(tile.n, Math.min(g.cl / g.groups, together));
+    problem.layout === 'nchw'
+      ? (tile.m + pixels * tile.n) * size
+      : sectors(tile.m, Math.min(g.cs / g.groups, tile.m)) +
+        pixels * sectors(tile.n, Math.min(g.cl / g.groups, together));
   return inParts(
     {
       blocks: m * n * parts,
@@ -69,10 +80,11 @@ export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Targe
         warps *
         (ONCE +
           (1 + depth / tile.threads) * CHUNK +
-          steps * (products + fragments + moves + STEP) +
+          steps * (products + fragments + rounded + STEP) +
+          (steps + stages - 1) * moves +
           (parts > 1 ? PARTIAL : OUTPUT) * sums),
       fma: 0,
-      mma: { type: 'f16', multiplyAdds: depth * tile.m * tile.n },
+      mma: { type: dtype === 'float32' ? 'tf32' : 'f16', multiplyAdds: depth * tile.m * tile.n },
       sharedBytes: steps * warps * (fragments * MATRICES + moved) + 2 * tile.m * tile.n * 4,
       l2Bytes: depth * read + tile.m * tile.n * (parts > 1 ? 4 : size),
       dramBytes: bytes(problem),
@@ -83,7 +95,9 @@ export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Targe
   );
 }
 
-const movesOf = ({ staged }: Reading): number => (staged ? CARRY : COPY);
+/** Instructions of a thread for a piece; words of two positions are put together. */
+const movesOf = ({ staged, bytes }: Reading, byPosition: boolean): number =>
+  staged ? (byPosition || bytes === WORD ? CARRY : PAIR) : COPY;
 
 /** Bytes that a warp moves with a piece a thread: into shared memory, before that through registers where they are staged. */
 const movedBytes = ({ staged, bytes }: Reading): number => (staged ? 2 : 1) * Math.max(WAVEFRONT, WARP * bytes);

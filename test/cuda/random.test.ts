@@ -28,9 +28,10 @@ describeCuda('random problems on cuda', function () {
 
   for (const { variant, runs, words } of [
     { variant: 'igemm', runs: 10, words: ['--dtype', 'float32'] },
-    { variant: 'mma', runs: 8, words: ['--dtype', 'bfloat16,float16', '--layout', 'nhwc', '--multiple', '2'] },
+    { variant: 'mma', runs: 8, words: ['--dtype', 'bfloat16,float16', '--multiple', '2'] },
+    { variant: 'mma', runs: 4, words: ['--dtype', 'float32', '--settings', 'tf32'] },
   ])
-    it(`weight gradients around the sizes of ${variant}'s tiles are exact, in parts too, warps in any order`, async () => {
+    it(`weight gradients around the sizes of tiles are exact by ${[variant, ...words].join(' ')}, in parts too, warps in any order`, async () => {
       const args = ['--runs', String(runs), '--seed', '5', '--variant', variant, ...words];
       const [first, other] = await Promise.all(
         ['forward', 'mixed:7'].map((order) =>

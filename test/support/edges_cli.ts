@@ -1,6 +1,6 @@
 /**
  * `node edges_cli.js [--pass wgrad] [--runs 200] [--seed N] [--dtype float32] [--layout nchw] [--variant igemm] [--multiple 1]
- * [--device cuda:0]`: passes (several with commas between take turns) of random problems whose sizes lie around those of the
+ * [--settings tf32] [--device cuda:0]`: passes (several with commas between take turns) of random problems whose sizes lie around those of the
  * variant's tiles, by each of its tiles in turn; `--multiple 8` rounds channels of a group up to multiples of eight, which are
  * read in wider pieces. Operands are multiples of 1/8 up to ±1/2, so that every sum is exact in any order: the results must be
  * the oracle's, rounded once, to the last bit. The last line is a JSON summary.
@@ -18,6 +18,7 @@ import { resolveDevice } from '../../src/device.js';
 import { candidatesOn, lastKernel, preferVariant } from '../../src/kernels.js';
 import { contract, expand, wgrad } from '../../src/verify/oracle.js';
 import { rounded } from './kernels.js';
+import { setLibrary } from './variant_watch.js';
 
 const { values } = parseArgs({
   options: {
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     layout: { type: 'string', default: 'nchw,nhwc' },
     variant: { type: 'string', default: 'igemm' },
     multiple: { type: 'string', default: '1' },
+    settings: { type: 'string' },
   },
 });
 
@@ -75,6 +77,7 @@ const draws = fc
     return (n * hs * ws * cs * cl * r * s) / groups <= MOST;
   });
 
+setLibrary(values.settings);
 const dtypes = values.dtype.split(',').map((word) => DTYPES.find((name) => name === word)!);
 const layouts = values.layout.split(',').map((word) => LAYOUTS.find((name) => name === word)!);
 const hash = createHash('sha256');

@@ -176,6 +176,9 @@ struct __align__(16) Chunk {
 };
 // The source is read PIECE neighbouring elements at a time.
 constexpr int PIECE = 16 / sizeof(stored);
+struct __align__(16) Piece {
+  stored at[PIECE];
+};
 
 // Sums pass through shared memory, sixteen rows of a warp's tile at a time: where the chunk of four sums `chunk` of row
 // `row` lies, in bytes. Lanes that write, or read, at the same time do so in different banks.

@@ -103,12 +103,8 @@ static __device__ __forceinline__ float product(float x, float w) { return x * w
 
 constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 32, THREADS = 128;
 constexpr int WARP_M = 64, WARP_N = 64, WARPS_M = TILE_M / WARP_M;
-// A row is a position, with TILE_M channels of A or TILE_N columns of B in chunks of 16 bytes.
-constexpr int SIZE = sizeof(stored), PER_CHUNK = 16 / SIZE, A_ROW = TILE_M * SIZE, B_ROW = TILE_N * SIZE;
-constexpr int STAGES = 3, A_BYTES = TILE_K * A_ROW, STAGE = A_BYTES + TILE_K * B_ROW;
-// A thread reads one piece of a row of A, and of every A_STEP-th one behind it; B likewise.
-constexpr int A_PIECE = 16 / SIZE, A_LANES = TILE_M / A_PIECE, A_STEP = THREADS / A_LANES, A_ROWS = TILE_K / A_STEP;
-constexpr int B_PIECE = 16 / SIZE, B_LANES = TILE_N / B_PIECE, B_STEP = THREADS / B_LANES, B_ROWS = TILE_K / B_STEP;
+constexpr int SIZE = sizeof(stored), STAGES = 3;
+constexpr bool PLANES = false;
 constexpr int KERNEL_HEIGHT = 4, KERNEL_WIDTH = 4, TAPS = KERNEL_HEIGHT * KERNEL_WIDTH, GROUPS = 1;
 // Columns are in the weight's order, but 32 channels of the large side stand together, neighbours in memory.
 constexpr int TOGETHER = 32;
@@ -155,6 +151,13 @@ static __device__ __forceinline__ Column column_of(int column, int outputs) {
   return {first + rest - tap * width, tap / KERNEL_WIDTH, tap % KERNEL_WIDTH};
 }
 
+// A row is a position, with TILE_M channels of A or TILE_N columns of B in chunks of 16 bytes.
+constexpr int PER_CHUNK = 16 / SIZE, A_ROW = TILE_M * SIZE, B_ROW = TILE_N * SIZE;
+constexpr int A_BYTES = TILE_K * A_ROW, STAGE = A_BYTES + TILE_K * B_ROW;
+// A thread reads one piece of a row of A, and of every A_STEP-th one behind it; B likewise.
+constexpr int A_PIECE = 16 / SIZE, A_LANES = TILE_M / A_PIECE, A_STEP = THREADS / A_LANES, A_ROWS = TILE_K / A_STEP;
+constexpr int B_PIECE = 16 / SIZE, B_LANES = TILE_N / B_PIECE, B_STEP = THREADS / B_LANES, B_ROWS = TILE_K / B_STEP;
+
 template <int BYTES>
 struct __align__(BYTES) Piece {
   stored at[BYTES / SIZE];
@@ -181,7 +184,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_wgrad_bf16_nhwc_k4s2p1
   const int m_tiles = (inputs + TILE_M - 1) / TILE_M, group = blockIdx.y / m_tiles;
   const int first_m = blockIdx.y % m_tiles * TILE_M, first_n = blockIdx.x * TILE_N;
   const int positions = n * hs * ws, part = ((positions + TILE_K - 1) / TILE_K + gridDim.z - 1) / gridDim.z * TILE_K;
-  const Steps steps = {cs, 1, cl, 1};
+  const Steps steps = PLANES ? Steps{1, hs * ws, 1, hl * wl} : Steps{cs, 1, cl, 1};
   // Operands that do not lie on whole pieces are summed as what is done again, element by element.
   const bool apart = (unsigned long long)small % 16 + (unsigned long long)large % 16 != 0;
   const int begin = least(positions, (int)blockIdx.z * part), end = least(positions, begin + part);
@@ -288,7 +291,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_wgrad_bf16_nhwc_k4s2p1
     else
       weight[first_result + row * columns] = store(sum);
   };
-  const float* const column = (const float*)memory + spread(n_mine);
+  const float* const staged = (const float*)memory + spread(n_mine);
 #pragma unroll
   for (int i = 0; i < WARP_M / 16; ++i) {
     __syncthreads();
@@ -302,7 +305,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_wgrad_bf16_nhwc_k4s2p1
 #pragma unroll
     for (int w = 0; w < WARPS_M; ++w)
 #pragma unroll 4
-      for (int row = threadIdx.x / TILE_N; row < 16; row += C_STEP) give(w * WARP_M + i * 16 + row, column[(w * 16 + row) * C_PITCH]);
+      for (int row = threadIdx.x / TILE_N; row < 16; row += C_STEP) give(w * WARP_M + i * 16 + row, staged[(w * 16 + row) * C_PITCH]);
   }
   // What lies outside of the large side was read as 0, which an infinity of the small side makes NaN, and NaN stays: such
   // sums are done again over what exists.

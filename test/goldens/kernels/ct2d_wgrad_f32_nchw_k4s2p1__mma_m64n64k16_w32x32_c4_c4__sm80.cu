@@ -1,0 +1,329 @@
+// ct2d_wgrad_f32_nchw_k4s2p1__mma_m64n64k16_w32x32_c4_c4__sm80
+//
+// Specification: {"form":"wgrad","dtype":"float32","layout":"nchw","variant":"mma","tunables":{"tile":"m64n64k16","warp":"w32x32","small":"c4","large":"c4"},"baked":{"r":4,"s":4,"stride":[2,2],"padding":[1,1],"dilation":[1,1],"groups":1,"bias":false,"activation":"none"}}
+// Made by: fracstride render ct2d_wgrad_f32_nchw_k4s2p1__mma_m64n64k16_w32x32_c4_c4__sm80
+//
+// W[c,o,a,b] = sum over n, i, j of S[n,c,i,j] L[n,k,y,x],   y = 2 i - 1 + 1 a,   x = 2 j - 1 + 1 b
+// C = A B on tensor cores, with m the small side's channels of a group, n the pairs of a channel of the large side and a tap
+// (columns), k the positions (n, i, j). A launch with several blocks along z has a part of the positions in each, and leaves
+// the sums of all parts in `parts`, one behind the other, for another launch to add up; with one, they go to `weight`.
+// Stored elements are `float`, sums are `float`. This text needs no header and no library.
+typedef float stored;
+typedef float real;
+
+static __device__ __forceinline__ real load(stored value) { return value; }
+static __device__ __forceinline__ stored store(real value) { return value; }
+
+static __device__ __forceinline__ unsigned shared_address(const void* at) { return (unsigned)__cvta_generic_to_shared(at); }
+
+// Copies from global to shared memory (by its 32-bit address) that end behind copies_landed; what `depth` says is not
+// `left` any more becomes zeros.
+static __device__ __forceinline__ void copy_4(unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
+}
+
+static __device__ __forceinline__ void copy_8(unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
+}
+
+static __device__ __forceinline__ void copy_4_unless(unsigned left_out, unsigned to, const void* from) {
+  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
+}
+
+static __device__ __forceinline__ void copy_8_unless(unsigned left_out, unsigned to, const void* from) {
+  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
+}
+
+static __device__ __forceinline__ void copy_16_unless(unsigned left_out, unsigned to, const void* from) {
+  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
+}
+
+static __device__ __forceinline__ void copy_16(unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
+}
+
+// Zeros also where any bit of `absent` is set.
+static __device__ __forceinline__ void copy_4_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
+}
+
+static __device__ __forceinline__ void copy_8_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
+}
+
+static __device__ __forceinline__ void copy_16_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
+  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
+}
+
+// What was copied since the last call is a group; all but the newest `pending` groups have landed.
+static __device__ __forceinline__ void close_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+template <int PENDING>
+static __device__ __forceinline__ void copies_landed() { asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory"); }
+
+// Fragments of tensor-core products. With lane = 4 g + t: registers of A hold rows g, g + 8 of the first half of k, then of
+// the second; of B columns g of either half; of C row g, columns 2 t and 2 t + 1, then row g + 8.
+
+// Where 16-byte chunk `chunk` of row `row` lies, in bytes: eight rows of a chunk lie in different banks, and so do eight
+// chunks of neighbouring rows.
+template <int ROW_BYTES>
+static __device__ __forceinline__ int swizzled(int row, int chunk) {
+  constexpr int CHUNKS = ROW_BYTES / 16, TOGETHER = CHUNKS < 8 ? 8 / CHUNKS : 1;
+  return row * ROW_BYTES + (chunk ^ row / TOGETHER % (CHUNKS < 8 ? CHUNKS : 8)) * 16;
+}
+
+// Four matrices of 8 by 16 bytes: lanes 8 j … 8 j + 7 tell where the rows of matrix j begin; a lane gets word t of row g.
+static __device__ __forceinline__ void load_matrices(unsigned (&to)[4], unsigned at) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
+}
+
+// c += a b: 16 by 8 sums in float32, 32 bytes of k.
+static __device__ __forceinline__ void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// A TF32 product reads the upper 19 bits and cuts off the others. Multiplied by this, factors are a third to two thirds of the
+// last of them larger first, half on average: no bias, at most 0.7 units off instead of 1, NaN and infinities kept, in one
+// instruction. Weights are when they are packed.
+constexpr float ROUNDING = 1.000335693359375f;
+
+static __device__ __forceinline__ void round_fragment(unsigned (&a)[4]) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) a[i] = __float_as_uint(__uint_as_float(a[i]) * ROUNDING);
+}
+
+// One of the products that multiply_add adds, of rounded fragments.
+static __device__ __forceinline__ float product(float x, float y) {
+  return __uint_as_float(__float_as_uint(x * ROUNDING) & 0xffffe000u) * __uint_as_float(__float_as_uint(y * ROUNDING) & 0xffffe000u);
+}
+
+constexpr int TILE_M = 64, TILE_N = 64, TILE_K = 16, THREADS = 128;
+constexpr int WARP_M = 32, WARP_N = 32, WARPS_M = TILE_M / WARP_M;
+constexpr int SIZE = sizeof(stored), STAGES = 3;
+constexpr bool PLANES = true;
+constexpr int KERNEL_HEIGHT = 4, KERNEL_WIDTH = 4, TAPS = KERNEL_HEIGHT * KERNEL_WIDTH, GROUPS = 1;
+// Columns are in the weight's order, but 1 channels of the large side stand together, neighbours in memory.
+constexpr int TOGETHER = 1;
+// Chunks of positions are worked out together, one a thread: dividing where they are read would cost more than the sums.
+constexpr int CHUNK = THREADS, TABLE = 2 * CHUNK;
+
+// How far apart neighbouring positions, and neighbouring channels, of each side lie.
+struct Steps {
+  int small, small_channel, large, large_channel;
+};
+
+static __device__ __forceinline__ int least(int a, int b) { return a < b ? a : b; }
+
+// Where a position reads each side, the rows (low 16 bits) and columns of taps that lie outside the large one there, and
+// whether it is behind the last.
+struct __align__(16) Position {
+  int small, large;
+  unsigned outside;
+  int past;
+};
+
+static __device__ __forceinline__ Position position_of(
+    int position, int end, int height, int width, int large_height, int large_width, int small_channels, int large_channels, const Steps& steps) {
+  if (position >= end) return {0, 0, ~0u, 1};
+  const int j = position % width, i = position / width % height, image = position / (height * width);
+  const int y = i * 2 - 1, x = j * 2 - 1;
+  unsigned outside = 0;
+#pragma unroll 1
+  for (int a = 0; a < KERNEL_HEIGHT; ++a) outside |= (unsigned)(y + 1 * a) < (unsigned)large_height ? 0u : 1u << a;
+#pragma unroll 1
+  for (int b = 0; b < KERNEL_WIDTH; ++b) outside |= (unsigned)(x + 1 * b) < (unsigned)large_width ? 0u : 0x10000u << b;
+  return {image * small_channels * height * width + (i * width + j) * steps.small,
+          image * large_channels * large_height * large_width + (y * large_width + x) * steps.large, outside, 0};
+}
+
+// A column: the channel of the large side in its group, and the tap.
+struct Column {
+  int channel, row, column;
+};
+
+static __device__ __forceinline__ Column column_of(int column, int outputs) {
+  const int first = column / (TAPS * TOGETHER) * TOGETHER, rest = column - first * TAPS, width = least(TOGETHER, outputs - first);
+  const int tap = rest / width;
+  return {first + rest - tap * width, tap / KERNEL_WIDTH, tap % KERNEL_WIDTH};
+}
+
+// A row is a channel of A or a column of B, with TILE_K positions in chunks of 16 bytes. A thread reads a word, of PAIR
+// positions, of every COLUMN_LANES-th row of each.
+constexpr int ROW = TILE_K * SIZE, A_SIZE = TILE_M * ROW, STAGE = A_SIZE + TILE_N * ROW, PAIR = 4 / SIZE;
+constexpr int DEPTH_LANES = TILE_K / PAIR, COLUMN_LANES = THREADS / DEPTH_LANES;
+constexpr int A_COLUMNS = TILE_M / COLUMN_LANES, B_COLUMNS = TILE_N / COLUMN_LANES;
+
+// Where the columns that a thread reads lie, or their taps; four words more, so that eight threads read in different banks.
+struct __align__(16) Words {
+  unsigned word[B_COLUMNS + 4];
+};
+
+// What a block computes.
+struct Block {
+  int group, first_m, first_n, begin, end, broken;
+};
+
+extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nchw_k4s2p1__mma_m64n64k16_w32x32_c4_c4__sm80(
+    const stored* __restrict__ small, const stored* __restrict__ large, stored* __restrict__ weight, real* __restrict__ parts,
+    int n, int cs, int hs, int ws, int cl, int hl, int wl) {
+  extern __shared__ __align__(128) char memory[];
+  __shared__ Block block;
+  Position* const table = (Position*)(memory + STAGES * STAGE);
+  const int inputs = cs / GROUPS, outputs = cl / GROUPS, columns = outputs * TAPS;
+  const int m_tiles = (inputs + TILE_M - 1) / TILE_M, group = blockIdx.y / m_tiles;
+  const int first_m = blockIdx.y % m_tiles * TILE_M, first_n = blockIdx.x * TILE_N;
+  const int positions = n * hs * ws, part = ((positions + TILE_K - 1) / TILE_K + gridDim.z - 1) / gridDim.z * TILE_K;
+  const Steps steps = PLANES ? Steps{1, hs * ws, 1, hl * wl} : Steps{cs, 1, cl, 1};
+  // Operands that do not lie on whole pieces are summed as what is done again, element by element.
+  const bool apart = (unsigned long long)small % 4 + (unsigned long long)large % 4 != 0;
+  const int begin = least(positions, (int)blockIdx.z * part), end = least(positions, begin + part);
+  if (threadIdx.x == 0) block = {group, first_m, first_n, begin, end, 0};
+  __syncthreads();
+  __shared__ Words b_at[COLUMN_LANES], b_tap[COLUMN_LANES];
+  // Lanes of a warp that write side by side do so in different banks: sixteen words of two rows, or four of eight.
+  const int depth = PLANES ? threadIdx.x % DEPTH_LANES : threadIdx.x / 8 % DEPTH_LANES;
+  const int column = PLANES ? threadIdx.x / DEPTH_LANES : threadIdx.x % 8 + threadIdx.x / (8 * DEPTH_LANES) * 8;
+  // What is behind the last channel or column is read as the last one, and not stored.
+  int a_at[A_COLUMNS];
+#pragma unroll
+  for (int c = 0; c < A_COLUMNS; ++c)
+    a_at[c] = (group * inputs + least(first_m + column + c * COLUMN_LANES, inputs - 1)) * steps.small_channel;
+  for (int c = depth; c < B_COLUMNS; c += DEPTH_LANES) {
+    const Column at = column_of(least(first_n + column + c * COLUMN_LANES, columns - 1), outputs);
+    b_at[column].word[c] = (group * outputs + at.channel) * steps.large_channel + (at.row * 1 * wl + at.column * 1) * steps.large;
+    b_tap[column].word[c] = 1u << at.row | 0x10000u << at.column;
+  }
+  const int first = swizzled<ROW>(column, depth / 4) + depth % 4 * 4;
+  int read_at = depth * PAIR;
+  const unsigned base = shared_address(memory) + first;
+  // Reads the next TILE_K positions; positions behind the last, and taps outside of the large side, are zero.
+  const auto read = [&](int stage) {
+    const Words at = b_at[column], tap = b_tap[column];
+    const Position now = table[read_at];
+    const stored *from_small = small + now.small, *from_large = large + now.large;
+    // Kept as they are: taken apart, each address would be two instructions.
+    asm volatile("" : "+l"(from_small), "+l"(from_large));
+#pragma unroll
+    for (int c = 0; c < A_COLUMNS; ++c)
+      copy_4_unless(now.past, base + stage + c * COLUMN_LANES * ROW, from_small + a_at[c]);
+#pragma unroll
+    for (int c = 0; c < B_COLUMNS; ++c)
+      copy_4_unless(now.outside & tap.word[c], base + stage + A_SIZE + c * COLUMN_LANES * ROW, from_large + (int)at.word[c]);
+    read_at = (read_at + TILE_K) % TABLE;
+  };
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int warp_m = warp % WARPS_M * WARP_M, warp_n = warp / WARPS_M * WARP_N;
+  const unsigned a_from = shared_address(memory) + swizzled<ROW>(warp_m + lane % 16, lane / 16);
+  const unsigned b_from = shared_address(memory) + A_SIZE + swizzled<ROW>(warp_n + lane % 8 + lane / 16 * 8, lane / 8 % 2);
+  float sums[WARP_M / 16][WARP_N / 8][4] = {};
+  const auto multiply = [&](int stage) {
+#pragma unroll
+    for (int k = 0; k < ROW; k += 32) {
+      unsigned a[WARP_M / 16][4], b[WARP_N / 16][4];
+#pragma unroll
+      for (int i = 0; i < WARP_M / 16; ++i) load_matrices(a[i], (a_from ^ k) + stage + i * 16 * ROW);
+#pragma unroll
+      for (int j = 0; j < WARP_N / 16; ++j) load_matrices(b[j], (b_from ^ k) + stage + j * 16 * ROW);
+#pragma unroll
+      for (int i = 0; i < WARP_M / 16; ++i) round_fragment(a[i]);
+#pragma unroll
+      for (int j = 0; j < WARP_N / 16; ++j) round_fragment(b[j]);
+#pragma unroll
+      for (int i = 0; i < WARP_M / 16; ++i)
+#pragma unroll
+        for (int j = 0; j < WARP_N / 8; ++j) multiply_add(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+    }
+  };
+  if (!apart) {
+  // The table has two chunks of positions: one is read from while the next is made.
+  int at = begin, used = 0;
+  const auto locate = [&](int position) {
+    table[(position - block.begin) % TABLE] = position_of(position, block.end, hs, ws, hl, wl, cs, cl, steps);
+  };
+  __syncthreads();
+  locate(at + threadIdx.x);
+  __syncthreads();
+#pragma unroll
+  for (int stage = 0; stage < STAGES - 1; ++stage) {
+    read(stage * STAGE);
+    close_group();
+  }
+  while (at < block.end) {
+    locate(at + CHUNK + threadIdx.x);
+    for (const int stop = least(at + CHUNK, block.end); at < stop; at += TILE_K) {
+      copies_landed<STAGES - 2>();
+      __syncthreads();
+      read(used == 0 ? (STAGES - 1) * STAGE : used - STAGE);
+      close_group();
+      multiply(used);
+      used = used == (STAGES - 1) * STAGE ? 0 : used + STAGE;
+    }
+  }
+  copies_landed<0>();
+  }
+  // Rows of sums pass through shared memory, some at a time, so that neighbouring threads write neighbours: RUN taps of a
+  // channel. Every 32 columns there are SPREAD words apart from the others, for banks of their own.
+  constexpr int RUN = TOGETHER * 8 > TILE_N ? TILE_N / TOGETHER : 8, SPREAD = 32 / RUN;
+  constexpr int C_PITCH = TILE_N + TILE_N / 32 * SPREAD + (SPREAD < 8 ? 4 : 8), C_STEP = THREADS / TILE_N;
+  const Block here = block;
+  const int mine = threadIdx.x % TILE_N;
+  const int n_mine = TOGETHER == 1 ? mine : (mine / (TOGETHER * RUN) * RUN + mine % RUN) * TOGETHER + mine / RUN % TOGETHER;
+  const Column pair = column_of(least(here.first_n + n_mine, columns - 1), outputs);
+  const auto spread = [](int column) { return column + column / 32 * SPREAD; };
+  const bool several = gridDim.z > 1;
+  real* const sums_of_part = parts + (long long)blockIdx.z * cs * columns;
+  const int first_result = (here.group * inputs + here.first_m) * columns + (pair.channel * KERNEL_HEIGHT + pair.row) * KERNEL_WIDTH + pair.column;
+  const bool exists = here.first_n + n_mine < columns;
+  const int rows_left = exists ? inputs - here.first_m : 0;
+  bool broke = false;
+  const auto give = [&](int row, real sum) {
+    if (row >= rows_left) return;
+    broke = broke || sum != sum;
+    if (several)
+      sums_of_part[first_result + row * columns] = sum;
+    else
+      weight[first_result + row * columns] = store(sum);
+  };
+  const float* const staged = (const float*)memory + spread(n_mine);
+#pragma unroll
+  for (int i = 0; i < WARP_M / 16; ++i) {
+    __syncthreads();
+    float* const mine_of_warp = (float*)memory + (warp_m / WARP_M * 16 + lane / 4) * C_PITCH;
+#pragma unroll
+    for (int j = 0; j < WARP_N / 8; ++j)
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+        *(float2*)(mine_of_warp + h * 8 * C_PITCH + spread(warp_n + j * 8 + lane % 4 * 2)) = {sums[i][j][h * 2], sums[i][j][h * 2 + 1]};
+    __syncthreads();
+#pragma unroll
+    for (int w = 0; w < WARPS_M; ++w)
+#pragma unroll 4
+      for (int row = threadIdx.x / TILE_N; row < 16; row += C_STEP) give(w * WARP_M + i * 16 + row, staged[(w * 16 + row) * C_PITCH]);
+  }
+  // What lies outside of the large side was read as 0, which an infinity of the small side makes NaN, and NaN stays: such
+  // sums are done again over what exists.
+  if (broke || apart) block.broken = 1;
+  __syncthreads();
+  if (!block.broken) return;
+  for (int row = threadIdx.x / TILE_N; row < TILE_M; row += C_STEP) {
+    if (row >= rows_left) continue;
+    const int result = first_result + row * columns;
+    const real before = several ? sums_of_part[result] : load(weight[result]);
+    if (!apart && before == before) continue;
+    const stored* const from_small = small + (here.group * inputs + here.first_m + row) * steps.small_channel;
+    const stored* const from_large = large + (here.group * outputs + pair.channel) * steps.large_channel +
+                                     (pair.row * 1 * wl + pair.column * 1) * steps.large;
+    const unsigned tap = 1u << pair.row | 0x10000u << pair.column;
+    real sum = 0;
+    for (int position = here.begin; position < here.end; ++position) {
+      const Position now = position_of(position, here.end, hs, ws, hl, wl, cs, cl, steps);
+      if (!(now.outside & tap)) sum += product(load(from_small[now.small]), load(from_large[now.large]));
+    }
+    if (several)
+      sums_of_part[result] = sum;
+    else
+      weight[result] = store(sum);
+  }
+}
