@@ -71,7 +71,7 @@ export const DEFAULT_TARGETS: readonly Target[] = [{ kind: 'ptx' }];
 /** The architectures whose registers and spills are checked. */
 export const CHECKED_ARCHITECTURES: readonly CudaArchitecture[] = [75, 80, 86, 89, 90, 100, 120];
 
-/** Kernels on tensor cores that fill the registers they are given: whoever checks a preset checks them, too. */
+/** Kernels of matrix products that fill the registers they are given: whoever checks a preset checks them, too. */
 const FULL_KERNELS = [
   'ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mma_m128n128k32_w64x64_s3_c16',
   'ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mma_m128n128k64_w64x32_s3_c16',
@@ -81,6 +81,9 @@ const FULL_KERNELS = [
   'ct2d_wgrad_f16_nhwc_k4s2p1__mma_m128n128k32_w64x64_r2_r2',
   'ct2d_wgrad_bf16_nchw_k4s2p1__mma_m128n128k32_w64x64_c4_r2',
   'ct2d_wgrad_f32_nchw_k4s2p1__mma_m128n128k16_w64x64_c4_c4',
+  'ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mmasplitk_m128n128k64_w64x32_s3_c16',
+  'ct2d_fwd_f32_nchw_k4s2p1_bias_relu__splitk_m128n128k16_t8x8',
+  'ct2d_fwd_f32_nchw_k4s2p1_bias_relu__igemm_m128n128k16_t8x8',
 ];
 
 /** Those of them that there are for some targets. */
