@@ -1,7 +1,7 @@
-/** Weights as kernels re-order them: made once, made again when written to, given back. */
+/** Weights as kernels re-order them: made once, made again when written to, given back. And plans that drivers keep. */
 
 import { expect } from 'chai';
-import { memory, nn, noGrad, optim, type Tensor, tensor } from '../../src/index.js';
+import { lastKernel, memory, nn, noGrad, optim, scope, type Tensor, tensor } from '../../src/index.js';
 import { preferVariant } from '../../src/kernels.js';
 import { native } from '../../src/native.js';
 import { nextStamp } from '../../src/packings.js';
@@ -133,5 +133,30 @@ describe('packed weights', () => {
     const stamps = Array.from({ length: 1000 }, nextStamp);
     expect(new Set(stamps).size).to.equal(1000);
     expect(stamps.every((stamp) => Number.isSafeInteger(stamp) && stamp !== 0)).to.equal(true);
+  });
+});
+
+describe('plans that a driver keeps', () => {
+  /** More problems than there is room for, with other tensors, biases and activations in each of two rounds. */
+  function results(variant: string): number[][] {
+    preferVariant(variant);
+    const all: number[][] = [];
+    for (const round of [0, 1]) for (let i = 0; i < 90; i++) scope(() => all.push(...both(variant, round, i)));
+    preferVariant(null);
+    return all;
+  }
+
+  function both(variant: string, round: number, i: number): number[][] {
+    const [c, h, w] = [1 + (i % 5), 1 + (i % 3), 1 + Math.floor(i / 30)];
+    const [x, weight, bias] = [make([1 + (i % 2), c, h, w], i), make([c, 2, 3, 4], i + round), make([2], i)];
+    const settings = { stride: 2, activation: round === 0 ? ('none' as const) : ('relu' as const) };
+    const large = convTranspose2d(x, weight, round === 0 ? bias : null, settings);
+    const small = conv2d(large, weight, null, settings);
+    expect(lastKernel()).to.contain(`__${variant}`);
+    return [large, small].map((t) => Array.from(t.dataSync()));
+  }
+
+  it('belong to one problem each, and to no tensors', () => {
+    expect(results('tapwise')).to.deep.equal(results('igemm'));
   });
 });
