@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { DEPTHWISE_UNITS } from './cpu_depthwise.js';
 import { DIRECT_UNITS } from './cpu_direct.js';
 import { ENGINE_UNITS } from './cpu_engine.js';
+import { HEAD_UNITS } from './cpu_head.js';
 import { OPERATION_UNITS } from './cpu_operations.js';
 import { POINT_UNITS } from './cpu_point.js';
 import type { CpuUnit } from './cpu_unit.js';
@@ -29,6 +30,7 @@ export const CPU_UNITS: readonly CpuUnit[] = [
   ...DEPTHWISE_UNITS,
   ...DIRECT_UNITS,
   ...WGRAD_UNITS,
+  ...HEAD_UNITS,
   ...POINT_UNITS,
   WINOGRAD_UNIT,
   ...OPERATION_UNITS,

@@ -24,7 +24,29 @@ function wgradContext(isa: CpuIsa, accumulator: Accumulator): Record<string, unk
   return {
     ...tile,
     micro: micro.flat(2),
+    ...dotsContext(isa),
     tables: micro.map((halves) => halves.map((kernels) => kernels.map((kernel) => kernel.name).join(', '))),
+  };
+}
+
+/** Sums over positions in lanes, as many as registers hold beside a column of each operand. */
+const DOT_TILES: Readonly<Record<CpuIsa, readonly [rows: number, columns: number]>> = {
+  avx512: [4, 6],
+  avx2: [3, 4],
+  baseline: [3, 4],
+};
+
+function dotsContext(isa: CpuIsa): Record<string, unknown> {
+  const [rows, columns] = DOT_TILES[isa];
+  const upTo = (count: number) => Array.from({ length: count }, (_, i) => i + 1);
+  return {
+    dot_rows: rows,
+    dot_columns: columns,
+    dots: upTo(rows).map((r) =>
+      upTo(columns)
+        .map((c) => `dots<${r}, ${c}>`)
+        .join(', '),
+    ),
   };
 }
 

@@ -18,6 +18,7 @@ import { IGEMM_WGRAD_VARIANT } from './variants_cuda_wgrad.js';
 import { CUDNN_VARIANTS } from './variants_cudnn.js';
 import { DEPTHWISE_VARIANT } from './variants_depthwise.js';
 import { DIRECT_VARIANT } from './variants_direct.js';
+import { CPU_HEAD_VARIANT } from './variants_head.js';
 import { POINT_VARIANT } from './variants_point.js';
 import { TAPWISE_VARIANT } from './variants_tapwise.js';
 import { WINOGRAD_VARIANTS } from './variants_winograd.js';
@@ -39,6 +40,7 @@ export const VARIANTS: readonly Variant[] = [
   ...CPU_VARIANTS,
   DEPTHWISE_VARIANT,
   DIRECT_VARIANT,
+  CPU_HEAD_VARIANT,
   POINT_VARIANT,
   TAPWISE_VARIANT,
   ...WINOGRAD_VARIANTS,

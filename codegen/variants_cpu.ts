@@ -82,10 +82,18 @@ function igemmCost(problem: Problem, form: Contraction, tunables: Tunables): num
   const lanes = lanesOf(tunables.tile);
   if (tunables.lanes === 'ch') {
     const turned = problem.layout === 'nhwc' ? 1 : 1.1 + 15 / outputs + 190 / depthOf(g, form);
-    return turned / filled(outputs, positions, lanes);
+    return turned / filled(outputs, positions, lanes) + shortPieces(problem, form) * ((lanes - 8) / 24);
   }
   const layout = problem.layout === 'nchw' ? 1 + 2.2 / Math.max(1, width) : 1.2;
   return layout / filled(positions, outputs, lanes) + aroundPixels(g, form, outputs);
+}
+
+/**
+ * Packing a position tap by tap, in pieces of as many neighbours as there are channels, in the time of tiles of 32 lanes:
+ * those of 8 compute so long that it is nothing.
+ */
+function shortPieces({ geometry: g, layout }: Problem, form: Contraction): number {
+  return layout === 'nhwc' && form === 'contract' ? (4 * g.groups) / Math.max(1, g.cl) : 0;
 }
 
 /** Time for each multiply-add of a weight gradient: what packing takes besides, and storing each weight once. */

@@ -14,8 +14,11 @@
 namespace fracstride {
 namespace {
 
-// Columns of W of one task of wgrad; rows of A and of W of one task of contract.
-constexpr int64_t WGRAD_COLUMNS = 2048, CONTRACT_ROWS = 64, CONTRACT_CHANNELS = 4;
+// Rows of A and of W of one task of contract.
+constexpr int64_t CONTRACT_ROWS = 64, CONTRACT_CHANNELS = 4;
+// Most columns of W of one task of wgrad, whose panels of A take half of a first-level cache where rows are few, and
+// channels worth packing them for.
+constexpr int64_t WGRAD_COLUMNS = 1024, PANELS_BYTES = 16 * 1024, WGRAD_CHANNELS = 128;
 
 PointTensor tensor_of(ConvLayout layout, const void* data, int64_t c, int64_t h, int64_t w) {
   const Pitches pitch = pitches_of(layout, c, h, w);
@@ -65,10 +68,15 @@ class PointRun {
     const int64_t cs = form_.small.channels;
     void* const small = scratch(SCRATCH_CALL_B, (form_.rows * cs + e_.rows) * e_.accumulator_bytes);
     e_.gather_small(form_, cs, 1, small);
-    const int64_t blocks = divide_up(cs, e_.rows), panels = divide_up(form_.depth, WGRAD_COLUMNS);
-    parallel_for(blocks * panels, [&](int64_t i) {
-      const int64_t c = cs * (i / panels) / blocks, c1 = cs * (i / panels + 1) / blocks, k = i % panels * WGRAD_COLUMNS;
-      e_.wgrad(form_, small, large, c, c1, k, std::min(k + WGRAD_COLUMNS, form_.depth), weight);
+    const bool padded = std::find(at_.begin(), at_.end(), -1) != at_.end();
+    const PointSums what = {small, large, weight, padded && !e_.all_finite(small, form_.rows * cs)};
+    const int64_t fitting = PANELS_BYTES / (form_.rows * e_.lanes * e_.accumulator_bytes) * e_.lanes;
+    const int64_t columns = std::min(WGRAD_COLUMNS, std::max<int64_t>(e_.lanes, fitting));
+    const int64_t parts = divide_up(cs, WGRAD_CHANNELS), panels = divide_up(form_.depth, columns);
+    parallel_for(parts * panels, [&](int64_t i) {
+      const int64_t c = cs * (i % parts) / parts, c1 = cs * (i % parts + 1) / parts, k = i / parts * columns;
+      void* const room = scratch(SCRATCH_ITEM_A, form_.rows * columns * e_.accumulator_bytes);
+      e_.wgrad(form_, what, c, c1, k, std::min(k + columns, form_.depth), room);
     });
   }
 

@@ -29,6 +29,15 @@ struct PointForm {
   double slope;
 };
 
+// The operands of wgrad, S as [m][ci] and A, and where W belongs. `exact`: sums that are not finite may have met a zero
+// that stands for nothing.
+struct PointSums {
+  const void* small;
+  const void* large;
+  void* weight;
+  bool exact;
+};
+
 struct PointEngine {
   int storage_bytes, accumulator_bytes, rows, lanes;
   // S as T, to[m · pitch_m + ci · pitch_ci].
@@ -37,10 +46,11 @@ struct PointEngine {
   void (*gather_large)(const PointForm& form, int64_t m, void* to);
   // S of rows [m0, m1) and channels [c0, c1).
   void (*contract)(const PointForm& form, const void* large, int64_t m0, int64_t m1, int64_t c0, int64_t c1);
-  // W of channels [c0, c1), at most `rows`, and columns [k0, k1), of which k0 is a multiple of `lanes`; `small` as
-  // [m][ci].
-  void (*wgrad)(const PointForm& form, const void* small, const void* large, int64_t c0, int64_t c1, int64_t k0,
-                int64_t k1, void* weight);
+  // W of channels [c0, c1) and columns [k0, k1), of which k0 is a multiple of `lanes`; `panels` has room for the
+  // columns of A, in whole panels of lanes.
+  void (*wgrad)(const PointForm& form, const PointSums& what, int64_t c0, int64_t c1, int64_t k0, int64_t k1,
+                void* panels);
+  bool (*all_finite)(const void* from, int64_t count);
 };
 
 // Kernel entries: params as codegen/passes.ts lists the `general` arguments of each contraction.

@@ -303,7 +303,7 @@ class WgradRun {
       const int64_t from =
           band.n * small_.n + (region.group * cs_ + c0) * small_.c + band.i0 * small_.h + block.j0 * small_.w;
       e_.pack({element(call_.first, from, e_.storage_bytes), small_.c, small_.h, small_.w, channels, band.i1 - band.i0,
-               block.width(), e_.lanes, nullptr},
+               block.width(), e_.lanes},
               to + band.row * block.width() * e_.lanes * e_.accumulator_bytes);
     }
   }
@@ -322,7 +322,7 @@ class WgradRun {
               block.bands[b].n * large_.n + (region.group * cl_ + c0) * large_.c + h * large_.h + w * large_.w;
           const int64_t at = block.plane_at[ph * planes_w + pw] + rows.at * columns.count;
           e_.pack({element(call_.second, from, e_.storage_bytes), large_.c, s_.sh * large_.h, s_.sw * large_.w,
-                   channels, rows.count, columns.count, e_.a_pitch, nullptr},
+                   channels, rows.count, columns.count, e_.a_pitch},
                   to + at * e_.a_pitch * e_.accumulator_bytes);
         }
   }

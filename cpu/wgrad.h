@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "columns.h"
 #include "conv.h"
 
 namespace fracstride {
@@ -19,19 +20,11 @@ struct Segment {
 using SegmentsMicro = void (*)(const Segment* segments, int64_t count, const void* a, const void* b, void* c,
                                int64_t accumulate);
 
-// Elements from[i · step] for i < count.
-struct StridedLine {
-  const void* from;
-  int64_t step, count;
-};
-
 // Channels [0, channels) of rows × columns positions of a tensor: (c, r, i) at from[c · pitch_c + r · pitch_row +
 // i · step], to to[(r · columns + i) · pitch + c]. Channels up to the next whole vector become 0.
-// With `at`, channel c begins at at[c] instead of c · pitch_c.
 struct PackGrid {
   const void* from;
   int64_t pitch_c, pitch_row, step, channels, rows, columns, pitch;
-  const int64_t* at;
 };
 
 // Column q of C to to[lane · pitch + q] for lanes [0, lanes): its lanes begin at c[at[q]].
@@ -41,6 +34,18 @@ struct StoreColumns {
   int64_t count, lanes, pitch;
 };
 
+// Sums over K of whole vectors in both operands: sums[row · pitch_sums + column] += Σ_k a[row · pitch_a + k] ·
+// b[column · pitch_b + k] for k < count.
+struct Dots {
+  const void* a;
+  const void* b;
+  int64_t pitch_a, pitch_b, count;
+  void* sums;
+  int64_t pitch_sums;
+};
+
+constexpr int MAX_DOT_ROWS = 4, MAX_DOT_COLUMNS = 6;
+
 struct WgradEngine {
   int storage_bytes, accumulator_bytes;
   // Register tile, pitches of A by k and by rows.
@@ -48,15 +53,15 @@ struct WgradEngine {
   // [A by k | A by rows][half | all lanes][rows − 1]
   SegmentsMicro micro[2][2][MAX_TILE_ROWS];
   void (*pack)(const PackGrid& what, void* to);
-  // The same from elements of T whose positions are neighbours or `step` apart.
-  void (*pack_full)(const PackGrid& what, void* to);
-  // To and from neighbouring elements of T; whole vectors of `to` may be written by the first.
-  void (*load_line)(const StridedLine& what, void* to);
   void (*store_line)(const void* from, int64_t count, void* to);
   void (*store)(const StoreColumns& what, void* to);
   // to[i] += from[i], both of T.
   void (*add)(const void* from, int64_t count, void* to);
   bool (*all_finite)(const void* sums, int64_t count);
+  ColumnsEngine columns;
+  // [rows − 1][columns − 1]
+  int dot_rows, dot_columns;
+  void (*dots[MAX_DOT_ROWS][MAX_DOT_COLUMNS])(const Dots& what);
 };
 
 void conv_wgrad(void** params, const WgradEngine& engine, ConvLayout layout);

@@ -38,7 +38,7 @@ async function generate(isas) {
   const load = (file) => import(pathToFileURL(join(root, 'dist/codegen', file)).href);
   const { cpuSource, CPU_UNITS } = await load('cpu_sources.js');
   fs.mkdirSync(folder, { recursive: true });
-  const swept = CPU_UNITS.filter(({ what }) => /^((igemm|depthwise|point|wgrad)_|winograd$)/.test(what));
+  const swept = CPU_UNITS.filter(({ what }) => /^((igemm|depthwise|head|point|wgrad)_|winograd$)/.test(what));
   return swept.flatMap((unit) =>
     isas.map((isa) => {
       const { file, text } = cpuSource(unit, isa);
@@ -52,7 +52,7 @@ async function sweep(name, { flags, isas }) {
   const started = Date.now();
   const names = fs
     .readdirSync(join(root, 'cpu'))
-    .filter((file) => /^(conv_|wgrad_|winograd_|team|limits).*\.cc$/.test(file));
+    .filter((file) => /^(columns|conv_|wgrad_|winograd_|team|limits).*\.cc$/.test(file));
   const plain = [...names.map((file) => `cpu/${file}`), 'test/kernels/engine_sweep.cc'];
   const units = [...(await generate(isas)), ...plain.map((source) => ({ source, flags: [] }))];
   const objects = units.map((_, i) => join(folder, `${name}_${i}.o`));

@@ -71,8 +71,17 @@ const GEOMETRIES: Readonly<Record<string, Geometry>> = {
   depthwise: { ...plain, ...size(1, 12, [9, 9], 12, [18, 18], [4, 4]), stride: [2, 2], padding: [1, 1], groups: 12 },
   'one input position': { ...plain, ...size(20, 37, [1, 1], 33, [4, 4], [4, 4]) },
   'more taps than a block is deep': { ...plain, ...size(1, 2, [20, 20], 2, [20, 20], [19, 19]), padding: [9, 9] },
+  'few channels, whole vectors of positions': {
+    ...plain,
+    ...size(1, 18, [4, 32], 3, [8, 64], [4, 4]),
+    stride: [2, 2],
+    padding: [1, 1],
+  },
   'one channel': { ...plain, ...size(2, 40, [6, 33], 1, [18, 99], [9, 9]), stride: [3, 3], padding: [4, 4] },
 };
+
+/** Those in which infinities and NaN are tried. */
+const INFINITE = ['k4 s2 p1', 'groups, pairs, cropped', 'few channels, whole vectors of positions'];
 
 const ACTIVATE: Readonly<Record<(typeof ACTIVATIONS)[number], (x: number) => number>> = {
   none: (x) => x,
@@ -125,7 +134,7 @@ describe('CPU convolution engine', function () {
 
   for (const kernel of kernels().filter((name) => formOf(name) !== 'bgrad')) {
     it(`${kernel}: infinities and NaN reach what the definition says, and nothing else`, () => {
-      for (const geometry of [GEOMETRIES['k4 s2 p1']!, GEOMETRIES['groups, pairs, cropped']!]) {
+      for (const geometry of INFINITE.map((name) => GEOMETRIES[name]!)) {
         for (const operand of ['small', 'large', 'weight'] as const) {
           for (const value of [Infinity, -Infinity, Number.NaN]) {
             const tensors = integers(geometry, 13);
