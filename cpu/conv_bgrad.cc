@@ -12,6 +12,8 @@ namespace {
 
 constexpr int64_t PIECE = 4096;
 constexpr int64_t COLUMNS = 16;
+// Most positions of an image, and channels of one task of the least that there are, for sums over images first.
+constexpr int64_t FEW_POSITIONS = 64, TASK_CHANNELS = 16, LEAST_CHANNELS = 8 * TASK_CHANNELS;
 
 // Sum of the `count` neighbours from `data` on.
 double sum_line(const ConvEngine& engine, const void* data, int64_t count) {
@@ -31,6 +33,19 @@ double sum_pairwise(const double* x, int64_t count, int64_t pitch) {
   return sum_pairwise(x, count / 2, pitch) + sum_pairwise(x + count / 2 * pitch, count - count / 2, pitch);
 }
 
+// Lines of few positions in NCHW: some channels' lines are summed over all images as columns, then each line.
+void sum_short_lines(const ConvEngine& engine, const void* grad, void* bias, int64_t n, int64_t c, int64_t hw) {
+  parallel_for(divide_up(c, TASK_CHANNELS), [&](int64_t i) {
+    const int64_t first = i * TASK_CHANNELS, channels = c - first < TASK_CHANNELS ? c - first : TASK_CHANNELS;
+    double sums[TASK_CHANNELS * FEW_POSITIONS];
+    engine.sum_columns(element(grad, first * hw, engine.storage_bytes), n, c * hw, channels * hw, sums);
+    for (int64_t k = 0; k < channels; k++) {
+      const double sum = sum_pairwise(sums + k * hw, hw, 1);
+      engine.store_sums(&sum, 1, element(bias, first + k, engine.storage_bytes));
+    }
+  });
+}
+
 }  // namespace
 
 void conv_bgrad(void** params, const ConvEngine& engine, ConvLayout layout) {
@@ -41,6 +56,9 @@ void conv_bgrad(void** params, const ConvEngine& engine, ConvLayout layout) {
   std::memcpy(&bias, params[1], sizeof bias);
   for (int i = 0; i < 3; i++) std::memcpy(&sizes[i], params[2 + i], sizeof(int32_t));
   const int64_t n = sizes[0], c = sizes[1], hw = sizes[2];
+  if (layout == NCHW && n > 1 && hw > 0 && hw <= FEW_POSITIONS && c >= LEAST_CHANNELS) {
+    return sum_short_lines(engine, grad, bias, n, c, hw);
+  }
   const int64_t columns_piece = 256, plane_pieces = divide_up(hw, PIECE);
   const int64_t pieces = layout == NCHW ? n * plane_pieces : divide_up(n * hw, columns_piece);
   // [piece][channel]

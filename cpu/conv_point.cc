@@ -70,7 +70,8 @@ class PointRun {
     e_.gather_small(form_, cs, 1, small);
     const bool padded = std::find(at_.begin(), at_.end(), -1) != at_.end();
     const PointSums what = {small, large, weight, padded && !e_.all_finite(small, form_.rows * cs)};
-    const int64_t fitting = PANELS_BYTES / (form_.rows * e_.lanes * e_.accumulator_bytes) * e_.lanes;
+    const int64_t fitting =
+        PANELS_BYTES / (std::max<int64_t>(1, form_.rows) * e_.lanes * e_.accumulator_bytes) * e_.lanes;
     const int64_t columns = std::min(WGRAD_COLUMNS, std::max<int64_t>(e_.lanes, fitting));
     const int64_t parts = divide_up(cs, WGRAD_CHANNELS), panels = divide_up(form_.depth, columns);
     parallel_for(parts * panels, [&](int64_t i) {

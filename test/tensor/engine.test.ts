@@ -70,6 +70,7 @@ const GEOMETRIES: Readonly<Record<string, Geometry>> = {
   },
   depthwise: { ...plain, ...size(1, 12, [9, 9], 12, [18, 18], [4, 4]), stride: [2, 2], padding: [1, 1], groups: 12 },
   'one input position': { ...plain, ...size(20, 37, [1, 1], 33, [4, 4], [4, 4]) },
+  'many channels of few positions': { ...plain, ...size(3, 2, [2, 2], 130, [2, 3], [1, 2]) },
   'more taps than a block is deep': { ...plain, ...size(1, 2, [20, 20], 2, [20, 20], [19, 19]), padding: [9, 9] },
   'few channels, whole vectors of positions': {
     ...plain,
