@@ -61,7 +61,7 @@ export function igemmValues(spec: Spec, form: 'expand' | 'contract', baked: Bake
   return {
     asynchronous: isAsynchronous(target),
     staged: !isAsynchronous(target),
-    resident: gemmResident(tile, target, { phases: plan.phases, split: isSplit(spec) }, memory),
+    resident: gemmResident(tile, target, { layout, phases: plan.phases, split: isSplit(spec) }, memory),
     threads: tile.threads,
     pitch_multiple: PITCH_MULTIPLE,
     tile_m: tile.m,

@@ -109,6 +109,7 @@ export function blocksInMemory(target: Target, bytes: number): number {
 
 /** What a kernel is made for, beyond its tile: the phases of its plan, and whether its blocks take parts of k. */
 interface Made {
+  readonly layout: Layout;
   readonly phases: number;
   readonly split: boolean;
 }
@@ -116,16 +117,17 @@ interface Made {
 /**
  * Blocks a multiprocessor: as many as its shared memory and registers hold. Where tiles pass through registers, 128 of them
  * are too few; neither do they suffice ptxas for compute capability 12 where the phase is known when it compiles (it spills
- * 20 bytes, found by `npm run resources`), nor from 10 on for the largest tile in parts (8 bytes).
+ * 20 bytes, found by `npm run resources`), nor from 10 on for the largest tile in parts (8 bytes) or in NCHW (24 bytes).
  */
 export function gemmResident(
   { threads }: GemmTile,
   target: Target,
-  { phases, split }: Made,
+  { layout, phases, split }: Made,
   memory: GemmMemory,
 ): number {
   const arch = target.kind === 'cuda' ? target.arch : 0;
-  const tight = (arch >= 120 && phases === 1) || (arch >= 100 && split && threads === RESIDENT_THREADS / 2);
+  const largest = threads === RESIDENT_THREADS / 2;
+  const tight = (arch >= 120 && phases === 1) || (arch >= 100 && largest && (split || layout === 'nchw'));
   const registers = (!isAsynchronous(target) || tight ? RESIDENT_THREADS / 2 : RESIDENT_THREADS) / threads;
   const most = threads < 128 ? MOST_RESIDENT.narrow : MOST_RESIDENT.wide;
   return Math.max(1, Math.min(most, registers, blocksInMemory(target, memory.bytes + BLOCK_BYTES)));

@@ -147,7 +147,7 @@ export function igemmWork(problem: Problem, form: Volume, tunables: Tunables, ta
     return {
       blocks: m * n * parts,
       threads: tile.threads,
-      resident: gemmResident(tile, target, { phases: plan.phases, split: parts > 1 }, memory),
+      resident: gemmResident(tile, target, { layout: problem.layout, phases: plan.phases, split: parts > 1 }, memory),
       instructions: warps * (once + depth * (sums + loads) + steps * (COPY * copies + STEP)),
       fma: depth * tile.m * tile.n,
       mma: null,
