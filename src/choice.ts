@@ -20,6 +20,8 @@ export type { Call, Contraction } from './contest.js';
 
 const VECTOR = 16;
 let preferred: string | null = null;
+/** What runs where the preferred one is refused, before the cheapest. */
+let otherwise: string | null = null;
 
 /** Every row of the catalogue for a problem, as this device, its libraries and the settings of now have it. */
 export function candidatesOn(device: Device, problem: Problem): Candidate[] {
@@ -29,9 +31,13 @@ export function candidatesOn(device: Device, problem: Problem): Candidate[] {
     : candidates(problem, target, libraryUse(), { products: float32Products() });
 }
 
-/** From now on the variant of this name, with the settings that follow it if any do; null: no preference. */
-export function setPreference(name: string | null): void {
+/**
+ * From now on the variant of this name, with the settings that follow it if any do, and where it is refused the one that is
+ * named second; null: no preference.
+ */
+export function setPreference(name: string | null, second: string | null): void {
   preferred = name;
+  otherwise = second;
 }
 
 /** @throws FracstrideError what planning, loading and the determinism contract throw */
@@ -70,7 +76,11 @@ function competing(legal: readonly Candidate[]): readonly Candidate[] {
 }
 
 function preferredOf(call: Call, legal: readonly Candidate[]): Contraction | null {
-  return preferred === null ? null : named(call, legal, preferred);
+  for (const name of [preferred, otherwise]) {
+    const by = name === null ? null : named(call, legal, name);
+    if (by !== null) return by;
+  }
+  return null;
 }
 
 /** What was found fastest on a device like this one and can be had here; null where nobody has tuned it. */

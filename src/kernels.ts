@@ -77,10 +77,10 @@ export function observeKernels(fn: typeof observer): void {
 
 /**
  * Contractions run this variant of the catalogue wherever it is legal, with the settings that follow its name if any do
- * (`phase_t4x8_b32x4`); null: the cheapest.
+ * (`phase_t4x8_b32x4`), and where it is not the one that is named second; null: the cheapest.
  */
-export function preferVariant(name: string | null): void {
-  setPreference(name);
+export function preferVariant(name: string | null, otherwise: string | null = null): void {
+  setPreference(name, otherwise);
   generation = -1;
 }
 

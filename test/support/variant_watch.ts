@@ -14,7 +14,10 @@ export interface VariantReport {
   readonly wrong: readonly string[];
 }
 
-/** From now on, contractions run `variant` wherever it is legal; null: what is chosen by cost. */
+/**
+ * From now on, contractions run `variant` wherever it is legal and elsewhere `gather`, whose few kernels serve every shape;
+ * null: what is chosen by cost.
+ */
 export function watchVariant(variant: string | null): () => VariantReport {
   const ran: Record<string, number> = {};
   const refused: Record<string, number> = {};
@@ -22,7 +25,7 @@ export function watchVariant(variant: string | null): () => VariantReport {
   const count = (table: Record<string, number>, key: string) => {
     table[key] = (table[key] ?? 0) + 1;
   };
-  preferVariant(variant);
+  preferVariant(variant, variant === null ? null : 'gather');
   observeKernels((asked, device, kernel) => {
     if (!('geometry' in asked)) return;
     const chosen = kernel.split('__')[1]!.split('_')[0]!;
