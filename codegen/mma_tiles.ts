@@ -93,6 +93,17 @@ export function readingOf(setting: number | string | undefined): Reading {
   return { staged: word.startsWith('r'), bytes: Number(word.slice(1)) };
 }
 
+/**
+ * Whether ptxas finds registers enough for the chunks of A that a thread carries from global to shared memory: not where
+ * they are eight, nor beside the sums of 64×32 in 128 registers (up to 52 bytes spilled, found by `npm run resources`).
+ */
+export function isRoomy(tunables: Tunables): boolean {
+  const { m, k, warpM, warpN, threads } = parseMmaTile(tunables);
+  // Elements that pass through registers have 16 bits.
+  const carried = (m * k * 2) / CHUNK_BYTES / threads;
+  return !parseReading(tunables).staged || (carried <= 4 && (warpM !== 64 || warpN !== 32));
+}
+
 /** What weights are multiplied by when they are packed for TF32: a third to two thirds of the last bit that products read. */
 export const TF32_ROUNDING = 1 + 11 / 2 ** 15;
 

@@ -7,6 +7,7 @@ import { gemmPlan, pixelsRead } from './igemm_tiles.js';
 import {
   chunkOf,
   hasProducts,
+  isRoomy,
   mmaMemory,
   mmaTiles,
   NO_TF32,
@@ -39,7 +40,10 @@ export const MMA_VARIANTS: readonly Variant[] = [
     template: 'mma.cu.njk',
     kind: 'specialised',
     tunables: (problem, _, target) =>
-      mmaTiles(problem.dtype, target).flatMap((tile) => readings(problem, target).map((read) => ({ ...tile, read }))),
+      mmaTiles(problem.dtype, target)
+        .flatMap((tile) => readings(problem, target).map((read) => ({ ...tile, read })))
+        // Element by element takes most registers.
+        .filter((tunables) => tunables.read !== 'r2' || isRoomy(tunables)),
     packs: packing,
     restated: oneTapEach,
     legal: (problem, form, tunables, place) => reason(problem, form as Volume, tunables, place),

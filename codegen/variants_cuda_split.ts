@@ -7,7 +7,7 @@
 import { gpuOf } from './gpu.js';
 import type { Work } from './gpu_work.js';
 import { gemmPlan, parseGemmTile } from './igemm_tiles.js';
-import { parseMmaTile, parseReading } from './mma_tiles.js';
+import { isRoomy, parseMmaTile } from './mma_tiles.js';
 import type { Contraction, Problem } from './problem.js';
 import { DTYPE_TABLE, type Target } from './target.js';
 import { sidesOf } from './tiles.js';
@@ -41,17 +41,6 @@ export const SPLIT_VARIANTS: readonly Variant[] = [
   ...IGEMM_VARIANTS.map((row) => split('splitk', { row, ...IGEMM })),
   ...MMA_VARIANTS.map((row) => split('mmasplitk', { row, ...MMA })),
 ];
-
-/**
- * Whether ptxas finds registers enough for the chunks of A that a thread carries from global to shared memory: not where
- * they are eight, nor beside the sums of 64×32 in 128 registers (up to 52 bytes spilled, found by `npm run resources`).
- */
-function isRoomy(tunables: Tunables): boolean {
-  const { m, k, warpM, warpN, threads } = parseMmaTile(tunables);
-  // Elements that pass through registers have 16 bits: there are eight in a chunk.
-  const carried = (m * k) / 8 / threads;
-  return !parseReading(tunables).staged || (carried <= 4 && (warpM !== 64 || warpN !== 32));
-}
 
 function split(name: string, whole: Whole): Variant {
   const parts: Ask<number> = (...asked) => partsOf(whole, asked);
