@@ -10,12 +10,13 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { table } from '../codegen/cli/table.js';
 import { BENCH_LAYERS } from '../src/bench/layers.js';
 import { plot } from './plot.js';
+import { keepLatest, readRows } from './row.js';
 import {
   type Comparison,
   compareBackward,
@@ -23,7 +24,6 @@ import {
   type LayerRow,
   latest,
   type Peers,
-  readRows,
   rowKey,
   summary,
 } from './shares.js';
@@ -54,7 +54,7 @@ const KINDS: Readonly<Record<string, RegExp>> = {
 };
 
 if (!flags.table) measure();
-const rows = existsSync(flags.file) ? latest(readRows<LayerRow>(flags.file)) : new Map<string, LayerRow>();
+const rows = latest(readRows<LayerRow>(flags.file));
 for (const threads of counts) console.log(`${report(threads)}\n`);
 if (flags.plot !== undefined) writeFileSync(flags.plot, plot(rows, peers, counts));
 
@@ -74,8 +74,7 @@ function measure(): void {
       counts.flatMap((threads) => layers.map((layer) => ({ layer, pass, layout, threads }))),
     ),
   );
-  const kept = existsSync(flags.file) ? readRows<LayerRow>(flags.file) : [];
-  const age = new Map(kept.map((row, i) => [rowKey(row), i]));
+  const age = new Map(readRows<LayerRow>(flags.file).map((row, i) => [rowKey(row), i]));
   const oldest = (piece: Piece): number => age.get(rowKey(piece)) ?? -1;
   const end = performance.now() + 1000 * Number(flags.seconds);
   const queue = pieces.sort((a, b) => oldest(a) - oldest(b));
@@ -91,6 +90,7 @@ function measure(): void {
       stdio: ['ignore', 'ignore', 'inherit'],
     });
   }
+  keepLatest<LayerRow>(flags.file, (row) => `${row.device} ${row.dtype} ${row.chosen || row.kernel} ${rowKey(row)}`);
 }
 
 function report(threads: number): string {

@@ -3,7 +3,7 @@
  * prints its rows as JSON, one a line; with `--store` they are also added to bench/results/<bench>.jsonl.
  */
 
-import { rmSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { circumstances, store } from '../src/bench/facts.js';
@@ -35,4 +35,24 @@ export function keepOnly(bench: string, rows: readonly object[]): void {
     file,
     rows.map((row) => ({ bench, ...row, date, version, commit })),
   );
+}
+
+/** The rows of a file, JSON objects one a line; none where there is no file. */
+export function readRows<Row>(file: string): Row[] {
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file, 'utf8').split('\n');
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Row);
+}
+
+/** A file keeps the last row of each key alone, the oldest first: what was measured again takes the place of what was. */
+export function keepLatest<Row extends object>(file: string, key: (row: Row) => string): void {
+  const last = new Map<string, Row>();
+  for (const row of readRows<Row>(file)) {
+    last.delete(key(row));
+    last.set(key(row), row);
+  }
+  const beside = `${file}.new`;
+  rmSync(beside, { force: true });
+  store(beside, [...last.values()]);
+  renameSync(beside, file);
 }

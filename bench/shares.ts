@@ -3,7 +3,6 @@
  * multiply-add peak that was measured beside each: above 1, this package makes more of its machine.
  */
 
-import { readFileSync } from 'node:fs';
 import { flops } from '../codegen/passes.js';
 import { parseProblem } from '../codegen/problem_text.js';
 import { BENCH_LAYERS } from '../src/bench/layers.js';
@@ -51,12 +50,6 @@ export interface Comparison {
   readonly peer: string;
   readonly peerShare: number;
   readonly ratio: number;
-}
-
-/** The rows of a file, JSON objects one a line. */
-export function readRows<Row>(file: string): Row[] {
-  const lines = readFileSync(file, 'utf8').split('\n');
-  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Row);
 }
 
 /** The last row of each layer, pass, layout and number of threads, of float32 and the chosen kernels of this package. */

@@ -11,9 +11,8 @@ import { join } from 'node:path';
 import { DEPTHWISE_UNITS } from './cpu_depthwise.js';
 import { DIRECT_UNITS } from './cpu_direct.js';
 import { ENGINE_UNITS } from './cpu_engine.js';
-import { HEAD_UNITS } from './cpu_head.js';
 import { OPERATION_UNITS } from './cpu_operations.js';
-import { POINT_UNITS } from './cpu_point.js';
+import { PANEL_UNITS } from './cpu_panel.js';
 import type { CpuUnit } from './cpu_unit.js';
 import { WGRAD_UNITS } from './cpu_wgrad.js';
 import { WINOGRAD_UNIT } from './cpu_winograd.js';
@@ -30,8 +29,7 @@ export const CPU_UNITS: readonly CpuUnit[] = [
   ...DEPTHWISE_UNITS,
   ...DIRECT_UNITS,
   ...WGRAD_UNITS,
-  ...HEAD_UNITS,
-  ...POINT_UNITS,
+  ...PANEL_UNITS,
   WINOGRAD_UNIT,
   ...OPERATION_UNITS,
 ];

@@ -7,15 +7,19 @@
 import { blocksInMemory, isAsynchronous, TAP_BYTES } from './igemm_tiles.js';
 import type { Layout } from './problem.js';
 import { DTYPE_TABLE, type Dtype, oldestOf, type Target } from './target.js';
-import type { Tunables } from './variant.js';
+import type { Place, Tunables } from './variant.js';
 
-export interface MmaTile {
+/** What a block computes, and a warp of it. */
+export interface WarpTile {
   readonly m: number;
   readonly n: number;
   readonly k: number;
   readonly warpM: number;
   readonly warpN: number;
   readonly threads: number;
+}
+
+export interface MmaTile extends WarpTile {
   /** Tiles of A and B that are there at the same time where copies are asynchronous. */
   readonly stages: number;
   /** Blocks that a multiprocessor's registers shall hold. */
@@ -56,20 +60,31 @@ export function hasProducts(dtype: Dtype, target: Target): boolean {
   return dtype === 'float16' || isAsynchronous(target);
 }
 
-/** Why a kernel is refused that would take float32 products in TF32. */
-export const NO_TF32 = 'it multiplies in TF32, which backends.cuda.matmul.allowTf32 does not allow';
+/** Why tensor cores may not or cannot multiply a type; null where they do. */
+export function tensorCoreReason(
+  dtype: Dtype,
+  { target, products }: Pick<Place, 'target' | 'products'>,
+): string | null {
+  if (dtype === 'float32' && products !== 'tf32') {
+    return 'it multiplies in TF32, which backends.cuda.matmul.allowTf32 does not allow';
+  }
+  return hasProducts(dtype, target) ? null : `tensor cores of this target do not multiply ${dtype}`;
+}
 
-/** `{ tile: 'm128n64k64', warp: 'w64x32', stages: 's3' }` → numbers. */
-export function parseMmaTile(tunables: Tunables): MmaTile {
-  const { tile, warp, stages } = tunables;
+/** `{ tile: 'm128n64k64', warp: 'w64x32' }` → numbers. */
+export function parseWarpTile({ tile, warp }: Tunables): WarpTile {
   const [m, n, k] = String(tile).slice(1).split(/[nk]/).map(Number) as [number, number, number];
   const [warpM, warpN] = String(warp).slice(1).split('x').map(Number) as [number, number];
-  const resident = TILES.find((row) => row[0] === `m${m}n${n}` && row[2] === warp && `s${row[3]}` === stages)?.[4] ?? 1;
-  return {
-    ...{ m, n, k, warpM, warpN, resident },
-    threads: 32 * (m / warpM) * (n / warpN),
-    stages: Number(String(stages).slice(1)),
-  };
+  return { ...{ m, n, k, warpM, warpN }, threads: 32 * (m / warpM) * (n / warpN) };
+}
+
+/** The same with `stages: 's3'`. */
+export function parseMmaTile(tunables: Tunables): MmaTile {
+  const { warp, stages } = tunables;
+  const tile = parseWarpTile(tunables);
+  const name = `m${tile.m}n${tile.n}`;
+  const resident = TILES.find((row) => row[0] === name && row[2] === warp && `s${row[3]}` === stages)?.[4] ?? 1;
+  return { ...tile, resident, stages: Number(String(stages).slice(1)) };
 }
 
 /** Elements in a chunk, the unit in which rows of tiles are moved and the inputs of packed weights are padded. */
@@ -81,6 +96,12 @@ export function chunkOf(dtype: Dtype): number {
 export interface Reading {
   readonly staged: boolean;
   readonly bytes: number;
+}
+
+/** Bytes of the largest piece, of 16 at most, that so many channels at every position are made of. */
+export function widestPiece(channels: number, dtype: Dtype): number {
+  const run = channels * DTYPE_TABLE[dtype].bytes;
+  return [16, 8, 4, 2].find((size) => run % size === 0)!;
 }
 
 /** `c16`: asynchronous copies of 16 bytes; `r2`: two bytes at a time through registers. */
@@ -103,6 +124,11 @@ export function isRoomy(tunables: Tunables): boolean {
   const carried = (m * k * 2) / CHUNK_BYTES / threads;
   return !parseReading(tunables).staged || (carried <= 4 && (warpM !== 64 || warpN !== 32));
 }
+
+/** Multiply-adds of one product instruction, and bytes of k that it takes. */
+export const PRODUCT = { rows: 16, columns: 8, bytes: 32 } as const;
+/** Bytes that a matrix load of a warp moves. */
+export const MATRICES = 512;
 
 /** What weights are multiplied by when they are packed for TF32: a third to two thirds of the last bit that products read. */
 export const TF32_ROUNDING = 1 + 11 / 2 ** 15;

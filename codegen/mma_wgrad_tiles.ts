@@ -5,19 +5,21 @@
  */
 
 import { BLOCK_BYTES, blocksInMemory, isAsynchronous } from './igemm_tiles.js';
-import { hasProducts, type Reading, readingOf, readings } from './mma_tiles.js';
+import {
+  hasProducts,
+  parseWarpTile,
+  type Reading,
+  readingOf,
+  readings,
+  type WarpTile,
+  widestPiece,
+} from './mma_tiles.js';
 import type { Problem } from './problem.js';
 import { DTYPE_TABLE, oldestOf, type Target } from './target.js';
 import type { Tunables } from './variant.js';
 import { COLUMN_BYTES, positionTable } from './wgrad_tiles.js';
 
-export interface MmaWgradTile {
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
-  readonly warpM: number;
-  readonly warpN: number;
-  readonly threads: number;
+export interface MmaWgradTile extends WarpTile {
   /** Blocks that a multiprocessor's registers shall hold. */
   readonly resident: number;
 }
@@ -77,11 +79,10 @@ export function mmaWgradTunables({ dtype, layout }: Stored, target: Target): rea
 }
 
 /** `{ tile: 'm128n64k32', warp: 'w64x32', small: 'c16', large: 'c16' }` → numbers. */
-export function parseMmaWgradTile({ tile, warp }: Tunables): MmaWgradTile {
-  const [m, n, k] = String(tile).slice(1).split(/[nk]/).map(Number) as [number, number, number];
-  const [warpM, warpN] = String(warp).slice(1).split('x').map(Number) as [number, number];
-  const resident = TILES.find((row) => row[0] === `m${m}n${n}` && row[2] === warp)?.[3] ?? 1;
-  return { ...{ m, n, k, warpM, warpN, resident }, threads: 32 * (m / warpM) * (n / warpN) };
+export function parseMmaWgradTile(tunables: Tunables): MmaWgradTile {
+  const tile = parseWarpTile(tunables);
+  const name = `m${tile.m}n${tile.n}`;
+  return { ...tile, resident: TILES.find((row) => row[0] === name && row[2] === tunables.warp)?.[3] ?? 1 };
 }
 
 export interface MmaWgradReadings {
@@ -100,8 +101,7 @@ export function parseWgradReadings({ small, large }: Tunables): MmaWgradReadings
 export function piecesOf({ geometry: g, ...stored }: Problem): { readonly small: number; readonly large: number } {
   const size = DTYPE_TABLE[stored.dtype].bytes;
   if (!rowsArePositions(stored)) return { small: (g.hs * g.ws) % 2 === 0 ? 4 : size, large: size };
-  const widest = (channels: number) => [16, 8, 4, 2].find((bytes) => ((channels / g.groups) * size) % bytes === 0)!;
-  const [small, large] = [widest(g.cs), widest(g.cl)];
+  const [small, large] = [widestPiece(g.cs / g.groups, stored.dtype), widestPiece(g.cl / g.groups, stored.dtype)];
   const narrow = Math.min(small, large);
   return { small: small === WIDEST ? WIDEST : narrow, large: large === WIDEST ? WIDEST : narrow };
 }

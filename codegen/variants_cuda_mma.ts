@@ -6,15 +6,17 @@
 import { gemmPlan, pixelsRead } from './igemm_tiles.js';
 import {
   chunkOf,
-  hasProducts,
   isRoomy,
+  MATRICES,
   mmaMemory,
   mmaTiles,
-  NO_TF32,
+  PRODUCT,
   parseMmaTile,
   parseReading,
   readings,
   TF32_ROUNDING,
+  tensorCoreReason,
+  widestPiece,
 } from './mma_tiles.js';
 import { bytes } from './passes.js';
 import type { Contraction, Problem } from './problem.js';
@@ -79,24 +81,17 @@ function launch(problem: Problem, form: Volume, tunables: Tunables, target: Targ
   return { grid: [m, n, 1], block: [tile.threads, 1, 1], sharedBytes: memory.bytes };
 }
 
-function reason(problem: Problem, form: Volume, tunables: Tunables, { target, products }: Place): string | null {
+function reason(problem: Problem, form: Volume, tunables: Tunables, place: Place): string | null {
   const { geometry: g, dtype, layout } = problem;
-  if (dtype === 'float32' && products !== 'tf32') return NO_TF32;
-  if (!hasProducts(dtype, target)) return `tensor cores of this target do not multiply ${dtype}`;
-  const early = productReason(problem, form, packing(problem, form), parseMmaTile(tunables));
+  const early =
+    tensorCoreReason(dtype, place) ?? productReason(problem, form, packing(problem, form), parseMmaTile(tunables));
   if (early !== null) return early;
-  if (mmaMemory(tunables, dtype, target, gemmPlan(form, g).mostTaps).resident === 0)
+  if (mmaMemory(tunables, dtype, place.target, gemmPlan(form, g).mostTaps).resident === 0)
     return 'its tiles are larger than shared memory';
-  const widest = widestRead(problem, form);
+  const widest = widestPiece(sidesOf(form, g).source.channels / g.groups, dtype);
   const piece = parseReading(tunables).bytes;
   if (piece === widest || layout === 'nchw') return null;
   return `it reads ${piece} bytes at a time, and the channels of a position come in pieces of ${widest}`;
-}
-
-/** Bytes of the largest piece, of 16 at most, that the channels of every position and group are made of. */
-function widestRead({ geometry: g, dtype }: Problem, form: Volume): number {
-  const run = (sidesOf(form, g).source.channels / g.groups) * DTYPE_TABLE[dtype].bytes;
-  return [16, 8, 4, 2].find((size) => run % size === 0)!;
 }
 
 const WARP = 32;
@@ -109,10 +104,6 @@ const CARRY = 4;
 /** More for a piece of two bytes, which is put into its half of a word. */
 const PACK = 3;
 const OUTPUT = 5;
-/** Multiply-adds of one product instruction, and bytes of k that it takes. */
-const PRODUCT = { rows: 16, columns: 8, bytes: 32 } as const;
-/** Bytes that a matrix load of a warp moves. */
-const MATRICES = 512;
 /** Cycles that a block waits: until the first tiles are there and the last outputs gone, at the barrier of a step, for loads. */
 const ENDS_LATENCY = 2500;
 const STEP_LATENCY = 60;

@@ -3,7 +3,7 @@
  * allowed, in TF32, whose float32 sums are cut into parts where there are few tiles.
  */
 
-import { hasProducts, NO_TF32 } from './mma_tiles.js';
+import { tensorCoreReason } from './mma_tiles.js';
 import { mmaWgradPlan, mmaWgradTunables, parseMmaWgradTile, parseWgradReadings, piecesOf } from './mma_wgrad_tiles.js';
 import type { Contraction, Problem } from './problem.js';
 import type { Target } from './target.js';
@@ -40,13 +40,11 @@ function launch(problem: Problem, _: Contraction, tunables: Tunables, target: Ta
   return { grid: [n, m, mmaWgradParts(problem, tunables, target)], block: [tile.threads, 1, 1], sharedBytes: bytes };
 }
 
-function reason(problem: Problem, _: Contraction, tunables: Tunables, { target, products }: Place): string | null {
+function reason(problem: Problem, _: Contraction, tunables: Tunables, place: Place): string | null {
   const { geometry: g, dtype } = problem;
-  if (dtype === 'float32' && products !== 'tf32') return NO_TF32;
-  if (!hasProducts(dtype, target)) return `tensor cores of this target do not multiply ${dtype}`;
-  const early = wgradProductReason(g, parseMmaWgradTile(tunables));
+  const early = tensorCoreReason(dtype, place) ?? wgradProductReason(g, parseMmaWgradTile(tunables));
   if (early !== null) return early;
-  if (mmaWgradPlan(tunables, problem, target).resident === 0) return 'its tiles are larger than shared memory';
+  if (mmaWgradPlan(tunables, problem, place.target).resident === 0) return 'its tiles are larger than shared memory';
   const { small, large } = parseWgradReadings(tunables);
   const pieces = piecesOf(problem);
   if (small.bytes === pieces.small && large.bytes === pieces.large) return null;

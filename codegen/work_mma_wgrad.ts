@@ -2,7 +2,7 @@
 
 import type { Work } from './gpu_work.js';
 import { pixelsRead } from './igemm_tiles.js';
-import type { Reading } from './mma_tiles.js';
+import { MATRICES, PRODUCT, type Reading } from './mma_tiles.js';
 import { mmaWgradPlan, parseMmaWgradTile, parseWgradReadings, rowsArePositions } from './mma_wgrad_tiles.js';
 import { bytes } from './passes.js';
 import type { Problem } from './problem.js';
@@ -30,10 +30,6 @@ const ROUNDED = 4;
 const STEP = 25;
 const OUTPUT = 18;
 const PARTIAL = 10;
-/** Multiply-adds of one product instruction, and bytes of k that it takes. */
-const PRODUCT = { rows: 16, columns: 8, bytes: 32 } as const;
-/** Bytes that a matrix load of a warp moves. */
-const MATRICES = 512;
 /** Cycles that a block waits: until the first tiles are there and the last sums gone, at the barrier of a step, for loads. */
 const ENDS_LATENCY = 3000;
 const STEP_LATENCY = 60;

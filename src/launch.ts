@@ -90,24 +90,20 @@ export interface OwnCall {
   readonly launch: LaunchOperation;
 }
 
-interface BufferedCall extends OwnCall {
-  readonly buffers: readonly Pointer[];
-}
-
 /** @throws FracstrideError what launching throws */
 export function launchOwn(kernel: OwnKernel, call: OwnCall): void {
-  if (kernel.parting === null) launchWith(kernel, call, []);
+  if (kernel.parting === null) launchWith(kernel, call, null);
   else launchParting(kernel, kernel.parting, call);
 }
 
-/** `buffers` are pointers that follow those of the operands and of the packed weight. */
-function launchWith(kernel: OwnKernel, call: OwnCall, buffers: readonly Pointer[]): void {
+/** `parts` is the buffer for sums of parts, whose pointer follows those of the operands and of the packed weight. */
+function launchWith(kernel: OwnKernel, call: OwnCall, parts: Pointer | null): void {
   if (kernel.packing !== null) {
-    launchPacking(kernel, kernel.packing, { ...call, buffers });
+    launchPacking(kernel, kernel.packing, call, parts);
     return;
   }
   stage(kernel, call);
-  setPointers(staging().args, 3 * call.pointers.length, buffers);
+  if (parts !== null) setPointers(staging().args, 3 * call.pointers.length, [parts]);
   launch(call.device, kernel.handle);
 }
 
@@ -127,7 +123,7 @@ function launchParting(kernel: OwnKernel, parting: NamedParting, call: OwnCall):
   const handle = allocate(device, bytes);
   try {
     const buffer = { handle, byteOffset: 0, bytes };
-    launchWith(kernel, call, [buffer]);
+    launchWith(kernel, call, buffer);
     // Operands are the source, the weight, the bias and the output; of a weight gradient both sides and the weight.
     const bias = pointers.length === 4 ? pointers[2]! : NULL;
     const sizes = [1, parts, elements, channels, plane];
@@ -138,12 +134,12 @@ function launchParting(kernel: OwnKernel, parting: NamedParting, call: OwnCall):
 }
 
 /** With the buffer in which the kernel finds, or leaves, the weight as it re-orders it. */
-function launchPacking(kernel: OwnKernel, packing: NamedPacking, call: BufferedCall): void {
+function launchPacking(kernel: OwnKernel, packing: NamedPacking, call: OwnCall, parts: Pointer | null): void {
   const { device, pointers } = call;
   const { home, byteOffset } = pointers[1]!;
   // A graph packs each time it runs: its weights may have changed by then, and its memory is set aside for it.
   if (home === undefined || (packing.copy !== undefined && isCapturing(device))) {
-    launchOnce(kernel, packing, call);
+    launchOnce(kernel, packing, call, parts);
     return;
   }
   home.packings ??= new Packings(device);
@@ -152,18 +148,18 @@ function launchPacking(kernel: OwnKernel, packing: NamedPacking, call: BufferedC
   const buffer = { handle: packed.handle, byteOffset: 0, bytes };
   if (packed.stale) pack(packing, buffer, call);
   packed.stale = false;
-  launchPacked(kernel, call, buffer, packed.stamp);
+  launchPacked(kernel, call, buffers(buffer, parts), packed.stamp);
 }
 
 /** For a weight of which nothing can be kept. */
-function launchOnce(kernel: OwnKernel, packing: NamedPacking, call: BufferedCall): void {
+function launchOnce(kernel: OwnKernel, packing: NamedPacking, call: OwnCall, parts: Pointer | null): void {
   const { device } = call;
   const { bytes } = packing;
   const handle = allocate(device, bytes);
   try {
     const buffer = { handle, byteOffset: 0, bytes };
     pack(packing, buffer, call);
-    launchPacked(kernel, call, buffer, nextStamp());
+    launchPacked(kernel, call, buffers(buffer, parts), nextStamp());
   } finally {
     release(device, handle);
   }
@@ -181,11 +177,14 @@ function pack(
   launchOther({ name, type }, [buffer, pointers[1]!], stridedScalars(scalars, copy, 2));
 }
 
-/** The packed weight's pointer follows the operands', others follow it; the stamp is the last argument. */
-function launchPacked(kernel: OwnKernel, call: BufferedCall, packed: Pointer, stamp: number): void {
+/** In the order of arguments. */
+const buffers = (packed: Pointer, parts: Pointer | null): Pointer[] => (parts === null ? [packed] : [packed, parts]);
+
+/** The pointers of buffers follow those of the operands; the stamp is the last argument. */
+function launchPacked(kernel: OwnKernel, call: OwnCall, behind: readonly Pointer[], stamp: number): void {
   stage(kernel, call);
   const { args } = staging();
-  setPointers(args, 3 * call.pointers.length, [packed, ...call.buffers]);
+  setPointers(args, 3 * call.pointers.length, behind);
   args[kernel.packed.length - 1] = stamp;
   launch(call.device, kernel.handle);
 }

@@ -12,7 +12,6 @@
  *   --table       measures nothing, only prints what the file holds
  */
 
-import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { backends, lastKernel, nn, noGrad, type Tensor, tensor } from 'fracstride';
@@ -21,8 +20,7 @@ import { parseProblem } from '../../codegen/problem_text.js';
 import { circumstances, store } from '../../src/bench/facts.js';
 import { BENCH_LAYERS } from '../../src/bench/layers.js';
 import { resolveDevice, synchronize } from '../../src/device.js';
-import { geometricMean, quantiles } from '../row.js';
-import { readRows } from '../shares.js';
+import { geometricMean, keepLatest, quantiles, readRows } from '../row.js';
 import { Child, settle } from './child.js';
 import { oneDnn } from './onednn.js';
 import { callsOf, type LayerCommand, layerCommand, pattern } from './peer.js';
@@ -71,8 +69,7 @@ print();
 
 async function measure(): Promise<void> {
   const pattern = new RegExp(flags.layer);
-  const kept = existsSync(flags.file) ? readRows<Row>(flags.file) : [];
-  const age = new Map(kept.map((row, i) => [key(row), i]));
+  const age = new Map(readRows<Row>(flags.file).map((row, i) => [key(row), i]));
   const end = performance.now() + 1000 * Number(flags.seconds);
   const pieces = flags.peers.split(',').flatMap((peer) =>
     flags.threads.split(',').flatMap((threads) =>
@@ -94,6 +91,7 @@ async function measure(): Promise<void> {
     if (child) await compare(piece, child);
   }
   for (const child of children.values()) child?.end();
+  keepLatest(flags.file, key);
 }
 
 /** A child that says its versions; null, and why, where the peer is not installed. */
@@ -214,8 +212,8 @@ function timed(run: () => void, calls: number): number[] {
 }
 
 function print(): void {
-  if (!existsSync(flags.file)) return;
-  const last = [...new Map(readRows<Row>(flags.file).map((row) => [key(row), row])).values()];
+  const last = readRows<Row>(flags.file);
+  if (last.length === 0) return;
   const columns = [...new Set(last.map(({ peer, what, threads }) => `${peer} ${what} ${threads}`))].sort();
   const by = new Map(last.map((row) => [key(row), row.ratio]));
   const cell = (layer: string, column: string): number | undefined => {

@@ -12,6 +12,7 @@ import { fracstride, type Told } from './children.js';
 
 const ABSENT = { FRACSTRIDE_LIBCUDA: '/absent/libcuda.so.1' };
 const reportOf = ({ out }: Told): Report => JSON.parse(out) as Report;
+
 describe('fracstride verify', function () {
   this.timeout(600_000);
   let root: string;
