@@ -4,8 +4,9 @@
  * launches read the same numbers from here.
  */
 
+import { kept } from './kept.js';
 import type { Layout } from './problem.js';
-import type { BakedShape } from './tiles.js';
+import { type BakedShape, shapeKey } from './tiles.js';
 import { TOGETHER, type Window, windowOf } from './window.js';
 
 export interface HeadTile {
@@ -61,7 +62,13 @@ export interface HeadPlan extends Window {
   readonly parts: number;
 }
 
-export function headPlan(form: 'expand' | 'contract', shape: BakedShape, layout: Layout, tile: HeadTile): HeadPlan {
+export const headPlan = kept(
+  (form: 'expand' | 'contract', shape: BakedShape, layout: Layout, tile: HeadTile) =>
+    `${form} ${shapeKey(shape)} ${layout} ${tile.outputs} ${tile.positions} ${tile.lanes} ${tile.splits}`,
+  planOf,
+);
+
+function planOf(form: 'expand' | 'contract', shape: BakedShape, layout: Layout, tile: HeadTile): HeadPlan {
   const { outputs, positions, splits } = tile;
   const window = windowOf(form, shape, positions, layout);
   const { rows, columns, rowReads, width } = window;
@@ -110,45 +117,53 @@ function wavefronts(addresses: readonly number[]): number {
   return Math.max(...[...words.values()].map(({ size }) => size));
 }
 
+/** Sums that are stored at once, and such pieces that are neighbours in memory. */
+type Stores = Pick<HeadPlan, 'run' | 'parts'>;
+
 interface Pitches {
   readonly splitPitch: number;
   readonly cellPitch: number;
 }
 
-const pitches = new Map<string, Pitches>();
-
 /**
  * Pitches of partial sums with the fewest conflicts of banks, and of those the smallest: they are written by a cell's lanes
  * and splits, and read by what stores them, a piece a thread, neighbours in memory by neighbours.
  */
-function pitchesOf(
-  { lanes, splits }: HeadTile,
-  layout: Layout,
-  { run, parts }: { readonly run: number; readonly parts: number },
-): Pitches {
+const pitchesOf = kept(
+  ({ lanes, splits }: HeadTile, layout: Layout, { run, parts }: Stores) =>
+    [lanes, splits, layout, run, parts].join(' '),
+  searchPitches,
+);
+
+function searchPitches({ lanes, splits }: HeadTile, layout: Layout, { run, parts }: Stores): Pitches {
   if (splits === 1) return { splitPitch: lanes, cellPitch: lanes };
-  const key = [lanes, splits, layout, run, parts].join(' ');
-  const known = pitches.get(key);
-  if (known !== undefined) return known;
   const warp = Array.from({ length: BANKS }, (_, thread) => thread);
+  const writes = (pitch: number) =>
+    wavefronts(
+      warp.map((thread) =>
+        layout === 'nchw'
+          ? Math.floor(thread / lanes) * pitch + (thread % lanes)
+          : (thread % splits) * pitch + Math.floor(thread / splits),
+      ),
+    );
+  // Banks of reads repeat with every 32 floats of the pitch.
+  const reads = warp.map((pitch) =>
+    wavefronts(
+      warp.map((at) => {
+        const [cell, part] = [Math.floor(at / parts), at % parts];
+        return (part + Math.floor(cell / lanes) * parts) * run * (pitch + BANKS) + (cell % lanes);
+      }),
+    ),
+  );
   let [least, found]: [number, Pitches | null] = [Infinity, null];
   for (let splitPitch = lanes; splitPitch <= lanes + BANKS / 2; splitPitch++) {
+    const written = writes(splitPitch);
     for (let cellPitch = splits * splitPitch; cellPitch < splits * splitPitch + BANKS; cellPitch++) {
-      const written = warp.map((thread) =>
-        layout === 'nchw'
-          ? Math.floor(thread / lanes) * splitPitch + (thread % lanes)
-          : (thread % splits) * splitPitch + Math.floor(thread / splits),
-      );
-      const read = warp.map(
-        (at) =>
-          ((at % parts) + Math.floor(at / parts / lanes) * parts) * run * cellPitch + (Math.floor(at / parts) % lanes),
-      );
       // A cell is written by each split and read of each.
-      const cost = (wavefronts(written) + wavefronts(read)) * 1e6 + cellPitch;
+      const cost = (written + reads[cellPitch % BANKS]!) * 1e6 + cellPitch;
       if (cost < least) [least, found] = [cost, { splitPitch, cellPitch }];
     }
   }
-  pitches.set(key, found!);
   return found!;
 }
 

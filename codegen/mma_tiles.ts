@@ -5,6 +5,7 @@
  */
 
 import { blocksInMemory, isAsynchronous, TAP_BYTES } from './igemm_tiles.js';
+import { kept } from './kept.js';
 import type { Layout } from './problem.js';
 import { DTYPE_TABLE, type Dtype, oldestOf, type Target } from './target.js';
 import type { Place, Tunables } from './variant.js';
@@ -72,20 +73,26 @@ export function tensorCoreReason(
 }
 
 /** `{ tile: 'm128n64k64', warp: 'w64x32' }` → numbers. */
-export function parseWarpTile({ tile, warp }: Tunables): WarpTile {
-  const [m, n, k] = String(tile).slice(1).split(/[nk]/).map(Number) as [number, number, number];
-  const [warpM, warpN] = String(warp).slice(1).split('x').map(Number) as [number, number];
-  return { ...{ m, n, k, warpM, warpN }, threads: 32 * (m / warpM) * (n / warpN) };
-}
+export const parseWarpTile = kept(
+  ({ tile, warp }: Tunables) => `${tile} ${warp}`,
+  ({ tile, warp }): WarpTile => {
+    const [m, n, k] = String(tile).slice(1).split(/[nk]/).map(Number) as [number, number, number];
+    const [warpM, warpN] = String(warp).slice(1).split('x').map(Number) as [number, number];
+    return { ...{ m, n, k, warpM, warpN }, threads: 32 * (m / warpM) * (n / warpN) };
+  },
+);
 
 /** The same with `stages: 's3'`. */
-export function parseMmaTile(tunables: Tunables): MmaTile {
-  const { warp, stages } = tunables;
-  const tile = parseWarpTile(tunables);
-  const name = `m${tile.m}n${tile.n}`;
-  const resident = TILES.find((row) => row[0] === name && row[2] === warp && `s${row[3]}` === stages)?.[4] ?? 1;
-  return { ...tile, resident, stages: Number(String(stages).slice(1)) };
-}
+export const parseMmaTile = kept(
+  ({ tile, warp, stages }: Tunables) => `${tile} ${warp} ${stages}`,
+  (tunables): MmaTile => {
+    const { warp, stages } = tunables;
+    const tile = parseWarpTile(tunables);
+    const name = `m${tile.m}n${tile.n}`;
+    const resident = TILES.find((row) => row[0] === name && row[2] === warp && `s${row[3]}` === stages)?.[4] ?? 1;
+    return { ...tile, resident, stages: Number(String(stages).slice(1)) };
+  },
+);
 
 /** Elements in a chunk, the unit in which rows of tiles are moved and the inputs of packed weights are padded. */
 export function chunkOf(dtype: Dtype): number {

@@ -5,6 +5,7 @@
  */
 
 import { BLOCK_BYTES, blocksInMemory, isAsynchronous } from './igemm_tiles.js';
+import { kept } from './kept.js';
 import {
   hasProducts,
   parseWarpTile,
@@ -79,11 +80,14 @@ export function mmaWgradTunables({ dtype, layout }: Stored, target: Target): rea
 }
 
 /** `{ tile: 'm128n64k32', warp: 'w64x32', small: 'c16', large: 'c16' }` → numbers. */
-export function parseMmaWgradTile(tunables: Tunables): MmaWgradTile {
-  const tile = parseWarpTile(tunables);
-  const name = `m${tile.m}n${tile.n}`;
-  return { ...tile, resident: TILES.find((row) => row[0] === name && row[2] === tunables.warp)?.[3] ?? 1 };
-}
+export const parseMmaWgradTile = kept(
+  ({ tile, warp }: Tunables) => `${tile} ${warp}`,
+  (tunables): MmaWgradTile => {
+    const tile = parseWarpTile(tunables);
+    const name = `m${tile.m}n${tile.n}`;
+    return { ...tile, resident: TILES.find((row) => row[0] === name && row[2] === tunables.warp)?.[3] ?? 1 };
+  },
+);
 
 export interface MmaWgradReadings {
   readonly small: Reading;

@@ -6,6 +6,7 @@
  * have no tap at all: their outputs are the bias alone. In contract every output uses every tap: one phase, i·s + k·d − p.
  */
 
+import { kept } from './kept.js';
 import type { Contraction } from './problem.js';
 
 /** One tap of the kernel, and the source position it reads: `q · sourceStep + delta`. */
@@ -34,7 +35,13 @@ export interface AxisShape {
 }
 
 /** The phases of one axis of expand or contract. */
-export function axisPhases(form: Extract<Contraction, 'expand' | 'contract'>, shape: AxisShape): Axis {
+export const axisPhases = kept(
+  (form: Extract<Contraction, 'expand' | 'contract'>, { kernel, stride, padding, dilation }: AxisShape) =>
+    `${form} ${kernel} ${stride} ${padding} ${dilation}`,
+  phasesOf,
+);
+
+function phasesOf(form: Extract<Contraction, 'expand' | 'contract'>, shape: AxisShape): Axis {
   const taps = Array.from({ length: shape.kernel }, (_, tap) => tap);
   if (form === 'contract') {
     const all = taps.map((tap) => ({ tap, delta: tap * shape.dilation - shape.padding }));

@@ -28,6 +28,11 @@ export interface BakedShape {
   readonly groups: number;
 }
 
+/** Equal for equal shapes. */
+export function shapeKey({ r, s, stride, padding, dilation, groups }: BakedShape): string {
+  return `${r} ${s} ${stride} ${padding} ${dilation} ${groups}`;
+}
+
 /** `{ tile: 't4x8', block: 'b32x4' }` → numbers. */
 export function parseTile(tunables: Readonly<Record<string, number | string>>): Tile {
   const [first, channels] = pairOf(tunables.tile);

@@ -26,6 +26,7 @@ const CODEGEN = [
     'extents',
     'pointwise',
     'operations',
+    'kept',
     'phases',
     'tiles',
     'igemm_tiles',
