@@ -16,6 +16,8 @@ import type { LaunchGeometry } from './variant.js';
 
 /** Blocks that a multiprocessor shall hold at least: 80 registers a thread, without which some compilers spill. */
 const RESIDENT = 3;
+/** The same where two numbers are summed at once, for which 80 do not do. */
+const RESIDENT_OF_TWO = 2;
 
 const run = z.int().min(1).max(4);
 
@@ -38,7 +40,8 @@ function reduceLauncher(operation: Operation, type: StorageType): Launcher {
   };
 }
 
-interface Planes {
+/** What a batch norm sees of a tensor; `last`: its channels are neighbours in memory. */
+export interface Planes {
   readonly n: number;
   readonly c: number;
   readonly hw: number;
@@ -51,12 +54,27 @@ function planesLauncher(operation: Operation, launch: (planes: Planes) => Launch
     launch({ n: scalars[at]!, c: scalars[at + 1]!, hw: scalars[at + 2]!, last: scalars[at + 3] === 1 });
 }
 
-function normSums(operation: Operation, type: StorageType): Launcher {
-  const length = runOf(type);
-  return planesLauncher(operation, ({ n, c, hw, last }) =>
-    last ? columnsGeometry(1, n * hw, Math.ceil(c / length)) : rowsGeometry(c, n * Math.ceil(hw / length)),
-  );
+function sumsGeometry(bytes: number, { n, c, hw, last }: Planes): LaunchGeometry {
+  const length = runLength(bytes);
+  return last ? columnsGeometry(1, n * hw, Math.ceil(c / length)) : rowsGeometry(c, n * Math.ceil(hw / length));
 }
+
+const normSums = (operation: Operation, type: StorageType): Launcher =>
+  planesLauncher(operation, (planes) => sumsGeometry(STORAGE_BYTES[type], planes));
+
+/**
+ * Whether each block sums up channels of its own, of elements of so many bytes: then it can compute their elements, too, in the same launch. Where channels
+ * are shared by blocks, because they are few and long, one block each would take longer than a second launch.
+ */
+export function hasOwnChannels(bytes: number, planes: Planes): boolean {
+  return sumsGeometry(bytes, planes).grid[1] === 1;
+}
+
+const normTogether = (operation: Operation, type: StorageType): Launcher =>
+  planesLauncher(operation, (planes) => {
+    const { grid, ...rest } = sumsGeometry(STORAGE_BYTES[type], planes);
+    return { grid: [grid[0], 1, 1], ...rest };
+  });
 
 function normElements(operation: Operation, type: StorageType): Launcher {
   const length = runOf(type);
@@ -67,6 +85,7 @@ function normElements(operation: Operation, type: StorageType): Launcher {
 }
 
 const isSum = ({ name }: Operation) => name === 'bn_stats' || name === 'bn_backward_stats';
+const isTogether = ({ name }: Operation) => name === 'bn_forward' || name === 'bn_backward';
 
 /** What lib/cuda_sums.cu.njk takes. */
 function sumsValues(operation: Operation, type: StorageType): Record<string, unknown> {
@@ -121,20 +140,25 @@ export const REDUCTIONS: readonly CudaFamily[] = [
     }),
     launcher: reduceLauncher,
   },
-  {
-    template: 'norm_sums.cu.njk',
-    computes: (operation) => operation.family === 'norm' && isSum(operation),
-    threads: THREADS,
-    schema: { run, resident: z.literal(RESIDENT), activations: z.array(activation), ...sumsSchema },
-    values: (operation, type) => ({
-      ...{ run: runOf(type), resident: RESIDENT, activations: NORM_ACTIVATIONS },
-      ...sumsValues(operation, type),
+  ...[
+    { template: 'norm_sums.cu.njk', is: isSum, launcher: normSums },
+    { template: 'norm_together.cu.njk', is: isTogether, launcher: normTogether },
+  ].map(
+    ({ template, is, launcher }): CudaFamily => ({
+      template,
+      computes: (operation) => operation.family === 'norm' && is(operation),
+      threads: THREADS,
+      schema: { run, resident: z.literal(RESIDENT_OF_TWO), activations: z.array(activation), ...sumsSchema },
+      values: (operation, type) => ({
+        ...{ run: runOf(type), resident: RESIDENT_OF_TWO, activations: NORM_ACTIVATIONS },
+        ...sumsValues(operation, type),
+      }),
+      launcher,
     }),
-    launcher: normSums,
-  },
+  ),
   {
     template: 'norm.cu.njk',
-    computes: (operation) => operation.family === 'norm' && !isSum(operation),
+    computes: (operation) => operation.family === 'norm' && !isSum(operation) && !isTogether(operation),
     threads: THREADS,
     schema: { run, resident: z.literal(RESIDENT), activations: z.array(activation) },
     values: (_, type) => ({ run: runOf(type), resident: RESIDENT, activations: NORM_ACTIVATIONS }),

@@ -5,6 +5,7 @@
 
 import type { Launcher } from './cuda_family.js';
 import { cudaOperations, cudaOperationText, operationLauncher } from './cuda_operations.js';
+import { hasOwnChannels, type Planes } from './cuda_reduce.js';
 import { FracstrideError, show } from './errors.js';
 import { OPERATIONS, type OperationSpec, operationArguments, operationKernel, STORAGE_TYPES } from './operations.js';
 import type { Arg } from './passes.js';
@@ -55,6 +56,11 @@ export function argumentsOf(spec: KernelSpec): readonly Arg[] {
 /** An operation's launches by its scalar arguments; null for a CPU, where there is nothing to choose. */
 export function launcherOf({ operation, type, target }: OperationSpec): Launcher | null {
   return target.kind === 'cpu' ? null : operationLauncher(operation, type);
+}
+
+/** Whether one launch does a whole direction of a batch norm over these planes, of elements of so many bytes. */
+export function isNormTogether(target: Target, bytes: number, planes: Planes): boolean {
+  return target.kind === 'cpu' || hasOwnChannels(bytes, planes);
 }
 
 /** Every kernel of a CUDA target that is not a convolution. */

@@ -185,38 +185,56 @@ const OWN = all('i', 'own');
 const AFFINE = ['weight', 'bias'].map(optional);
 
 /**
- * Means, variances (biased), inverse deviations and sums are in the accumulator type: f32, or f64 for f64. A CPU does a
- * whole direction in one launch, a CUDA device in two: the second needs what every block of the first has found.
+ * Means, variances (biased), inverse deviations and sums are in the accumulator type: f32, or f64 for f64. A whole
+ * direction is one launch on a CPU, and on a CUDA device where blocks have channels of their own (`isNormTogether`); else it
+ * is two there: the second needs what every block of the first has found.
  */
 const norms: Operation[] = [
-  norm('bn_forward', 'cpu', [
+  norm('bn_forward', [
     ...[input('x'), ...AFFINE, ...['mean', 'var', 'invstd', 'out'].map(output), ...AVERAGES],
     ...[...PLANES, ...all('d', 'eps'), ...AVERAGING, ...OWN, ...ACTIVATED],
   ]),
-  norm('bn_backward', 'cpu', [
+  norm('bn_backward', [
     ...[...['gy', 'x', 'mean', 'invstd'].map(input), ...AFFINE],
     ...[...['sum_gy', 'sum_gy_xhat'].map(output), { ...output('gx'), optional: true }],
     ...[...PLANES, ...OWN, ...ACTIVATED],
   ]),
-  norm('bn_stats', 'cuda', [
-    ...[input('x'), ...['mean', 'var', 'invstd'].map(output), ...AVERAGES],
-    ...[...PLANES, ...all('d', 'eps'), ...AVERAGING],
-  ]),
-  norm('bn_apply', 'cuda', [
-    ...[...['x', 'mean', 'invstd'].map(input), ...AFFINE, output('out')],
-    ...[...PLANES, ...ACTIVATED],
-  ]),
-  norm('bn_backward_stats', 'cuda', [
-    ...[...['gy', 'x', 'mean', 'invstd'].map(input), ...AFFINE, ...['sum_gy', 'sum_gy_xhat'].map(output)],
-    ...[...PLANES, ...ACTIVATED],
-  ]),
-  norm('bn_backward_input', 'cuda', [
-    ...[...['gy', 'x', 'mean', 'invstd'].map(input), ...AFFINE, ...['sum_gy', 'sum_gy_xhat'].map(input), output('gx')],
-    ...[...PLANES, ...OWN, ...ACTIVATED],
-  ]),
+  {
+    ...norm('bn_stats', [
+      ...[input('x'), ...['mean', 'var', 'invstd'].map(output), ...AVERAGES],
+      ...[...PLANES, ...all('d', 'eps'), ...AVERAGING],
+    ]),
+    only: 'cuda',
+  },
+  {
+    ...norm('bn_apply', [
+      ...[...['x', 'mean', 'invstd'].map(input), ...AFFINE, output('out')],
+      ...[...PLANES, ...ACTIVATED],
+    ]),
+    only: 'cuda',
+  },
+  {
+    ...norm('bn_backward_stats', [
+      ...[...['gy', 'x', 'mean', 'invstd'].map(input), ...AFFINE, ...['sum_gy', 'sum_gy_xhat'].map(output)],
+      ...[...PLANES, ...ACTIVATED],
+    ]),
+    only: 'cuda',
+  },
+  {
+    ...norm('bn_backward_input', [
+      ...[
+        ...['gy', 'x', 'mean', 'invstd'].map(input),
+        ...AFFINE,
+        ...['sum_gy', 'sum_gy_xhat'].map(input),
+        output('gx'),
+      ],
+      ...[...PLANES, ...OWN, ...ACTIVATED],
+    ]),
+    only: 'cuda',
+  },
 ];
 
-function norm(name: string, only: 'cpu' | 'cuda', args: readonly Arg[]): Operation {
+function norm(name: string, args: readonly Arg[]): Operation {
   const holds = {
     ...holding(['x', 'gy', 'gx', 'out'], 'type', 'n', 'c', 'hw'),
     ...holding(['mean', 'var', 'invstd', 'sum_gy', 'sum_gy_xhat'], 'accumulator', 'c'),
@@ -224,7 +242,7 @@ function norm(name: string, only: 'cpu' | 'cuda', args: readonly Arg[]): Operati
     ...holding(['tracked'], 'i32'),
   };
   const named = Object.fromEntries(Object.entries(holds).filter(([key]) => args.some((arg) => arg.name === key)));
-  return { name, family: 'norm', types: FLOATS, args, holds: named, only };
+  return { name, family: 'norm', types: FLOATS, args, holds: named };
 }
 
 /**

@@ -6,15 +6,19 @@
  *   gx = w·r·(g − gb/M − x̂·gw/M)   with the batch's own μ and σ²     gx = w·r·g   with running ones
  *
  * with M = N·H·W values a channel. μ and σ² (biased) are held in the accumulator's type. A direction is one launch on a
- * CPU; elsewhere it is one for the sums, which also moves running averages on, and one for the elements.
+ * CPU, and on other devices where each of their blocks can have channels of its own; else it is one for the sums, which
+ * also moves running averages on, and one for the elements.
  */
 
-import { type FUSED_WITH_NORM, hasOperation } from '../../codegen/operations.js';
+import { isNormTogether } from '../../codegen/kernel.js';
+import type { FUSED_WITH_NORM } from '../../codegen/operations.js';
 import { ACTIVATIONS } from '../../codegen/problem.js';
 import { mode } from '../context.js';
 import { targetOf } from '../device.js';
+import { elementBytes } from '../dtype.js';
 import { fillWith } from '../fill.js';
 import { pointwise } from '../pointwise.js';
+import { elementCount } from '../shape.js';
 import { record, Tensor, tidy, unrecorded } from '../tensor.js';
 import {
   type Averages,
@@ -80,8 +84,10 @@ export function normalise(input: Tensor, a: Normalisation): Tensor {
 }
 
 /** Whether one launch does all of a direction. */
-function isTogether(name: 'bn_forward' | 'bn_backward', x: Tensor): boolean {
-  return hasOperation(name, targetOf(Tensor.window(x).storage.device));
+function isTogether(x: Tensor): boolean {
+  const { shape, dtype, storage } = Tensor.window(x);
+  const planes = { n: shape[0]!, c: shape[1]!, hw: elementCount(shape.slice(2)), last: x.layout === 'nhwc' };
+  return isNormTogether(targetOf(storage.device), elementBytes(dtype), planes);
 }
 
 interface Forward {
@@ -112,7 +118,7 @@ function launchForward(x: Tensor, a: Normalisation, { out, center, variance, sca
   const affine = [dense(a.weight), dense(a.bias)];
   const averaging = [a.eps, a.averages?.momentum ?? 0, a.averages?.unbias ?? 0];
   const activated = [a.slope, ACTIVATIONS.indexOf(a.activation)];
-  if (isTogether('bn_forward', x)) {
+  if (isTogether(x)) {
     const tensors = [x, ...affine, center, variance, scale, out, ...averages];
     run('bn_forward', x, tensors, [...averaging, Number(own), ...activated]);
     return;
@@ -159,7 +165,7 @@ function fusedGradients(a: Parts, wantsInput: boolean): Gradients {
   const given = [g, x, center, scale, dense(a.weight), dense(a.bias)];
   const activated = [a.slope, ACTIVATIONS.indexOf(a.activation)];
   const gx = wantsInput ? like(x) : null;
-  if (isTogether('bn_backward', x)) {
+  if (isTogether(x)) {
     run('bn_backward', x, [...given, ...sums, gx], [Number(a.own), ...activated]);
     return results(gx);
   }

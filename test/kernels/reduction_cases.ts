@@ -241,12 +241,13 @@ function normCasesOf(p: Planes): ReductionCase[] {
   const found = { sum_gy: bytesOf(wide, sumGy), sum_gy_xhat: bytesOf(wide, sumHat) };
   const old = [rounded(type, noise(c, 11, -1, 1)), rounded(type, noise(c, 12, 0.5, 2))] as const;
   const kept = p.turn % 4 !== 1;
+  const none = { running_mean: null, running_var: null, tracked: null };
   const averages: Launch['operands'] = kept
     ? {
         ...{ running_mean: { inout: bytesOf(type, old[0]) }, running_var: { inout: bytesOf(type, old[1]) } },
         tracked: { inout: bytesOf('i32', [41]) },
       }
-    : { running_mean: null, running_var: null, tracked: null };
+    : none;
   const unbias = 1.5;
   const moved = [
     whole(
@@ -259,26 +260,65 @@ function normCasesOf(p: Planes): ReductionCase[] {
     ),
     { type: 'i32', values: Float64Array.of(42), scale: 0 } as const,
   ];
+  // a variance of doubles keeps 53 bits less those that the mean's size costs the reference
+  const statistics = [
+    channels(exact, far),
+    channels(variance, type === 'f64' ? 1e5 : 1),
+    channels(
+      variance.map((v) => 1 / Math.sqrt(v + 1e-3)),
+      type === 'f64' ? 1e9 : 1e3,
+    ),
+  ];
   return [
     make(
       'bn_stats',
       { x: bytesOf(type, x), mean: sizeOf(wide, c), var: sizeOf(wide, c), invstd: sizeOf(wide, c), ...averages },
       { eps: 1e-3, momentum: MOMENTUM, unbias },
-      // a variance of doubles keeps 53 bits less those that the mean's size costs the reference
-      [
-        ...[channels(exact, far), channels(variance, type === 'f64' ? 1e5 : 1)],
-        channels(
-          variance.map((v) => 1 / Math.sqrt(v + 1e-3)),
-          type === 'f64' ? 1e9 : 1e3,
-        ),
-        ...(kept ? moved : []),
-      ],
+      [...statistics, ...(kept ? moved : [])],
     ),
+    ...[1, 0].map((own) => {
+      const fresh = { mean: sizeOf(wide, c), var: sizeOf(wide, c) };
+      const known = { mean: { inout: bytesOf(wide, mean) }, var: { inout: bytesOf(wide, rounded(wide, variance)) } };
+      const affine = { weight: optional(weight), bias: optional(bias) };
+      const results = { invstd: sizeOf(wide, c), out: sizeOf(type, x.length) };
+      return make(
+        'bn_forward',
+        {
+          x: bytesOf(type, x),
+          ...affine,
+          ...(own === 1 ? fresh : known),
+          ...results,
+          ...(own === 1 ? averages : none),
+        },
+        { ...after, eps: 1e-3, momentum: MOMENTUM, unbias, own },
+        // a mean that was rounded another way moves every element
+        [...statistics, whole(y, type === 'f64' ? 1e10 : 20 * far), ...(own === 1 && kept ? moved : [])],
+      );
+    }),
     make('bn_apply', { ...given, x: bytesOf(type, x), out: sizeOf(type, x.length) }, after, [whole(y, 20)]),
     make('bn_backward_stats', { ...given, ...both, sum_gy: sizeOf(wide, c), sum_gy_xhat: sizeOf(wide, c) }, after, [
       channels(sums[0], m),
       channels(sums[1], type === 'f64' ? 1e3 * m : 3 * m),
     ]),
+    ...[1, 0].flatMap((own) =>
+      [true, false].map((wanted) =>
+        make(
+          'bn_backward',
+          {
+            ...given,
+            ...both,
+            sum_gy: sizeOf(wide, c),
+            sum_gy_xhat: sizeOf(wide, c),
+            gx: wanted ? sizeOf(type, x.length) : null,
+          },
+          { ...after, own },
+          [
+            ...[channels(sums[0], m), channels(sums[1], type === 'f64' ? 1e3 * m : 3 * m)],
+            ...(wanted ? [whole(input(own), 60)] : []),
+          ],
+        ),
+      ),
+    ),
     ...[1, 0].map((own) =>
       make('bn_backward_input', { ...given, ...both, ...found, gx: sizeOf(type, x.length) }, { ...after, own }, [
         whole(input(own), 60),

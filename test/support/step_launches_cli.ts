@@ -18,6 +18,8 @@ export interface StepLaunches {
   readonly layers: Readonly<Record<string, Directions>>;
   /** A transposed convolution, a batch norm in training and a ReLU. */
   readonly norm: Directions;
+  /** The same of few channels and many positions, without the convolution. */
+  readonly longNorm: Directions;
   /** The same in evaluation mode, nothing recorded. */
   readonly evaluated: readonly string[];
   readonly loss: Directions;
@@ -85,6 +87,9 @@ for (const variant of VARIANTS) {
 preferVariant(null);
 const normal = new nn.Sequential(plain, new nn.BatchNorm2d(32, { device }), new nn.ReLU());
 const norm = directions([x, ...normal.parameters()], () => normal.forward(x));
+const long = randn([2, 4, 64, 64], { device, requiresGrad: true });
+const ofLong = new nn.Sequential(new nn.BatchNorm2d(4, { device }), new nn.ReLU());
+const longNorm = directions([long, ...ofLong.parameters()], () => ofLong.forward(long));
 normal.eval();
 const evaluate = (): string[] => launchesOf(() => scope(() => void noGrad(() => normal.forward(x))));
 evaluate();
@@ -104,4 +109,4 @@ const once = launchesOf(twice);
 for (const leaf of [x, ...normal.parameters()]) leaf.grad = null;
 const first = launchesOf(twice);
 const accumulated = once.filter((name) => !first.includes(name));
-console.log(JSON.stringify({ layers, norm, evaluated, loss, step, accumulated } satisfies StepLaunches));
+console.log(JSON.stringify({ layers, norm, longNorm, evaluated, loss, step, accumulated } satisfies StepLaunches));

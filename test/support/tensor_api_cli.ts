@@ -199,6 +199,7 @@ const LAYERS: Record<string, Case> = {
   'batch norm, channels last': batchNorm([4, 6, 5, 7], 'nhwc', true),
   'batch norm of many, channels last': batchNorm([5, 9, 40, 30], 'nhwc', true),
   'batch norm by running averages': batchNorm([4, 3, 5, 7], 'nchw', false),
+  'batch norm of many by running averages': batchNorm([8, 2, 64, 33], 'nchw', false),
   'batch norm by running averages, channels last': batchNorm([4, 6, 5, 7], 'nhwc', false),
   linear: withGradients((x, w, b) => F.linear(x, w, b), [[4, 6], [3, 6], [3]]),
   conv2d: withGradients((x, w, b) => F.conv2d(x, w, b, { stride: 2, padding: 1 }), [IMAGE, [4, 3, 3, 3], [4]]),
