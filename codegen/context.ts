@@ -5,6 +5,7 @@
 
 import { z } from 'zod';
 import { DEPTHWISE_SCHEMA, depthwiseValues } from './context_depthwise.js';
+import { DEPTHWISE_WGRAD_SCHEMA, depthwiseWgradValues } from './context_depthwise_wgrad.js';
 import { HEAD_SCHEMA, headValues } from './context_head.js';
 import { IGEMM_SCHEMA, igemmValues } from './context_igemm.js';
 import { MMA_SCHEMA, mmaValues } from './context_mma.js';
@@ -111,6 +112,7 @@ const TEMPLATES: Readonly<Record<string, Taken>> = {
   'mma_wgrad.cu.njk': shaped(MMA_WGRAD_SCHEMA, mmaWgradValues),
   'head.cu.njk': volumeOfRuns(HEAD_SCHEMA, headValues),
   'depthwise.cu.njk': volumeOfRuns(DEPTHWISE_SCHEMA, depthwiseValues),
+  'depthwise_wgrad.cu.njk': shaped(DEPTHWISE_WGRAD_SCHEMA, depthwiseWgradValues),
 };
 
 /**

@@ -9,6 +9,7 @@ import type { Variant } from './variant.js';
 import { CPU_VARIANTS } from './variants_cpu.js';
 import { CUDA_VARIANTS } from './variants_cuda.js';
 import { CUDA_DEPTHWISE_VARIANT } from './variants_cuda_depthwise.js';
+import { CUDA_DEPTHWISE_WGRAD_VARIANT } from './variants_cuda_depthwise_wgrad.js';
 import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
 import { MMA_VARIANTS } from './variants_cuda_mma.js';
@@ -50,6 +51,7 @@ export const VARIANTS: readonly Variant[] = [
   ...MMA_VARIANTS,
   ...SPLIT_VARIANTS,
   CUDA_DEPTHWISE_VARIANT,
+  CUDA_DEPTHWISE_WGRAD_VARIANT,
   IGEMM_WGRAD_VARIANT,
   MMA_WGRAD_VARIANT,
   ...CUDNN_VARIANTS,

@@ -223,7 +223,10 @@ describe('spec', () => {
       expect(kernelName(chosen(big))).equal('ct2d_fwd_f32_nchw__cudnn__sm90');
       expect(chosen(big, { allowTf32: false }).variant).equal('igemm');
       expect(chosen('convT2d n=16 c=64 k=3 h=32 w=32 r=4 stride=2 padding=1').variant).equal('head');
-      expect(chosen('convT2d n=1 c=256 k=256 h=64 w=64 r=4 stride=2 padding=1 groups=256').variant).equal('depthwise');
+      for (const words of ['', 'layout=nhwc', 'pass=dgrad', 'pass=wgrad', 'pass=wgrad layout=nhwc dtype=bfloat16']) {
+        const depthwise = `convT2d n=1 c=256 k=256 h=64 w=64 r=4 stride=2 padding=1 groups=256 ${words}`;
+        expect(chosen(depthwise).variant, words).equal('depthwise');
+      }
     });
 
     it('leaves 16-bit layers of many channels to tensor cores where there is no library', () => {

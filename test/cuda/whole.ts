@@ -83,6 +83,7 @@ describe('on cuda, the whole', function () {
     '--variant mma --dtype bfloat16,float16 --layout nhwc --multiple 2',
     '--variant mma --dtype bfloat16,float16 --layout nhwc --multiple 8',
     '--variant mma --dtype float32 --settings tf32',
+    '--variant depthwise --depthwise --dtype float32,bfloat16,float16',
   ]) {
     it(`200 weight gradients around the sizes of tiles, ${words}, warps in three orders`, async () => {
       const args = ['--runs', '200', '--seed', String(SEED), ...words.split(' ')];

@@ -1,10 +1,10 @@
 /**
  * `node edges_cli.js [--pass wgrad] [--runs 200] [--seed N] [--dtype float32] [--layout nchw] [--variant igemm] [--multiple 1]
- * [--settings tf32] [--device cuda:0]`: passes (several with commas between take turns) of random problems whose sizes lie
- * around those of the variant's tiles, by each of its tiles in turn; `--multiple 8` rounds channels of a group up to multiples
- * of eight, which are read in wider pieces. Operands are multiples of 1/8 up to ±1/2, so that every sum is exact in any order;
- * in every fourth problem a few are infinite or NaN. The results must be the oracle's, rounded once, to the last bit. The
- * last line is a JSON summary.
+ * [--depthwise] [--settings tf32] [--device cuda:0]`: passes (several with commas between take turns) of random problems whose
+ * sizes lie around those of the variant's tiles, by each of its tiles in turn; `--multiple 8` rounds channels of a group up to
+ * multiples of eight, which are read in wider pieces; with --depthwise every channel is a group of its own. Operands are
+ * multiples of 1/8 up to ±1/2, so that every sum is exact in any order; in every fourth problem a few are infinite or NaN. The
+ * results must be the oracle's, rounded once, to the last bit. The last line is a JSON summary.
  */
 
 import { createHash } from 'node:crypto';
@@ -31,6 +31,7 @@ const { values } = parseArgs({
     layout: { type: 'string', default: 'nchw,nhwc' },
     variant: { type: 'string', default: 'igemm' },
     multiple: { type: 'string', default: '1' },
+    depthwise: { type: 'boolean', default: false },
     settings: { type: 'string' },
   },
 });
@@ -73,12 +74,15 @@ const sizes = fc.tuple(around, around, fc.integer({ min: 1, max: 5 }), extent, e
 const draws = fc
   .record({ shape: fc.constantFrom(...SHAPES), sizes, groups: fc.constantFrom(1, 1, 1, 2, 3), turn: fc.nat(1000) })
   .map(({ shape, sizes: [small, large, n, h, w], groups, turn }) => {
-    const [c, k] = [whole(small), whole(large)];
-    const text = `convT2d n=${n} c=${c * groups} k=${k * groups} h=${h} w=${w} ${shape}${groups === 1 ? '' : ` groups=${groups}`}`;
+    const [c, k] = values.depthwise ? [1, 1] : [whole(small), whole(large)];
+    const count = values.depthwise ? whole(small) : groups;
+    const text = `convT2d n=${n} c=${c * count} k=${k * count} h=${h} w=${w} ${shape}${count === 1 ? '' : ` groups=${count}`}`;
     return { text, turn };
   })
   .filter(({ text }) => {
     const { n, cs, cl, hs, ws, r, s, groups } = parseProblem(text).geometry;
+    // Tensors of one pixel have both layouts, in which depthwise kernels have other tiles.
+    if (values.depthwise && hs * ws === 1) return false;
     return (n * hs * ws * cs * cl * r * s) / groups <= MOST;
   });
 
