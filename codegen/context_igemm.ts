@@ -15,6 +15,7 @@ import { PARTS_ARG } from './passes.js';
 import type { Axis } from './phases.js';
 import { ACTIVATIONS } from './problem.js';
 import { type Baked, type Spec, specArguments } from './spec.js';
+import { togetherOf } from './variants_cuda_diagonal.js';
 
 const count = z.int().min(1).max(0x7fffffff);
 /** Integers and commas: the inside of an initialiser. */
@@ -35,6 +36,7 @@ export const PLAN_SCHEMA = {
   has_bias: z.enum(['true', 'false']),
   activation: z.int().min(0),
   split: z.boolean(),
+  diagonal: count,
 } as const;
 
 export const IGEMM_SCHEMA = {
@@ -82,6 +84,7 @@ const isSplit = (spec: Spec): boolean => specArguments(spec).includes(PARTS_ARG)
 export function planValues(spec: Spec, plan: GemmPlan, baked: Baked) {
   return {
     split: isSplit(spec),
+    diagonal: togetherOf(spec.tunables),
     taps: baked.r * baked.s,
     kernel_width: baked.s,
     phases: plan.phases,

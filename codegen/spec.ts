@@ -84,7 +84,7 @@ interface Option {
 }
 
 function candidate(asked: Problem, { form, row, tunables, place }: Option): Candidate {
-  const problem = restated(row, asked, form);
+  const problem = restated(row, asked, { form, tunables });
   const reason = row.legal(problem, form, tunables, place);
   if (reason !== null) return { variant: row.name, tunables, spec: null, cost: null, reason };
   const { dtype, layout } = problem;
@@ -93,8 +93,8 @@ function candidate(asked: Problem, { form, row, tunables, place }: Option): Cand
   return { variant: row.name, tunables, spec, cost: row.cost(problem, form, tunables, place), reason: null };
 }
 
-function restated(row: Variant, problem: Problem, form: Contraction): Problem {
-  return row.restated?.(problem, form) ?? problem;
+function restated(row: Variant, problem: Problem, { form, tunables }: Pick<Spec, 'form' | 'tunables'>): Problem {
+  return row.restated?.(problem, form, tunables) ?? problem;
 }
 
 function bakedOf({ geometry: g, bias, activation }: Problem): Baked {
@@ -184,23 +184,23 @@ export function specArguments(spec: Spec): readonly Arg[] {
 /** How a spec re-orders the weight of a problem that it was chosen for; null for what reads it where it lies. */
 export function packingOf(spec: Spec, problem: Problem): Packing | null {
   const row = variantOf(spec);
-  return row.packs?.(restated(row, problem, spec.form), spec.form, spec.tunables, spec.target) ?? null;
+  return row.packs?.(restated(row, problem, spec), spec.form, spec.tunables, spec.target) ?? null;
 }
 
 /** The parts into which a spec's kernel cuts the sums of a problem that it was chosen for; null where there is one. */
 export function partingOf(spec: Spec, problem: Problem): Parting | null {
   const row = variantOf(spec);
-  return row.parting?.(restated(row, problem, spec.form), spec.form, spec.tunables, spec.target) ?? null;
+  return row.parting?.(restated(row, problem, spec), spec.form, spec.tunables, spec.target) ?? null;
 }
 
 /** The launch of a spec for a problem that it was chosen for. */
 export function launchGeometry(spec: Spec, problem: Problem): LaunchGeometry {
   const row = variantOf(spec);
-  return row.launch(restated(row, problem, spec.form), spec.form, spec.tunables, spec.target);
+  return row.launch(restated(row, problem, spec), spec.form, spec.tunables, spec.target);
 }
 
 /** What each launch of a spec has to do for a problem that it was chosen for; null where that is not counted. */
 export function workOf(spec: Spec, problem: Problem): readonly Work[] | null {
   const row = variantOf(spec);
-  return row.work?.(restated(row, problem, spec.form), spec.form, spec.tunables, spec.target) ?? null;
+  return row.work?.(restated(row, problem, spec), spec.form, spec.tunables, spec.target) ?? null;
 }

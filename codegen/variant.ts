@@ -100,7 +100,7 @@ export interface Variant {
    * The problem that its kernels compute instead, with the same sums of the same tensors: texts, costs and launches are of
    * that one. Where nothing is said, the one that is asked.
    */
-  readonly restated?: (problem: Problem, form: Contraction) => Problem;
+  readonly restated?: (problem: Problem, form: Contraction, tunables: Tunables) => Problem;
   /** Null when the variant computes this problem, else the reason it does not, as `<variant>: <reason>` reads well. */
   readonly legal: (problem: Problem, form: Contraction, tunables: Tunables, place: Place) => string | null;
   /** Of CUDA rows of this package: what each launch has to do, the weight being packed already. */

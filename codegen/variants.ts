@@ -10,6 +10,7 @@ import { CPU_VARIANTS } from './variants_cpu.js';
 import { CUDA_VARIANTS } from './variants_cuda.js';
 import { CUDA_DEPTHWISE_VARIANT } from './variants_cuda_depthwise.js';
 import { CUDA_DEPTHWISE_WGRAD_VARIANT } from './variants_cuda_depthwise_wgrad.js';
+import { DIAGONAL_VARIANTS } from './variants_cuda_diagonal.js';
 import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
 import { MMA_VARIANTS } from './variants_cuda_mma.js';
@@ -50,6 +51,7 @@ export const VARIANTS: readonly Variant[] = [
   HEAD_VARIANT,
   ...MMA_VARIANTS,
   ...SPLIT_VARIANTS,
+  ...DIAGONAL_VARIANTS,
   CUDA_DEPTHWISE_VARIANT,
   CUDA_DEPTHWISE_WGRAD_VARIANT,
   IGEMM_WGRAD_VARIANT,

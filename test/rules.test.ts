@@ -61,6 +61,7 @@ const CODEGEN = [
     'variants_cuda_depthwise',
     'variants_cuda_depthwise_wgrad',
     'variants_cuda_split',
+    'variants_cuda_diagonal',
     'variants_cuda_wgrad',
     'variants_cuda_mma_wgrad',
     'variants_cudnn',

@@ -229,6 +229,15 @@ describe('spec', () => {
       }
     });
 
+    it('takes small groups several at a time on tensor cores', () => {
+      for (const layout of ['nchw', 'nhwc'])
+        for (const pass of ['fwd', 'dgrad']) {
+          const text = `conv2d n=16 c=256 k=256 h=28 w=28 r=3 padding=1 groups=32 dtype=bfloat16 layout=${layout} pass=${pass}`;
+          const spec = choose(parseProblem(text), { kind: 'cuda', arch: 90 });
+          expect([spec.variant, spec.baked!.groups], text).to.deep.equal(['mmadiagonal', 4]);
+        }
+    });
+
     it('leaves 16-bit layers of many channels to tensor cores where there is no library', () => {
       for (const [arch, dtype, variant] of [
         [75, 'float16', 'mma'],

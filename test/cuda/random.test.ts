@@ -60,6 +60,15 @@ describeCuda('random problems on cuda', function () {
       expect(other!.digest).to.equal(first!.digest);
     });
 
+  it('outputs and input gradients of small groups are exact on the diagonal of larger ones', async () => {
+    const few = ['--most', '8', '--groups', '8', '--variant', 'mmadiagonal', '--dtype', 'bfloat16'];
+    const args = ['--pass', 'fwd,dgrad', '--runs', '4', '--seed', '5', ...few];
+    const { failures, problems, ran } = await simulatedReport<EdgesSummary>({ program: 'edges_cli', args });
+    expect(failures).to.deep.equal([]);
+    expect(problems).to.be.at.least(3);
+    expect(Object.keys(ran).every((name) => name.startsWith('mmadiagonal_'))).to.equal(true);
+  });
+
   it('so do some by the phase kernels (all 500 by npm run test:cuda), warps in any order', async () => {
     const runs = Math.ceil(testRuns(500) / 25);
     const first = await run('phase', runs);

@@ -29,8 +29,11 @@ describe('on cuda, the whole', function () {
     ['splitk', ['float32']],
     ['mmasplitk', ['float16', 'bfloat16']],
     ['depthwise', ['float32', 'float16', 'bfloat16']],
+    ['diagonal', ['float32']],
+    ['mmadiagonal', ['float16', 'bfloat16']],
     ['mma', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
     ['mmasplitk', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
+    ['mmadiagonal', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
   ] as const) {
     it(`golden cases with the ${variant} kernels in ${dtypes.join(', ')}`, async () => {
       const settings = LAYOUTS.flatMap((layout) => dtypes.map((dtype) => ({ layout, dtype })));
@@ -113,6 +116,26 @@ describe('on cuda, the whole', function () {
         expect(failures).to.deep.equal([]);
         expect([problems, parted]).to.deep.equal([summaries[0]!.problems, problems]);
         expect(problems).to.be.above(150);
+        expect(digest).to.equal(summaries[0]!.digest);
+      }
+      console.log(`      seed ${SEED}; ${JSON.stringify(summaries[0])}`);
+    });
+  }
+
+  for (const words of [
+    '--variant diagonal --dtype float32',
+    '--variant mmadiagonal --dtype bfloat16,float16',
+    '--variant mmadiagonal --dtype bfloat16,float16 --layout nhwc --multiple 4',
+  ]) {
+    it(`200 outputs and input gradients of small groups around the sizes of tiles, ${words}, warps in three orders`, async () => {
+      const few = ['--pass', 'fwd,dgrad', '--most', '16', '--groups', '4,8,12,32', ...words.split(' ')];
+      const args = ['--runs', '200', '--seed', String(SEED), ...few];
+      const summaries = await severalAtOnce(['forward', 'reverse', 'mixed:7'], (order) =>
+        simulatedReport<EdgesSummary>({ program: 'edges_cli', args, simulator: `order=${order}` }),
+      );
+      for (const { failures, problems, digest } of summaries) {
+        expect(failures).to.deep.equal([]);
+        expect(problems).to.be.above(80);
         expect(digest).to.equal(summaries[0]!.digest);
       }
       console.log(`      seed ${SEED}; ${JSON.stringify(summaries[0])}`);

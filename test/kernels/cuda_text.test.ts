@@ -29,13 +29,14 @@ const VARIANTS: Readonly<Record<string, readonly Target[]>> = {
   phase: [PTX],
   igemm: [PTX, { kind: 'cuda', arch: 90 }],
   splitk: [PTX, { kind: 'cuda', arch: 90 }],
+  diagonal: [PTX, { kind: 'cuda', arch: 90 }],
   head: [PTX],
   depthwise: [PTX],
 };
 
 const HALVES_AND_FLOAT = DTYPES.filter((dtype) => dtype !== 'float64');
 const dtypesOf = (variant: string): readonly Dtype[] =>
-  variant === 'igemm' || variant === 'splitk'
+  ['igemm', 'splitk', 'diagonal'].includes(variant)
     ? ['float32']
     : variant === 'head' || variant === 'depthwise'
       ? HALVES_AND_FLOAT

@@ -134,7 +134,7 @@ function packedWeight(problem: Problem, spec: Spec, { weight }: Tensors): { pack
   const packing = packingOf(spec, problem);
   if (packing?.copy === undefined) return {};
   const { short, bytes } = DTYPE_TABLE[problem.dtype];
-  const packed = new Float64Array(packing.bytes / bytes).fill(Number.NaN);
+  const packed = new Float64Array(packing.bytes / bytes).fill(packing.zeros ? 0 : Number.NaN);
   const walk = (d: number, to: number, from: number): void => {
     const dim = packing.copy![d];
     if (dim === undefined) packed[to] = weight![from]!;

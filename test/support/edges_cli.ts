@@ -1,10 +1,11 @@
 /**
  * `node edges_cli.js [--pass wgrad] [--runs 200] [--seed N] [--dtype float32] [--layout nchw] [--variant igemm] [--multiple 1]
- * [--depthwise] [--settings tf32] [--device cuda:0]`: passes (several with commas between take turns) of random problems whose
- * sizes lie around those of the variant's tiles, by each of its tiles in turn; `--multiple 8` rounds channels of a group up to
- * multiples of eight, which are read in wider pieces; with --depthwise every channel is a group of its own. Operands are
- * multiples of 1/8 up to ±1/2, so that every sum is exact in any order; in every fourth problem a few are infinite or NaN. The
- * results must be the oracle's, rounded once, to the last bit. The last line is a JSON summary.
+ * [--most 136] [--groups 1,1,1,2,3] [--depthwise] [--settings tf32] [--device cuda:0]`: passes (several with commas between take
+ * turns) of random problems whose sizes lie around those of the variant's tiles, by each of its tiles in turn; `--multiple 8`
+ * rounds channels of a group, of `--most` at most, up to multiples of eight, which are read in wider pieces; with --depthwise
+ * every channel is a group of its own. Operands are multiples of 1/8 up to ±1/2, so that every sum is exact in any order; in
+ * every fourth problem a few are infinite or NaN. The results must be the oracle's, rounded once, to the last bit. The last line
+ * is a JSON summary.
  */
 
 import { createHash } from 'node:crypto';
@@ -31,7 +32,9 @@ const { values } = parseArgs({
     layout: { type: 'string', default: 'nchw,nhwc' },
     variant: { type: 'string', default: 'igemm' },
     multiple: { type: 'string', default: '1' },
+    most: { type: 'string', default: '136' },
     depthwise: { type: 'boolean', default: false },
+    groups: { type: 'string', default: '1,1,1,2,3' },
     settings: { type: 'string' },
   },
 });
@@ -65,14 +68,20 @@ const SPECIAL = [Infinity, -Infinity, Number.NaN];
 
 const multiple = Number(values.multiple);
 const whole = (channels: number): number => Math.ceil(channels / multiple) * multiple;
-const around = fc.constantFrom(1, 3, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128, 129, 136);
+const AROUND = [1, 3, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100, 127, 128, 129, 136];
+const around = fc.constantFrom(...AROUND.filter((channels) => channels <= Number(values.most)));
 const extent = fc.oneof(
   { weight: 4, arbitrary: fc.integer({ min: 1, max: 40 }) },
   { weight: 1, arbitrary: fc.constant(1) },
 );
 const sizes = fc.tuple(around, around, fc.integer({ min: 1, max: 5 }), extent, extent);
 const draws = fc
-  .record({ shape: fc.constantFrom(...SHAPES), sizes, groups: fc.constantFrom(1, 1, 1, 2, 3), turn: fc.nat(1000) })
+  .record({
+    shape: fc.constantFrom(...SHAPES),
+    sizes,
+    groups: fc.constantFrom(...values.groups.split(',').map(Number)),
+    turn: fc.nat(1000),
+  })
   .map(({ shape, sizes: [small, large, n, h, w], groups, turn }) => {
     const [c, k] = values.depthwise ? [1, 1] : [whole(small), whole(large)];
     const count = values.depthwise ? whole(small) : groups;
