@@ -11,10 +11,11 @@ import {
   PITCH_MULTIPLE,
   parseGemmTile,
 } from './igemm_tiles.js';
+import { mergedShape } from './merged.js';
 import { PARTS_ARG } from './passes.js';
 import type { Axis } from './phases.js';
 import { ACTIVATIONS } from './problem.js';
-import { type Baked, type Spec, specArguments } from './spec.js';
+import { type Baked, type Spec, specArguments, variantOf } from './spec.js';
 import { togetherOf } from './variants_cuda_diagonal.js';
 
 const count = z.int().min(1).max(0x7fffffff);
@@ -33,10 +34,14 @@ export const PLAN_SCHEMA = {
   column_start: list,
   column_taps: list,
   column_deltas: list,
+  residues: count,
+  row_origin: z.int().min(0),
+  column_origin: z.int().min(0),
   has_bias: z.enum(['true', 'false']),
   activation: z.int().min(0),
   split: z.boolean(),
   diagonal: count,
+  merged: z.boolean(),
 } as const;
 
 export const IGEMM_SCHEMA = {
@@ -57,7 +62,7 @@ export const IGEMM_SCHEMA = {
 export function igemmValues(spec: Spec, form: 'expand' | 'contract', baked: Baked) {
   const { tunables, layout, target } = spec;
   const tile = parseGemmTile(tunables);
-  const plan = gemmPlan(form, baked);
+  const plan = planOf(spec, form, baked);
   const memory = gemmMemory(tile, layout, target, plan.mostTaps);
   const { stages, pitch, lanes } = memory;
   return {
@@ -81,12 +86,28 @@ export function igemmValues(spec: Spec, form: 'expand' | 'contract', baked: Bake
 /** Whether blocks leave sums of a part of k. */
 const isSplit = (spec: Spec): boolean => specArguments(spec).includes(PARTS_ARG);
 
+/** Whether the residues of outputs are columns of one product. */
+const isMerged = (spec: Spec): boolean => variantOf(spec).merges === true;
+
+/** The taps of a kernel's product, and how far apart its outputs lie. */
+export function planOf(spec: Spec, form: 'expand' | 'contract', baked: Baked): GemmPlan {
+  if (!isMerged(spec)) return gemmPlan(form, baked);
+  const { rows, columns, ...plan } = gemmPlan(form, mergedShape(baked));
+  const [high, wide] = baked.stride;
+  return { ...plan, rows: { ...rows, outputStep: high }, columns: { ...columns, outputStep: wide } };
+}
+
 export function planValues(spec: Spec, plan: GemmPlan, baked: Baked) {
+  const shape = isMerged(spec) ? mergedShape(baked) : baked;
   return {
     split: isSplit(spec),
     diagonal: togetherOf(spec.tunables),
-    taps: baked.r * baked.s,
-    kernel_width: baked.s,
+    merged: isMerged(spec),
+    residues: isMerged(spec) ? baked.stride[0] * baked.stride[1] : 1,
+    row_origin: isMerged(spec) ? baked.padding[0] : 0,
+    column_origin: isMerged(spec) ? baked.padding[1] : 0,
+    taps: shape.r * shape.s,
+    kernel_width: shape.s,
     phases: plan.phases,
     column_phases: plan.columns.phases.length,
     ...axisTable('row', plan.rows),

@@ -1,8 +1,8 @@
 /** What the template of the tensor-core kernels takes: its schema, and its values from a spec. */
 
 import { z } from 'zod';
-import { PLAN_SCHEMA, planValues } from './context_igemm.js';
-import { gemmPlan, isAsynchronous } from './igemm_tiles.js';
+import { PLAN_SCHEMA, planOf, planValues } from './context_igemm.js';
+import { isAsynchronous } from './igemm_tiles.js';
 import { chunkOf, type MmaTile, mmaMemory, parseMmaTile, parseReading } from './mma_tiles.js';
 import type { Baked, Spec } from './spec.js';
 
@@ -30,7 +30,7 @@ export const MMA_SCHEMA = {
 export function mmaValues(spec: Spec, form: 'expand' | 'contract', baked: Baked) {
   const { tunables, layout, target, dtype } = spec;
   const tile = parseMmaTile(tunables);
-  const plan = gemmPlan(form, baked);
+  const plan = planOf(spec, form, baked);
   const { stages, resident } = mmaMemory(tunables, dtype, target, plan.mostTaps);
   const { staged, bytes } = parseReading(tunables);
   return {

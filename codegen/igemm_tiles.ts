@@ -74,6 +74,17 @@ export function pixelsRead(form: 'expand' | 'contract', { stride }: Pick<BakedSh
   return Math.min(taps, form === 'contract' ? HALO * stride[0] * stride[1] : HALO);
 }
 
+/** Bytes of a sector of the second level of cache. */
+const SECTOR = 32;
+
+/**
+ * Sectors that stores ask for each that they fill: in NCHW those of neighbouring positions are a stride apart, and what lies
+ * between them is another residue's.
+ */
+export function sectorsStored({ columns }: GemmPlan, layout: Layout, element: number): number {
+  return layout === 'nchw' ? Math.min(columns.outputStep, SECTOR / element) : 1;
+}
+
 /** How a block's shared memory is laid out. */
 export interface GemmMemory {
   /** Tiles of A and B that are there at the same time. */

@@ -83,6 +83,10 @@ const FULL_KERNELS = [
   'ct2d_wgrad_f32_nchw_k4s2p1__mma_m128n128k16_w64x64_c4_c4',
   'ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mmasplitk_m128n128k64_w64x32_s3_c16',
   'ct2d_fwd_f32_nchw_k4s2p1_bias_relu__splitk_m128n128k16_t8x8',
+  'ct2d_fwd_bf16_nhwc_k4s2p1_bias_tanh__mmamerged_m128n16k64_w32x16_s3_c16',
+  'ct2d_fwd_bf16_nchw_k4s2p1_bias_relu__mmamerged_m128n128k32_w64x64_s3_r2',
+  'ct2d_fwd_bf16_nhwc_k2s2p0_bias_relu__mmamerged_m256n128k32_w64x64_s4_c16',
+  'ct2d_fwd_f32_nhwc_k4s2p1_bias_relu__merged_m128n128k16_t8x8',
   'ct2d_fwd_f32_nchw_k4s2p1_bias_relu__igemm_m128n128k16_t8x8',
 ];
 

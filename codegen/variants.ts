@@ -13,6 +13,7 @@ import { CUDA_DEPTHWISE_WGRAD_VARIANT } from './variants_cuda_depthwise_wgrad.js
 import { DIAGONAL_VARIANTS } from './variants_cuda_diagonal.js';
 import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
+import { MERGED_VARIANTS } from './variants_cuda_merged.js';
 import { MMA_VARIANTS } from './variants_cuda_mma.js';
 import { MMA_WGRAD_VARIANT } from './variants_cuda_mma_wgrad.js';
 import { SPLIT_VARIANTS } from './variants_cuda_split.js';
@@ -52,6 +53,7 @@ export const VARIANTS: readonly Variant[] = [
   ...MMA_VARIANTS,
   ...SPLIT_VARIANTS,
   ...DIAGONAL_VARIANTS,
+  ...MERGED_VARIANTS,
   CUDA_DEPTHWISE_VARIANT,
   CUDA_DEPTHWISE_WGRAD_VARIANT,
   IGEMM_WGRAD_VARIANT,

@@ -12,6 +12,7 @@ import {
   PITCH_MULTIPLE,
   parseGemmTile,
   pixelsRead,
+  sectorsStored,
   THREAD_M,
 } from './igemm_tiles.js';
 import { bytes } from './passes.js';
@@ -140,6 +141,7 @@ export function igemmWork(problem: Problem, form: Volume, tunables: Tunables, ta
   const warps = tile.threads / WARP;
   const stored = 2 * tile.m * tile.n * 4;
   const pixels = pixelsRead(form, g, taps);
+  const sectors = sectorsStored(plan, problem.layout, 4);
   const dramBytes = bytes(problem);
   return (parts) => {
     const steps = (Math.ceil(inputs / tile.k) * taps) / parts;
@@ -152,7 +154,7 @@ export function igemmWork(problem: Problem, form: Volume, tunables: Tunables, ta
       fma: depth * tile.m * tile.n,
       mma: null,
       sharedBytes: depth * (warps * loads * LOAD_WAVEFRONTS * 128 + (tile.m + tile.n) * 4) + stored,
-      l2Bytes: ((depth * tile.m) / taps) * pixels * 4 + depth * tile.n * 4 + tile.m * tile.n * 4,
+      l2Bytes: ((depth * tile.m) / taps) * pixels * 4 + depth * tile.n * 4 + tile.m * tile.n * 4 * sectors,
       dramBytes,
       latency: ENDS_LATENCY + steps * STEP_LATENCY,
     };

@@ -3,7 +3,7 @@
  * for each residue class, all in one launch. Sums are float32. The weight is packed by a copy, once for every change of it.
  */
 
-import { gemmPlan, pixelsRead } from './igemm_tiles.js';
+import { gemmPlan, pixelsRead, sectorsStored } from './igemm_tiles.js';
 import {
   chunkOf,
   isRoomy,
@@ -130,6 +130,7 @@ export function mmaWork(problem: Problem, form: Volume, tunables: Tunables, targ
   const places = (tile.m * row) / 16 / tile.threads + tile.m / tile.threads;
   const pixels = pixelsRead(form, g, taps);
   const { resident } = mmaMemory(tunables, dtype, target, plan.mostTaps);
+  const stored = (size: number) => size * sectorsStored(plan, layout, size);
   const dramBytes = bytes(problem);
   return (parts) => {
     const steps = (slabs * taps) / parts;
@@ -141,7 +142,7 @@ export function mmaWork(problem: Problem, form: Volume, tunables: Tunables, targ
       fma: 0,
       mma: { type: dtype === 'float32' ? 'tf32' : 'f16', multiplyAdds: steps * tile.m * tile.n * tile.k },
       sharedBytes: steps * (warps * fragments * MATRICES + rows * row) + 2 * tile.m * tile.n * 4,
-      l2Bytes: steps * row * ((tile.m / taps) * pixels + tile.n) + tile.m * tile.n * (parts > 1 ? 4 : element),
+      l2Bytes: steps * row * ((tile.m / taps) * pixels + tile.n) + tile.m * tile.n * stored(parts > 1 ? 4 : element),
       dramBytes,
       latency: ENDS_LATENCY + steps * (staged ? LOAD_LATENCY : STEP_LATENCY),
     };

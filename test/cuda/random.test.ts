@@ -69,6 +69,27 @@ describeCuda('random problems on cuda', function () {
     expect(Object.keys(ran).every((name) => name.startsWith('mmadiagonal_'))).to.equal(true);
   });
 
+  const residues = 'r=4 stride=2 padding=1;r=9x4 stride=3x4 padding=4x1 outputPadding=2x0';
+  for (const [variant, dtypes, runs] of [
+    ['merged', 'float32', '7'],
+    ['mmamerged', 'bfloat16', '7'],
+  ] as const)
+    it(`outputs of ${variant} around the sizes of tiles are exact, with infinities and NaN too, warps in any order`, async () => {
+      const args = ['--pass', 'fwd', '--variant', variant, '--dtype', dtypes, '--runs', runs, '--seed', '11'];
+      const [first, other] = await Promise.all(
+        ['forward', 'mixed:7'].map((order) =>
+          simulatedReport<EdgesSummary>({
+            program: 'edges_cli',
+            args: [...args, '--shapes', residues],
+            simulator: `order=${order}`,
+          }),
+        ),
+      );
+      expect(first!.failures).to.deep.equal([]);
+      expect(first!.problems).to.be.above(3);
+      expect(other!.digest).to.equal(first!.digest);
+    });
+
   it('so do some by the phase kernels (all 500 by npm run test:cuda), warps in any order', async () => {
     const runs = Math.ceil(testRuns(500) / 25);
     const first = await run('phase', runs);

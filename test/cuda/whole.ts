@@ -28,12 +28,15 @@ describe('on cuda, the whole', function () {
     ['mma', ['float16', 'bfloat16']],
     ['splitk', ['float32']],
     ['mmasplitk', ['float16', 'bfloat16']],
+    ['merged', ['float32']],
+    ['mmamerged', ['float16', 'bfloat16']],
     ['depthwise', ['float32', 'float16', 'bfloat16']],
     ['diagonal', ['float32']],
     ['mmadiagonal', ['float16', 'bfloat16']],
     ['mma', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
     ['mmasplitk', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
     ['mmadiagonal', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
+    ['mmamerged', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
   ] as const) {
     it(`golden cases with the ${variant} kernels in ${dtypes.join(', ')}`, async () => {
       const settings = LAYOUTS.flatMap((layout) => dtypes.map((dtype) => ({ layout, dtype })));
@@ -122,20 +125,32 @@ describe('on cuda, the whole', function () {
     });
   }
 
-  for (const words of [
-    '--variant diagonal --dtype float32',
-    '--variant mmadiagonal --dtype bfloat16,float16',
-    '--variant mmadiagonal --dtype bfloat16,float16 --layout nhwc --multiple 4',
-  ]) {
-    it(`200 outputs and input gradients of small groups around the sizes of tiles, ${words}, warps in three orders`, async () => {
-      const few = ['--pass', 'fwd,dgrad', '--most', '16', '--groups', '4,8,12,32', ...words.split(' ')];
-      const args = ['--runs', '200', '--seed', String(SEED), ...few];
+  const residues =
+    'r=4 stride=2 padding=1;r=2 stride=2;r=9 stride=3 padding=4 outputPadding=2;r=6x4 stride=2x4 padding=2x0';
+  const smallGroups = {
+    title: 'outputs and input gradients of small groups',
+    places: ['--pass', 'fwd,dgrad', '--most', '16', '--groups', '4,8,12,32'],
+    least: 80,
+  };
+  const ofResidues = { title: 'outputs', places: ['--pass', 'fwd', '--shapes', residues], least: 90 };
+  for (const [{ title, places, least }, words] of [
+    [smallGroups, '--variant diagonal --dtype float32'],
+    [smallGroups, '--variant mmadiagonal --dtype bfloat16,float16'],
+    [smallGroups, '--variant mmadiagonal --dtype bfloat16,float16 --layout nhwc --multiple 4'],
+    [ofResidues, '--variant merged --dtype float32'],
+    [ofResidues, '--variant mmamerged --dtype bfloat16,float16'],
+    [ofResidues, '--variant mmamerged --dtype bfloat16,float16 --layout nhwc --multiple 2'],
+    [ofResidues, '--variant mmamerged --dtype bfloat16,float16 --layout nhwc --multiple 8'],
+    [ofResidues, '--variant mmamerged --dtype float32 --settings tf32'],
+  ] as const) {
+    it(`200 ${title} around the sizes of tiles, ${words}, warps in three orders`, async () => {
+      const args = ['--runs', '200', '--seed', String(SEED), ...places, ...words.split(' ')];
       const summaries = await severalAtOnce(['forward', 'reverse', 'mixed:7'], (order) =>
         simulatedReport<EdgesSummary>({ program: 'edges_cli', args, simulator: `order=${order}` }),
       );
       for (const { failures, problems, digest } of summaries) {
         expect(failures).to.deep.equal([]);
-        expect(problems).to.be.above(80);
+        expect(problems).to.be.above(least);
         expect(digest).to.equal(summaries[0]!.digest);
       }
       console.log(`      seed ${SEED}; ${JSON.stringify(summaries[0])}`);

@@ -30,13 +30,14 @@ const VARIANTS: Readonly<Record<string, readonly Target[]>> = {
   igemm: [PTX, { kind: 'cuda', arch: 90 }],
   splitk: [PTX, { kind: 'cuda', arch: 90 }],
   diagonal: [PTX, { kind: 'cuda', arch: 90 }],
+  merged: [PTX],
   head: [PTX],
   depthwise: [PTX],
 };
 
 const HALVES_AND_FLOAT = DTYPES.filter((dtype) => dtype !== 'float64');
 const dtypesOf = (variant: string): readonly Dtype[] =>
-  ['igemm', 'splitk', 'diagonal'].includes(variant)
+  ['igemm', 'splitk', 'diagonal', 'merged'].includes(variant)
     ? ['float32']
     : variant === 'head' || variant === 'depthwise'
       ? HALVES_AND_FLOAT

@@ -1,11 +1,11 @@
 /**
  * `node edges_cli.js [--pass wgrad] [--runs 200] [--seed N] [--dtype float32] [--layout nchw] [--variant igemm] [--multiple 1]
- * [--most 136] [--groups 1,1,1,2,3] [--depthwise] [--settings tf32] [--device cuda:0]`: passes (several with commas between take
- * turns) of random problems whose sizes lie around those of the variant's tiles, by each of its tiles in turn; `--multiple 8`
- * rounds channels of a group, of `--most` at most, up to multiples of eight, which are read in wider pieces; with --depthwise
- * every channel is a group of its own. Operands are multiples of 1/8 up to ±1/2, so that every sum is exact in any order; in
- * every fourth problem a few are infinite or NaN. The results must be the oracle's, rounded once, to the last bit. The last line
- * is a JSON summary.
+ * [--most 136] [--groups 1,1,1,2,3] [--depthwise] [--shapes 'r=4 stride=4;r=2'] [--settings tf32] [--device cuda:0]`: passes
+ * (several with commas between take turns) of random problems whose sizes lie around those of the variant's tiles, by each of
+ * its tiles in turn; `--multiple 8` rounds channels of a group, of `--most` at most, up to multiples of eight, which are read in
+ * wider pieces; with --depthwise every channel is a group of its own. Operands are multiples of 1/8 up to ±1/2, so that every sum
+ * is exact in any order; in every fourth problem a few are infinite or NaN. The results must be the oracle's, rounded once, to
+ * the last bit. The last line is a JSON summary.
  */
 
 import { createHash } from 'node:crypto';
@@ -36,6 +36,7 @@ const { values } = parseArgs({
     depthwise: { type: 'boolean', default: false },
     groups: { type: 'string', default: '1,1,1,2,3' },
     settings: { type: 'string' },
+    shapes: { type: 'string' },
   },
 });
 
@@ -51,7 +52,7 @@ export interface EdgesSummary {
 }
 
 /** Few shapes of taps, since each is a kernel that has to be compiled. */
-const SHAPES = [
+const SHAPES = values.shapes?.split(';') ?? [
   'r=4 stride=2 padding=1',
   'r=3 stride=2 padding=1 outputPadding=1',
   'r=1',

@@ -98,6 +98,8 @@ static __constant__ const int COLUMN_DELTA[] = {-1, 0, 1};
 
 constexpr int TAPS = 9, KERNEL_WIDTH = 3, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
 constexpr int ROW_STEP = 1, COLUMN_STEP = 1;
+// Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
+constexpr int RESIDUES = 1, ROW_ORIGIN = 0, COLUMN_ORIGIN = 0;
 
 // One tap: the bits of its row and column, where it reads from a position, where its weights begin, whether it is the last.
 struct __align__(16) Tap {
@@ -118,7 +120,8 @@ struct Phase {
 // What a block computes, kept in shared memory until the sums are there: registers are for them.
 struct __align__(16) Block {
   Phase phase;
-  int row_phase, column_phase, group, first_channel, first_position;
+  int row_phase, column_phase;
+  int group, first_channel, first_position;
   int broken;
 };
 
@@ -157,7 +160,7 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
   extern __shared__ __align__(128) char memory[];
   Block& block = *(Block*)(memory + STAGES * STAGE);
   Tap* const taps_read = (Tap*)(memory + STAGES * STAGE + sizeof(Block));
-  const int inputs = cl / GROUPS, outputs = cs / GROUPS, pitch = (inputs + CHUNK - 1) / CHUNK * CHUNK;
+  const int inputs = cl / GROUPS, outputs = cs / GROUPS * RESIDUES, pitch = (inputs + CHUNK - 1) / CHUNK * CHUNK;
   const int input_step = 1, output_step = pitch, tap_step = outputs * pitch;
   const int b_position = threadIdx.x / CHUNKS, b_depth = threadIdx.x % CHUNKS * CHUNK;
   const int a_position = PLANES ? threadIdx.x % LINE + threadIdx.x / (LINE * DEPTHS) * LINE : b_position;
@@ -170,8 +173,8 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
   const Phase phase = {ROW_START[row_phase], ROW_START[row_phase + 1] - ROW_START[row_phase],
                        COLUMN_START[column_phase], COLUMN_START[column_phase + 1] - COLUMN_START[column_phase]};
   const int taps = phase.rows * phase.columns;
-  const int q_height = (height + ROW_STEP - 1) / ROW_STEP, q_width = (width + COLUMN_STEP - 1) / COLUMN_STEP;
-  const int total = n * q_height * q_width;
+  int q_height = (height + ROW_ORIGIN + ROW_STEP - 1) / ROW_STEP, q_width = (width + COLUMN_ORIGIN + COLUMN_STEP - 1) / COLUMN_STEP;
+  int total = n * q_height * q_width;
 
   if (threadIdx.x == 0) block = {phase, row_phase, column_phase, group, first_channel, first_position, 0};
   for (int t = threadIdx.x; t < taps; t += THREADS) {
@@ -278,7 +281,7 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
   const Block here = block;
   typedef stored result;
   result* const results = small;
-  const auto addend_of = [&](int output) { return false ? load(bias[here.group * outputs + output]) : (real)0; };
+  const auto addend_of = [&](int channel) { return false ? load(bias[channel]) : (real)0; };
   const auto finished = [&](real sum, real addend) { return store(activate(0, sum + addend, (real)slope)); };
   const auto value_of = [](stored element) { return load(element); };
   const int g = lane / 4, t = lane % 4;
@@ -310,7 +313,7 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
     for (int k = 0; k < 16; ++k) {
       const int output = here.first_channel + warp_n + part * 16 + k;
       if (output >= outputs) break;
-      const real addend = addend_of(output);
+      const real addend = addend_of(here.group * outputs + output);
 #pragma unroll
       for (int i = 0; i < WARP_M / 32; ++i) {
         const real sum = *(const float*)(staged + staged_at<WARP_M * 4>(k, i * 8 + lane / 4) + lane % 4 * 4);
@@ -331,11 +334,11 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
   for (int item = threadIdx.x; item < TILE_M * TILE_N; item += THREADS) {
     const int position = here.first_position + item % TILE_M, output = here.first_channel + item / TILE_M;
     const int qx = position % q_width, qy = position / q_width % q_height, image = position / (q_height * q_width);
-    const int x = qx * COLUMN_STEP + here.column_phase, y = qy * ROW_STEP + here.row_phase;
+    const int x = qx * COLUMN_STEP + here.column_phase, y = qy * ROW_STEP + here.row_phase, channel = here.group * outputs + output;
     if (position >= total || y >= height || x >= width || output >= outputs) continue;
     const int source_y = qy * 2, source_x = qx * 2;
     const unsigned outside = outside_of(here.phase, source_y, source_x, source_height, source_width);
-    result* const at = results + ((image * cs + here.group * outputs + output) * height + y) * width + x;
+    result* const at = results + ((image * cs + channel) * height + y) * width + x;
     const real before = value_of(*at);
     if (!apart && ((DIAGONAL == 1 && outside == 0) || before == before)) continue;
     const int own = DIAGONAL == 1 ? 0 : output / (outputs / DIAGONAL) * (inputs / DIAGONAL);
@@ -349,6 +352,6 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
         if (outside & now.bits) continue;
         sum += product(load(first[now.shift + c * channel_step]), load(weights_of[now.weight + c * input_step]));
       }
-    *at = finished(sum, addend_of(output));
+    *at = finished(sum, addend_of(channel));
   }
 }

@@ -53,6 +53,8 @@ static __constant__ const int COLUMN_DELTA[] = {-1, 0, 1};
 
 constexpr int TAPS = 9, KERNEL_WIDTH = 3, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
 constexpr int ROW_STEP = 1, COLUMN_STEP = 1;
+// Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
+constexpr int RESIDUES = 1, ROW_ORIGIN = 0, COLUMN_ORIGIN = 0;
 
 // One tap: the bits of its row and column, where it reads from a position, where its weights begin, whether it is the last.
 struct __align__(16) Tap {
@@ -73,7 +75,8 @@ struct Phase {
 // What a block computes, kept in shared memory until the sums are there: registers are for them.
 struct __align__(16) Block {
   Phase phase;
-  int row_phase, column_phase, group, first_channel, first_position;
+  int row_phase, column_phase;
+  int group, first_channel, first_position;
   int broken;
 };
 
@@ -103,7 +106,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
   extern __shared__ __align__(16) real memory[];
   __shared__ Block block;
   Tap* const taps_read = (Tap*)(memory + STAGES * STAGE);
-  const int inputs = cl / GROUPS, outputs = cs / GROUPS, pitch = (outputs + 3) / 4 * 4;
+  const int inputs = cl / GROUPS, outputs = cs / GROUPS * RESIDUES, pitch = (outputs + 3) / 4 * 4;
   const int input_step = pitch, output_step = 1, tap_step = inputs * pitch;
   const int a_position = threadIdx.x / A_LANES, a_depth = threadIdx.x % A_LANES;
   const int source_height = hl, source_width = wl, height = hs, width = ws;
@@ -114,8 +117,8 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
   const Phase phase = {ROW_START[row_phase], ROW_START[row_phase + 1] - ROW_START[row_phase],
                        COLUMN_START[column_phase], COLUMN_START[column_phase + 1] - COLUMN_START[column_phase]};
   const int taps = phase.rows * phase.columns;
-  const int q_height = (height + ROW_STEP - 1) / ROW_STEP, q_width = (width + COLUMN_STEP - 1) / COLUMN_STEP;
-  const int total = n * q_height * q_width;
+  int q_height = (height + ROW_ORIGIN + ROW_STEP - 1) / ROW_STEP, q_width = (width + COLUMN_ORIGIN + COLUMN_STEP - 1) / COLUMN_STEP;
+  int total = n * q_height * q_width;
 
   if (threadIdx.x == 0) block = {phase, row_phase, column_phase, group, first_channel, first_position, 0};
   for (int t = threadIdx.x; t < taps; t += THREADS) {
@@ -220,7 +223,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
   const Block here = block;
   typedef stored result;
   result* const results = small;
-  const auto addend_of = [&](int output) { return false ? load(bias[here.group * outputs + output]) : (real)0; };
+  const auto addend_of = [&](int channel) { return false ? load(bias[channel]) : (real)0; };
   const auto finished = [&](real sum, real addend) { return store(activate(0, sum + addend, (real)slope)); };
   const auto value_of = [](stored element) { return load(element); };
   bool broke = false;
@@ -238,7 +241,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
       for (int j = 0; j < 4; ++j) {
         const real sum = sums[i][part * 4 + j];
         broke = broke || (sum != sum && output + j < outputs);
-        four.at[j] = finished(sum, output + j < outputs ? addend_of(output + j) : (real)0);
+        four.at[j] = finished(sum, output + j < outputs ? addend_of(here.group * outputs + output + j) : (real)0);
       }
       store_channels(pixel + output, four, outputs - output);
     }
@@ -253,11 +256,11 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
   for (int item = threadIdx.x; item < TILE_M * TILE_N; item += THREADS) {
     const int position = here.first_position + item % TILE_M, output = here.first_channel + item / TILE_M;
     const int qx = position % q_width, qy = position / q_width % q_height, image = position / (q_height * q_width);
-    const int x = qx * COLUMN_STEP + here.column_phase, y = qy * ROW_STEP + here.row_phase;
+    const int x = qx * COLUMN_STEP + here.column_phase, y = qy * ROW_STEP + here.row_phase, channel = here.group * outputs + output;
     if (position >= total || y >= height || x >= width || output >= outputs) continue;
     const int source_y = qy * 2, source_x = qx * 2;
     const unsigned outside = outside_of(here.phase, source_y, source_x, source_height, source_width);
-    result* const at = results + ((image * height + y) * width + x) * cs + here.group * outputs + output;
+    result* const at = results + ((image * height + y) * width + x) * cs + channel;
     const real before = value_of(*at);
     if (!apart && ((DIAGONAL == 1 && outside == 0) || before == before)) continue;
     const int own = DIAGONAL == 1 ? 0 : output / (outputs / DIAGONAL) * (inputs / DIAGONAL);
@@ -271,6 +274,6 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
         if (outside & now.bits) continue;
         sum += product(load(first[now.shift + c * channel_step]), load(weights_of[now.weight + c * input_step]));
       }
-    *at = finished(sum, addend_of(output));
+    *at = finished(sum, addend_of(channel));
   }
 }

@@ -101,6 +101,8 @@ static __constant__ const int COLUMN_DELTA[] = {0, -1, 1, 0};
 
 constexpr int TAPS = 16, KERNEL_WIDTH = 4, GROUPS = 1, PHASES = 4, COLUMN_PHASES = 2;
 constexpr int ROW_STEP = 2, COLUMN_STEP = 2;
+// Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
+constexpr int RESIDUES = 1, ROW_ORIGIN = 0, COLUMN_ORIGIN = 0;
 
 // One tap: the bits of its row and column, where it reads from a position, where its weights begin, whether it is the last.
 struct __align__(16) Tap {
@@ -121,7 +123,8 @@ struct Phase {
 // What a block computes, kept in shared memory until the sums are there: registers are for them.
 struct __align__(16) Block {
   Phase phase;
-  int row_phase, column_phase, group, first_channel, first_position;
+  int row_phase, column_phase;
+  int group, first_channel, first_position;
   int broken;
 };
 
@@ -140,7 +143,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
   extern __shared__ __align__(16) real memory[];
   __shared__ Block block;
   Tap* const taps_read = (Tap*)(memory + STAGES * STAGE);
-  const int inputs = cs / GROUPS, outputs = cl / GROUPS, pitch = (outputs + 3) / 4 * 4;
+  const int inputs = cs / GROUPS, outputs = cl / GROUPS * RESIDUES, pitch = (outputs + 3) / 4 * 4;
   const int input_step = pitch, output_step = 1, tap_step = inputs * pitch;
   const int a_position = threadIdx.x % A_STEP, a_depth = threadIdx.x / A_STEP;
   const int source_height = hs, source_width = ws, height = hl, width = wl;
@@ -151,8 +154,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
   const Phase phase = {ROW_START[row_phase], ROW_START[row_phase + 1] - ROW_START[row_phase],
                        COLUMN_START[column_phase], COLUMN_START[column_phase + 1] - COLUMN_START[column_phase]};
   const int taps = phase.rows * phase.columns;
-  const int q_height = (height + ROW_STEP - 1) / ROW_STEP, q_width = (width + COLUMN_STEP - 1) / COLUMN_STEP;
-  const int total = n * q_height * q_width;
+  int q_height = (height + ROW_ORIGIN + ROW_STEP - 1) / ROW_STEP, q_width = (width + COLUMN_ORIGIN + COLUMN_STEP - 1) / COLUMN_STEP;
+  int total = n * q_height * q_width;
 
   if (threadIdx.x == 0) block = {phase, row_phase, column_phase, group, first_channel, first_position, 0};
   for (int t = threadIdx.x; t < taps; t += THREADS) {
@@ -252,7 +255,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
   const Block here = block;
   typedef stored result;
   result* const results = large;
-  const auto addend_of = [&](int output) { return true ? load(bias[here.group * outputs + output]) : (real)0; };
+  const auto addend_of = [&](int channel) { return true ? load(bias[channel]) : (real)0; };
   const auto finished = [&](real sum, real addend) { return store(activate(1, sum + addend, (real)slope)); };
   const auto value_of = [](stored element) { return load(element); };
   bool broke = false;
@@ -286,7 +289,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
     for (int k = 0; k < RUN_N; ++k) {
       const int output = here.first_channel + warp_n + part * RUN_N + k;
       if (output >= outputs) break;
-      const real addend = addend_of(output);
+      const real addend = addend_of(here.group * outputs + output);
 #pragma unroll
       for (int i = 0; i < WARP_M / 32; ++i) {
         const real sum = turned[k * WARP_M + i * 32 + lane];
@@ -306,11 +309,11 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
   for (int item = threadIdx.x; item < TILE_M * TILE_N; item += THREADS) {
     const int position = here.first_position + item % TILE_M, output = here.first_channel + item / TILE_M;
     const int qx = position % q_width, qy = position / q_width % q_height, image = position / (q_height * q_width);
-    const int x = qx * COLUMN_STEP + here.column_phase, y = qy * ROW_STEP + here.row_phase;
+    const int x = qx * COLUMN_STEP + here.column_phase, y = qy * ROW_STEP + here.row_phase, channel = here.group * outputs + output;
     if (position >= total || y >= height || x >= width || output >= outputs) continue;
     const int source_y = qy * 1, source_x = qx * 1;
     const unsigned outside = outside_of(here.phase, source_y, source_x, source_height, source_width);
-    result* const at = results + ((image * cl + here.group * outputs + output) * height + y) * width + x;
+    result* const at = results + ((image * cl + channel) * height + y) * width + x;
     const real before = value_of(*at);
     if (!apart && ((DIAGONAL == 1 && outside == 0) || before == before)) continue;
     const int own = DIAGONAL == 1 ? 0 : output / (outputs / DIAGONAL) * (inputs / DIAGONAL);
@@ -324,6 +327,6 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
         if (outside & now.bits) continue;
         sum += product(load(first[now.shift + c * channel_step]), load(weights_of[now.weight + c * input_step]));
       }
-    *at = finished(sum, addend_of(output));
+    *at = finished(sum, addend_of(channel));
   }
 }
