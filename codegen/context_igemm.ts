@@ -42,6 +42,8 @@ export const PLAN_SCHEMA = {
   split: z.boolean(),
   diagonal: count,
   merged: z.boolean(),
+  folded: z.boolean(),
+  folded_taps: count,
 } as const;
 
 export const IGEMM_SCHEMA = {
@@ -99,6 +101,7 @@ export function planOf(spec: Spec, form: 'expand' | 'contract', baked: Baked): G
 
 export function planValues(spec: Spec, plan: GemmPlan, baked: Baked) {
   const shape = isMerged(spec) ? mergedShape(baked) : baked;
+  const folded = variantOf(spec).folds === true;
   return {
     split: isSplit(spec),
     diagonal: togetherOf(spec.tunables),
@@ -106,7 +109,9 @@ export function planValues(spec: Spec, plan: GemmPlan, baked: Baked) {
     residues: isMerged(spec) ? baked.stride[0] * baked.stride[1] : 1,
     row_origin: isMerged(spec) ? baked.padding[0] : 0,
     column_origin: isMerged(spec) ? baked.padding[1] : 0,
-    taps: shape.r * shape.s,
+    folded,
+    folded_taps: folded ? shape.r * shape.s : 1,
+    taps: folded ? 1 : shape.r * shape.s,
     kernel_width: shape.s,
     phases: plan.phases,
     column_phases: plan.columns.phases.length,

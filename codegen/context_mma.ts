@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { PLAN_SCHEMA, planOf, planValues } from './context_igemm.js';
 import { isAsynchronous } from './igemm_tiles.js';
 import { chunkOf, type MmaTile, mmaMemory, parseMmaTile, parseReading } from './mma_tiles.js';
-import type { Baked, Spec } from './spec.js';
+import { type Baked, type Spec, variantOf } from './spec.js';
 
 const count = z.int().min(1).max(0x7fffffff);
 const size = z.literal([2, 4, 8, 16]);
@@ -13,6 +13,7 @@ export const MMA_SCHEMA = {
   ...PLAN_SCHEMA,
   asynchronous: z.boolean(),
   staged: z.boolean(),
+  reader: z.enum(['carry', 'copy', 'fold']),
   piece_bytes: size,
   tile_m: count,
   tile_n: count,
@@ -33,10 +34,12 @@ export function mmaValues(spec: Spec, form: 'expand' | 'contract', baked: Baked)
   const plan = planOf(spec, form, baked);
   const { stages, resident } = mmaMemory(tunables, dtype, target, plan.mostTaps);
   const { staged, bytes } = parseReading(tunables);
+  const { folds } = variantOf(spec);
   return {
     ...planValues(spec, plan, baked),
     asynchronous: isAsynchronous(target),
     staged,
+    reader: folds === true ? 'fold' : staged ? 'carry' : 'copy',
     piece_bytes: bytes,
     resident: Math.max(1, resident),
     threads: tile.threads,

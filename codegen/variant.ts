@@ -103,6 +103,8 @@ export interface Variant {
   readonly restated?: (problem: Problem, form: Contraction, tunables: Tunables) => Problem;
   /** Whether its kernels have the residues of outputs as columns of one product (codegen/merged.ts). */
   readonly merges?: true;
+  /** Whether its kernels have the channels of all taps as one list of k. */
+  readonly folds?: true;
   /** Null when the variant computes this problem, else the reason it does not, as `<variant>: <reason>` reads well. */
   readonly legal: (problem: Problem, form: Contraction, tunables: Tunables, place: Place) => string | null;
   /** Of CUDA rows of this package: what each launch has to do, the weight being packed already. */

@@ -11,6 +11,7 @@ import { CUDA_VARIANTS } from './variants_cuda.js';
 import { CUDA_DEPTHWISE_VARIANT } from './variants_cuda_depthwise.js';
 import { CUDA_DEPTHWISE_WGRAD_VARIANT } from './variants_cuda_depthwise_wgrad.js';
 import { DIAGONAL_VARIANTS } from './variants_cuda_diagonal.js';
+import { FOLDED_VARIANT } from './variants_cuda_folded.js';
 import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
 import { MERGED_VARIANTS } from './variants_cuda_merged.js';
@@ -54,6 +55,7 @@ export const VARIANTS: readonly Variant[] = [
   ...SPLIT_VARIANTS,
   ...DIAGONAL_VARIANTS,
   ...MERGED_VARIANTS,
+  FOLDED_VARIANT,
   CUDA_DEPTHWISE_VARIANT,
   CUDA_DEPTHWISE_WGRAD_VARIANT,
   IGEMM_WGRAD_VARIANT,

@@ -64,6 +64,7 @@ const CODEGEN = [
     'variants_cuda_split',
     'variants_cuda_diagonal',
     'variants_cuda_merged',
+    'variants_cuda_folded',
     'variants_cuda_wgrad',
     'variants_cuda_mma_wgrad',
     'variants_cudnn',

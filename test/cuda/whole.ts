@@ -30,6 +30,7 @@ describe('on cuda, the whole', function () {
     ['mmasplitk', ['float16', 'bfloat16']],
     ['merged', ['float32']],
     ['mmamerged', ['float16', 'bfloat16']],
+    ['mmafolded', ['float16', 'bfloat16']],
     ['depthwise', ['float32', 'float16', 'bfloat16']],
     ['diagonal', ['float32']],
     ['mmadiagonal', ['float16', 'bfloat16']],
@@ -124,6 +125,23 @@ describe('on cuda, the whole', function () {
       console.log(`      seed ${SEED}; ${JSON.stringify(summaries[0])}`);
     });
   }
+
+  it('200 input gradients around the sizes of tiles by mmafolded, warps in three orders', async () => {
+    const args = ['--pass', 'dgrad', '--variant', 'mmafolded', '--dtype', 'bfloat16,float16', '--runs', '200'];
+    const summaries = await severalAtOnce(['forward', 'reverse', 'mixed:7'], (order) =>
+      simulatedReport<EdgesSummary>({
+        program: 'edges_cli',
+        args: [...args, '--seed', String(SEED)],
+        simulator: `order=${order}`,
+      }),
+    );
+    for (const { failures, problems, digest } of summaries) {
+      expect(failures).to.deep.equal([]);
+      expect(problems).to.be.above(50);
+      expect(digest).to.equal(summaries[0]!.digest);
+    }
+    console.log(`      seed ${SEED}; ${JSON.stringify(summaries[0])}`);
+  });
 
   const residues =
     'r=4 stride=2 padding=1;r=2 stride=2;r=9 stride=3 padding=4 outputPadding=2;r=6x4 stride=2x4 padding=2x0';

@@ -96,6 +96,8 @@ static __constant__ const int COLUMN_START[] = {0, 3};
 static __constant__ const int COLUMN_TAP[] = {0, 1, 2};
 static __constant__ const int COLUMN_DELTA[] = {-1, 0, 1};
 
+// Taps whose channels are one list of k.
+constexpr int FOLDED = 1;
 constexpr int TAPS = 9, KERNEL_WIDTH = 3, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
 constexpr int ROW_STEP = 1, COLUMN_STEP = 1;
 // Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
@@ -160,7 +162,7 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
   extern __shared__ __align__(128) char memory[];
   Block& block = *(Block*)(memory + STAGES * STAGE);
   Tap* const taps_read = (Tap*)(memory + STAGES * STAGE + sizeof(Block));
-  const int inputs = cl / GROUPS, outputs = cs / GROUPS * RESIDUES, pitch = (inputs + CHUNK - 1) / CHUNK * CHUNK;
+  const int inputs = cl / GROUPS * FOLDED, outputs = cs / GROUPS * RESIDUES, pitch = (inputs + CHUNK - 1) / CHUNK * CHUNK;
   const int input_step = 1, output_step = pitch, tap_step = outputs * pitch;
   const int b_position = threadIdx.x / CHUNKS, b_depth = threadIdx.x % CHUNKS * CHUNK;
   const int a_position = PLANES ? threadIdx.x % LINE + threadIdx.x / (LINE * DEPTHS) * LINE : b_position;
@@ -172,11 +174,11 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
   const int column_step = 1, row_step = source_width, channel_step = source_height * source_width;
   const Phase phase = {ROW_START[row_phase], ROW_START[row_phase + 1] - ROW_START[row_phase],
                        COLUMN_START[column_phase], COLUMN_START[column_phase + 1] - COLUMN_START[column_phase]};
-  const int taps = phase.rows * phase.columns;
   int q_height = (height + ROW_ORIGIN + ROW_STEP - 1) / ROW_STEP, q_width = (width + COLUMN_ORIGIN + COLUMN_STEP - 1) / COLUMN_STEP;
   int total = n * q_height * q_width;
 
   if (threadIdx.x == 0) block = {phase, row_phase, column_phase, group, first_channel, first_position, 0};
+  const int taps = phase.rows * phase.columns;
   for (int t = threadIdx.x; t < taps; t += THREADS) {
     const int a = t / phase.columns, b = t % phase.columns, row = phase.first_row + a, column = phase.first_column + b;
     const int tap = ROW_TAP[row] * KERNEL_WIDTH + COLUMN_TAP[column];
@@ -193,7 +195,7 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
     places[i].outside = position < total ? outside_of(phase, y, x, source_height, source_width) : ~0u;
   }
   const int b_rows = outputs - first_channel - b_position;
-  const stored* source = large + (group * inputs + a_depth) * channel_step;
+  const stored* source = large + (group * (inputs / FOLDED) + (FOLDED == 1 ? a_depth : 0)) * channel_step;
   const stored* weights = packed + (group * TAPS * outputs + first_channel + b_position) * pitch + b_depth;
   // Kept as they are: taken apart, each address would be two instructions.
   asm volatile("" : "+l"(source), "+l"(weights));
@@ -343,7 +345,7 @@ extern "C" __global__ void __launch_bounds__(128, 1) ct2d_dgrad_f16_nchw_k3s2p1_
     if (!apart && ((DIAGONAL == 1 && outside == 0) || before == before)) continue;
     const int own = DIAGONAL == 1 ? 0 : output / (outputs / DIAGONAL) * (inputs / DIAGONAL);
     const stored* const first = large + image * cl * source_height * source_width + source_y * row_step +
-                                source_x * column_step + here.group * inputs * channel_step;
+                                source_x * column_step + here.group * (inputs / FOLDED) * channel_step;
     const stored* const weights_of = packed + here.group * TAPS * tap_step + output * output_step;
     real sum = 0;
     for (int c = own; c < own + inputs / DIAGONAL; ++c)

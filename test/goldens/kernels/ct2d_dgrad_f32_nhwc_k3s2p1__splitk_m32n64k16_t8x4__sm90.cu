@@ -98,6 +98,8 @@ static __constant__ const int COLUMN_START[] = {0, 3};
 static __constant__ const int COLUMN_TAP[] = {0, 1, 2};
 static __constant__ const int COLUMN_DELTA[] = {-1, 0, 1};
 
+// Taps whose channels are one list of k.
+constexpr int FOLDED = 1;
 constexpr int TAPS = 9, KERNEL_WIDTH = 3, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
 constexpr int ROW_STEP = 1, COLUMN_STEP = 1;
 // Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
@@ -163,7 +165,7 @@ extern "C" __global__ void __launch_bounds__(64, 6) ct2d_dgrad_f32_nhwc_k3s2p1__
   extern __shared__ __align__(16) real memory[];
   __shared__ Block block;
   Tap* const taps_read = (Tap*)(memory + STAGES * STAGE);
-  const int inputs = cl / GROUPS, outputs = cs / GROUPS * RESIDUES, pitch = (outputs + 3) / 4 * 4;
+  const int inputs = cl / GROUPS * FOLDED, outputs = cs / GROUPS * RESIDUES, pitch = (outputs + 3) / 4 * 4;
   const int input_step = pitch, output_step = 1, tap_step = inputs * pitch;
   const int a_position = threadIdx.x / A_LANES, a_depth = threadIdx.x % A_LANES;
   const int source_height = hl, source_width = wl, height = hs, width = ws;
@@ -173,11 +175,11 @@ extern "C" __global__ void __launch_bounds__(64, 6) ct2d_dgrad_f32_nhwc_k3s2p1__
   const int column_step = cl, row_step = source_width * cl, channel_step = 1;
   const Phase phase = {ROW_START[row_phase], ROW_START[row_phase + 1] - ROW_START[row_phase],
                        COLUMN_START[column_phase], COLUMN_START[column_phase + 1] - COLUMN_START[column_phase]};
-  const int taps = phase.rows * phase.columns;
   int q_height = (height + ROW_ORIGIN + ROW_STEP - 1) / ROW_STEP, q_width = (width + COLUMN_ORIGIN + COLUMN_STEP - 1) / COLUMN_STEP;
   int total = n * q_height * q_width;
 
   if (threadIdx.x == 0) block = {phase, row_phase, column_phase, group, first_channel, first_position, 0};
+  const int taps = phase.rows * phase.columns;
   for (int t = threadIdx.x; t < taps; t += THREADS) {
     const int a = t / phase.columns, b = t % phase.columns, row = phase.first_row + a, column = phase.first_column + b;
     const int tap = ROW_TAP[row] * KERNEL_WIDTH + COLUMN_TAP[column];
@@ -328,7 +330,7 @@ extern "C" __global__ void __launch_bounds__(64, 6) ct2d_dgrad_f32_nhwc_k3s2p1__
     if (!apart && ((DIAGONAL == 1 && outside == 0) || before == before)) continue;
     const int own = DIAGONAL == 1 ? 0 : output / (outputs / DIAGONAL) * (inputs / DIAGONAL);
     const stored* const first = large + image * cl * source_height * source_width + source_y * row_step +
-                                source_x * column_step + here.group * inputs * channel_step;
+                                source_x * column_step + here.group * (inputs / FOLDED) * channel_step;
     const stored* const weights_of = packed + here.group * TAPS * tap_step + output * output_step;
     real sum = 0;
     for (int step = again.begin; step < again.end; ++step) {

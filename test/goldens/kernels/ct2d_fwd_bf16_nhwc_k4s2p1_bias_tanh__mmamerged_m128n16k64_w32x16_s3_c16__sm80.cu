@@ -136,6 +136,8 @@ static __constant__ const int COLUMN_START[] = {0, 2};
 static __constant__ const int COLUMN_TAP[] = {0, 1};
 static __constant__ const int COLUMN_DELTA[] = {0, -1};
 
+// Taps whose channels are one list of k.
+constexpr int FOLDED = 1;
 constexpr int TAPS = 4, KERNEL_WIDTH = 2, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
 constexpr int ROW_STEP = 2, COLUMN_STEP = 2;
 // Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
@@ -220,7 +222,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
   extern __shared__ __align__(128) char memory[];
   Block& block = *(Block*)(memory + STAGES * STAGE);
   Tap* const taps_read = (Tap*)(memory + STAGES * STAGE + sizeof(Block));
-  const int inputs = cs / GROUPS, outputs = cl / GROUPS * RESIDUES, pitch = (inputs + CHUNK - 1) / CHUNK * CHUNK;
+  const int inputs = cs / GROUPS * FOLDED, outputs = cl / GROUPS * RESIDUES, pitch = (inputs + CHUNK - 1) / CHUNK * CHUNK;
   const int input_step = 1, output_step = pitch, tap_step = outputs * pitch;
   const int b_position = threadIdx.x / CHUNKS, b_depth = threadIdx.x % CHUNKS * CHUNK;
   const int a_position = PLANES ? threadIdx.x % LINE + threadIdx.x / (LINE * DEPTHS) * LINE : b_position;
@@ -232,11 +234,11 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
   const int column_step = cs, row_step = source_width * cs, channel_step = 1;
   const Phase phase = {ROW_START[row_phase], ROW_START[row_phase + 1] - ROW_START[row_phase],
                        COLUMN_START[column_phase], COLUMN_START[column_phase + 1] - COLUMN_START[column_phase]};
-  const int taps = phase.rows * phase.columns;
   int q_height = (height + ROW_ORIGIN + ROW_STEP - 1) / ROW_STEP, q_width = (width + COLUMN_ORIGIN + COLUMN_STEP - 1) / COLUMN_STEP;
   int total = n * q_height * q_width;
 
   if (threadIdx.x == 0) block = {phase, q_height, q_width, group, first_channel, first_position, 0};
+  const int taps = phase.rows * phase.columns;
   for (int t = threadIdx.x; t < taps; t += THREADS) {
     const int a = t / phase.columns, b = t % phase.columns, row = phase.first_row + a, column = phase.first_column + b;
     const int tap = ROW_TAP[row] * KERNEL_WIDTH + COLUMN_TAP[column];
@@ -253,7 +255,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
     places[i].outside = position < total ? outside_of(phase, y, x, source_height, source_width) : ~0u;
   }
   const int b_rows = outputs - first_channel - b_position;
-  const stored* source = small + (group * inputs + a_depth) * channel_step;
+  const stored* source = small + (group * (inputs / FOLDED) + (FOLDED == 1 ? a_depth : 0)) * channel_step;
   const stored* weights = packed + (group * TAPS * outputs + first_channel + b_position) * pitch + b_depth;
   // Kept as they are: taken apart, each address would be two instructions.
   asm volatile("" : "+l"(source), "+l"(weights));
@@ -460,7 +462,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
     const real before = value_of(*at);
     if (!apart && (outside == 0 || before == before)) continue;
     const stored* const first = small + image * cs * source_height * source_width + source_y * row_step +
-                                source_x * column_step + here.group * inputs * channel_step;
+                                source_x * column_step + here.group * (inputs / FOLDED) * channel_step;
     const stored* const weights_of = packed + here.group * TAPS * tap_step + output * output_step;
     real sum = 0;
     for (int c = 0; c < inputs; ++c)

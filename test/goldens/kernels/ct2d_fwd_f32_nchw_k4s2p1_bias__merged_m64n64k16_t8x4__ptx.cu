@@ -52,6 +52,8 @@ static __constant__ const int COLUMN_START[] = {0, 2};
 static __constant__ const int COLUMN_TAP[] = {0, 1};
 static __constant__ const int COLUMN_DELTA[] = {0, -1};
 
+// Taps whose channels are one list of k.
+constexpr int FOLDED = 1;
 constexpr int TAPS = 4, KERNEL_WIDTH = 2, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
 constexpr int ROW_STEP = 2, COLUMN_STEP = 2;
 // Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
@@ -116,7 +118,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
   extern __shared__ __align__(16) real memory[];
   __shared__ Block block;
   Tap* const taps_read = (Tap*)(memory + STAGES * STAGE);
-  const int inputs = cs / GROUPS, outputs = cl / GROUPS * RESIDUES, pitch = (outputs + 3) / 4 * 4;
+  const int inputs = cs / GROUPS * FOLDED, outputs = cl / GROUPS * RESIDUES, pitch = (outputs + 3) / 4 * 4;
   const int input_step = pitch, output_step = 1, tap_step = inputs * pitch;
   const int a_position = threadIdx.x % A_STEP, a_depth = threadIdx.x / A_STEP;
   const int source_height = hs, source_width = ws, height = hl, width = wl;
@@ -126,11 +128,11 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
   const int column_step = 1, row_step = source_width, channel_step = source_height * source_width;
   const Phase phase = {ROW_START[row_phase], ROW_START[row_phase + 1] - ROW_START[row_phase],
                        COLUMN_START[column_phase], COLUMN_START[column_phase + 1] - COLUMN_START[column_phase]};
-  const int taps = phase.rows * phase.columns;
   int q_height = (height + ROW_ORIGIN + ROW_STEP - 1) / ROW_STEP, q_width = (width + COLUMN_ORIGIN + COLUMN_STEP - 1) / COLUMN_STEP;
   int total = n * q_height * q_width;
 
   if (threadIdx.x == 0) block = {phase, q_height, q_width, group, first_channel, first_position, 0};
+  const int taps = phase.rows * phase.columns;
   for (int t = threadIdx.x; t < taps; t += THREADS) {
     const int a = t / phase.columns, b = t % phase.columns, row = phase.first_row + a, column = phase.first_column + b;
     const int tap = ROW_TAP[row] * KERNEL_WIDTH + COLUMN_TAP[column];
@@ -324,7 +326,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
     const real before = value_of(*at);
     if (!apart && (outside == 0 || before == before)) continue;
     const stored* const first = small + image * cs * source_height * source_width + source_y * row_step +
-                                source_x * column_step + here.group * inputs * channel_step;
+                                source_x * column_step + here.group * (inputs / FOLDED) * channel_step;
     const stored* const weights_of = packed + here.group * TAPS * tap_step + output * output_step;
     real sum = 0;
     for (int c = 0; c < inputs; ++c)
