@@ -230,6 +230,7 @@ class WgradRun {
                  int64_t h0, int64_t h1, int64_t w0, int64_t w1) const {
     const int64_t b = e_.storage_bytes;
     const void* const from = element(data, n * pitch.n + c0 * pitch.c + h0 * pitch.h + w0 * pitch.w, e_.storage_bytes);
+    if (pitch.c != 1) return;
     Ahead piece;
     if (pitch.c != 1) {
       const bool joined = (w1 - w0) * pitch.w == pitch.h;
@@ -313,18 +314,33 @@ class WgradRun {
     const int64_t planes_h = static_cast<int64_t>(h_.planes.size()), planes_w = static_cast<int64_t>(w_.planes.size());
     for (size_t b = 0; b < block.bands.size(); b++)
       for (int64_t ph = 0; ph < planes_h; ph++)
-        for (int64_t pw = 0; pw < planes_w; pw++) {
+        for (int64_t pw = 0, together = 1; pw < planes_w; pw += together) {
           const PlaneRange &rows = block.rows[b * planes_h + ph], &columns = block.columns[pw];
+          together = large_.c == 1 ? 1 : planes_together(block, pw);
           if (rows.count == 0 || columns.count == 0) continue;
           const int64_t h = rows.first * s_.sh + h_.planes[ph].residue,
                         w = columns.first * s_.sw + w_.planes[pw].residue;
           const int64_t from =
               block.bands[b].n * large_.n + (region.group * cl_ + c0) * large_.c + h * large_.h + w * large_.w;
-          const int64_t at = block.plane_at[ph * planes_w + pw] + rows.at * columns.count;
+          const int64_t* const plane = &block.plane_at[ph * planes_w + pw];
+          const int64_t at = plane[0] + rows.at * columns.count;
+          const int64_t pitch_plane = together > 1 ? (plane[1] - plane[0]) * e_.a_pitch : 0;
           e_.pack({element(call_.second, from, e_.storage_bytes), large_.c, s_.sh * large_.h, s_.sw * large_.w,
-                   channels, rows.count, columns.count, e_.a_pitch},
+                   channels, rows.count, columns.count, e_.a_pitch, together, pitch_plane},
                   to + at * e_.a_pitch * e_.accumulator_bytes);
         }
+  }
+
+  // Planes of columns from `plane` on that are packed with it: of as many columns, and neighbours in memory.
+  int64_t planes_together(const WgradBlock& block, int64_t plane) const {
+    const int64_t end = std::min<int64_t>(w_.planes.size(), plane + MAX_PACKED_PLANES);
+    const PlaneRange& columns = block.columns[plane];
+    int64_t next = plane + 1;
+    while (next < end && w_.planes[next].residue == w_.planes[plane].residue + next - plane &&
+           block.columns[next].first == columns.first && block.columns[next].count == columns.count) {
+      next++;
+    }
+    return next - plane;
   }
 
   // Sums of all chunks of a panel of each region, in order.

@@ -21,11 +21,15 @@ using SegmentsMicro = void (*)(const Segment* segments, int64_t count, const voi
                                int64_t accumulate);
 
 // Channels [0, channels) of rows × columns positions of a tensor: (c, r, i) at from[c · pitch_c + r · pitch_row +
-// i · step], to to[(r · columns + i) · pitch + c]. Channels up to the next whole vector become 0.
+// i · step], to to[(r · columns + i) · pitch + c]. Channels up to the next whole vector become 0. Of `planes` that
+// begin at from, from + 1, …, the next one is packed pitch_plane further on.
 struct PackGrid {
   const void* from;
   int64_t pitch_c, pitch_row, step, channels, rows, columns, pitch;
+  int64_t planes = 1, pitch_plane = 0;
 };
+
+constexpr int MAX_PACKED_PLANES = 4;
 
 // Column q of C to to[lane · pitch + q] for lanes [0, lanes): its lanes begin at c[at[q]].
 struct StoreColumns {
