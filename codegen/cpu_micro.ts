@@ -24,7 +24,7 @@ interface Shape {
   readonly vectors: number;
 }
 
-const PACKED = 'int64_t depth, const void* from_a, const void* from_b, void* to, int64_t accumulate';
+const PACKED = 'int64_t depth, const void* from_a, const void* from_b, void* to, int64_t accumulate, const void* ahead';
 const DIRECT =
   'int64_t depth, const void* from_a, const void* from_b, int64_t pitch, int64_t first, int64_t last, void* to';
 const SEGMENTS =
@@ -51,6 +51,7 @@ function microKernel(shape: Shape) {
     name: `micro_${kind}_${shape.rows}x${shape.vectors * tile.width}`,
     parameters: PARAMETERS[kind],
     accumulate: kind === 'direct' ? 'true' : 'accumulate',
+    fetches: fetchesAhead(shape),
     masks: kind === 'direct' ? vectorsOf(shape) : [],
     cells: cells.map((cell) => ({ name: sumName(cell, 0), offset: cell.offset })),
     sums: ways.flatMap((way) => cells.map((cell) => ({ name: sumName(cell, way) }))),
@@ -64,9 +65,16 @@ function waysOf(cells: number): number {
   return cells <= 3 ? 4 : cells < 8 ? 2 : 1;
 }
 
-/** Tiles of few rows wait for B, which then comes from memory in one stream: so many elements are asked for ahead. */
+/**
+ * Tiles of few rows wait for B, which then comes from memory in one stream: so many elements are asked for ahead. Tiles
+ * of more rows ask for what their caller says comes next, one line for each k.
+ */
 const FEW_ROWS = 7;
 const PREFETCHED = 2048;
+
+function fetchesAhead({ kind, rows }: Shape): boolean {
+  return (kind === 'by_k' || kind === 'by_row') && rows > FEW_ROWS;
+}
 
 interface Cell {
   readonly row: number;

@@ -44,7 +44,8 @@ struct Tap {
 // What to pack: channels [c0, c0 + channels) of the positions of `runs` under one tap, to
 // to[channel · pitch_channel + position · pitch_position]; one of the two pitches is 1, and along it `fill` elements
 // are defined. What does not exist is 0; with `mask`, so is what does not exist in that tensor under that tap.
-// With pitch_panel, positions are neighbours and follow each other in panels of `fill`, which lie so far apart.
+// With pitch_panel, positions are neighbours and follow each other in panels of `fill`, which lie so far apart; then of
+// `taps` neighbouring taps of a row, which exist for the same positions, the next one is packed pitch_tap further on.
 struct PackInput {
   Source source;
   Runs runs;
@@ -53,6 +54,7 @@ struct PackInput {
   const Source* mask;
   Tap mask_tap;
   int64_t pitch_panel = 0;
+  int64_t taps = 1, pitch_tap = 0;
 };
 
 // Packs a weight: element (c, lane, tap) from data[c · pitch_c + lane · pitch_lane + tap], where taps are neighbours,
@@ -79,7 +81,8 @@ struct Sink {
   bool stream = false;
 };
 
-using Micro = void (*)(int64_t depth, const void* a, const void* b, void* c, int64_t accumulate);
+// `ahead` is what the caller reads next: `depth` lines of it are asked for while this product is summed.
+using Micro = void (*)(int64_t depth, const void* a, const void* b, void* c, int64_t accumulate, const void* ahead);
 
 // B where it lies, in elements of T: row k at b + k · pitch, of which lanes [first, last) exist and the rest counts as
 // 0. Always adds to C; A by k.

@@ -18,6 +18,8 @@ namespace {
 
 // C tiles and packed inputs of a task together stay in a second-level cache of 512 KiB or more.
 constexpr int64_t TASK_BYTES = 256 * 1024;
+// Tiles of inputs in a task, at least: better so few than that other tasks pack them again.
+constexpr int64_t LEAST_BLOCK = 2;
 // Outputs that no cache keeps until somebody reads them are written past the caches.
 constexpr int64_t STREAMED_BYTES = 8 * 1024 * 1024;
 // Channels of a weight that are packed by one item of work.
@@ -311,10 +313,18 @@ class ProductRun {
   void make_tasks() {
     const int64_t threads = team_threads(), wanted = threads == 1 ? 1 : 4 * threads;
     int64_t block = std::max<int64_t>(1, TASK_BYTES / 2 / (input_tile_elements() * e_.accumulator_bytes));
+    const int64_t all = TASK_BYTES / (most_weights() * tile_elements() * e_.accumulator_bytes);
+    if (all >= LEAST_BLOCK) block = std::min(block, all);
     while (block > 1 && count_blocks(block) < wanted) block = (block + 1) / 2;
     const int64_t fitting = std::max<int64_t>(1, TASK_BYTES / (block * tile_elements() * e_.accumulator_bytes));
     add_tasks(block, fitting, divide_up(wanted, count_blocks(block)));
     std::stable_sort(tasks_.begin(), tasks_.end(), [](const Task& a, const Task& b) { return a.cost > b.cost; });
+  }
+
+  int64_t most_weights() const {
+    int64_t most = 1;
+    for (const Phase& phase : phases_) most = std::max(most, phase.weight_tiles());
+    return most;
   }
 
   int64_t count_blocks(int64_t block) const {
@@ -489,11 +499,26 @@ class ProductRun {
     what.fill = by_row() ? block.channels : input_pitch();
     what.pitch_panel = px() ? input_tile_elements() : 0;
     const int64_t tap_elements = by_row() ? block.channels : block.channels * input_pitch();
-    for (const Tap& tap : work.taps) {
-      what.tap = tap;
+    what.pitch_tap = tap_elements;
+    for (size_t t = 0; t < work.taps.size(); t += what.taps) {
+      what.tap = work.taps[t];
+      what.taps = px() ? taps_together(*task.region, work.taps, t) : 1;
       e_.pack_input(what, to);
-      to += tap_elements * e_.accumulator_bytes;
+      to += what.taps * tap_elements * e_.accumulator_bytes;
     }
+  }
+
+  // Taps from number t on that read neighbours in the tensor, for every position of the region.
+  int64_t taps_together(const Region& region, const std::vector<Tap>& taps, size_t t) const {
+    const Source& source = p_.source;
+    size_t end = t;
+    while (end < taps.size() && taps[end].dh == taps[t].dh &&
+           taps[end].dw == taps[t].dw + static_cast<int64_t>(end - t) &&
+           region.w.q0 * source.step_w + taps[end].dw >= 0 &&
+           (region.w.q1 - 1) * source.step_w + taps[end].dw < source.w) {
+      end++;
+    }
+    return source.step_w > 1 ? std::max<int64_t>(1, end - t) : 1;
   }
 
   // Where C tiles lie, what they hold, and whether they are complete after this block of K.
@@ -510,8 +535,12 @@ class ProductRun {
     for (int64_t w = task.weight0; w < task.weight1; w++) {
       const char* const weight = packed_at(phase, task.group, w) + block.k * weight_pitch() * bytes;
       const int64_t co = weight_tile(phase, w).channels * phase.tiling.interleave;
+      const int64_t next_w = w + 1 < task.weight1 ? w + 1 : w;
+      const char* const next_weight = packed_at(phase, task.group, next_w) + block.k * weight_pitch() * bytes;
       for (int64_t i = 0; i < tiles; i++, c += sums.pitch) {
         const char* const input = packed + i * input_tile_elements() * bytes;
+        const char* const next_input = i + 1 < tiles ? input + input_tile_elements() * bytes : packed;
+        const char* const ahead = i == (px() ? 0 : tiles - 1) ? next_weight : next_input;
         const int64_t rows = px() ? co : work.inputs[i].positions, lanes = px() ? work.inputs[i].positions : co;
         const Micro micro = e_.micro[by_row()][lanes > e_.half_lanes][rows - 1];
         bool more = sums.accumulate;
@@ -520,7 +549,7 @@ class ProductRun {
           const char* const from_input =
               input + segment.input * block.channels * (by_row() ? 1 : input_pitch()) * bytes;
           micro(segment.taps * block.channels, px() ? from_weight : from_input, px() ? from_input : from_weight, c,
-                more);
+                more, ahead);
           more = true;
         }
         if (sums.last) store_tile(task, work, w, work.inputs[i], c);

@@ -29,6 +29,8 @@ constexpr int64_t SHARED_BYTES = 16 << 20;
 constexpr int64_t STRIP_BYTES = 40 * 1024, STRIP_STEP = 8;
 // What keeps points from falling into the same cache sets.
 constexpr int64_t PAD = 16;
+// A micro-kernel asks for one line of the next filters for each k, which have two lines with lanes of two vectors.
+constexpr int64_t LINE_FLOATS = 16, FETCHING_GROUPS = 2;
 
 struct Filtering {
   const WinogradEngine& engine;
@@ -237,7 +239,8 @@ class WinogradRun {
         for (int64_t o = 0; o < outputs; o++) {
           const int64_t number = o * unit.points + point;
           const float* const from = inputs + input_begin(u, block.tiles) + point * input_pitch(u, block.tiles);
-          multiply_point(u, block, part, lanes, from, filters + (unit.first_filter + number * unit.depth) * e_.lanes,
+          const int64_t filter = unit.first_filter + (point * outputs + o) * unit.depth;
+          multiply_point(u, block, part, lanes, from, filters + filter * e_.lanes,
                          results + (unit.first_result + number) * pitch);
         }
       }
@@ -247,6 +250,7 @@ class WinogradRun {
     }
   }
 
+  // Filters lie in the order of the products: the groups of one product together ask for those of the next.
   void multiply_point(size_t unit, const Block& block, const Block& part, int64_t lanes, const float* inputs,
                       const float* filters, float* to) const {
     const Cut& cut = blocks_[unit];
@@ -254,9 +258,10 @@ class WinogradRun {
       const int64_t depth = std::min(cut.depth, units_[unit].depth - b * cut.depth);
       for (int64_t g = part.first; g < part.last; g++) {
         const int64_t tile = first_tile(g), rows = first_tile(g + 1) - tile;
+        const float* const filter = filters + b * cut.depth * e_.lanes;
+        const float* const next = filter + depth * e_.lanes + (g - part.first) % FETCHING_GROUPS * depth * LINE_FLOATS;
         e_.micro[1][lanes > e_.half_lanes][rows - 1](depth, inputs + (b * block.tiles + tile - block.tile) * e_.k_pitch,
-                                                     filters + b * cut.depth * e_.lanes,
-                                                     to + (tile - part.tile) * e_.lanes, b > 0);
+                                                     filter, to + (tile - part.tile) * e_.lanes, b > 0, next);
       }
     }
   }
@@ -326,9 +331,10 @@ class WinogradRun {
       for (size_t i = 0; i < unit.inputs.size(); i++)
         for (size_t o = 0; o < unit.outputs.size(); o++) {
           const int64_t k = static_cast<int64_t>(i) * padded_channels() + c;
-          const int64_t at = unit.first_filter + static_cast<int64_t>(o) * unit.points * unit.depth + k;
+          const int64_t at = unit.first_filter + static_cast<int64_t>(o) * unit.depth + k;
           const PartPair& part = f_.sums ? unit.inputs[i] : unit.outputs[o];
-          transform_filter(part, taps, unit.depth, to + panel * panel_elements() + at * e_.lanes);
+          const int64_t depth = static_cast<int64_t>(unit.outputs.size()) * unit.depth;
+          transform_filter(part, taps, depth, to + panel * panel_elements() + at * e_.lanes);
         }
     return finite;
   }

@@ -264,7 +264,7 @@ class WinogradGradient {
           const int64_t rows = rows_of(chunk), parts = divide_up(rows, p_.rows);
           for (int64_t part = 0; part < parts; part++) {
             const int64_t row = rows * part / parts, count = rows * (part + 1) / parts - row;
-            p_.micro[0][all][count - 1](depth, a + row, b, to + row * p_.lanes, more);
+            p_.micro[0][all][count - 1](depth, a + row, b, to + row * p_.lanes, more, a);
           }
         }
     }
