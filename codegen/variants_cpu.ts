@@ -49,7 +49,7 @@ function cpuTile(target: Target, dtype: Problem['dtype']): string {
   return `t${CPU_TILES[isaOf(target)][DTYPE_TABLE[dtype].accumulator].join('x')}`;
 }
 
-/** Panels of output channels, in each the taps by phase and the input channels, as cpu/conv_product.cc lays them out. */
+/** Panels of output channels, in each the taps by phase and the input channels, as cpu/product_weights.cc lays them out. */
 function igemmPacking(problem: Problem, form: Contraction, { lanes }: Tunables, target: Target): Packing {
   const { cs, cl, groups, r, s, stride, padding, dilation, hl, wl } = problem.geometry;
   const { accumulator } = DTYPE_TABLE[problem.dtype];
