@@ -1,6 +1,7 @@
 /**
  * The units of the kernels that multiply rows by panels of two vectors of lanes where they lie: for large sides of few
- * channels (`head`), by columns of channels and taps, and for small sides with few positions (`point`).
+ * channels (`head`), by columns of channels and taps, the same for outputs of few channels or of few sums (`scatter`), and
+ * for small sides with few positions (`point`).
  */
 
 import { type Accumulator, type DrivenKernel, drivenKernel, drivenKernels, familyUnits } from './cpu_engine.js';
@@ -10,6 +11,7 @@ import { type CpuIsa, cpuTileOf } from './target.js';
 
 export const PANEL_UNITS: readonly CpuUnit[] = [
   ...panelUnits('head', ['contract']),
+  ...panelUnits('scatter', ['expand']),
   ...panelUnits('point', ['contract', 'wgrad']),
 ];
 
@@ -25,5 +27,6 @@ function panelUnits(how: string, forms: readonly Contraction[]): readonly CpuUni
 
 function panelContext(isa: CpuIsa, accumulator: Accumulator): Record<string, unknown> {
   const { rows, width } = cpuTileOf(isa, accumulator);
-  return { rows, width, counts: Array.from({ length: rows }, (_, i) => i + 1) };
+  const bits = Array.from({ length: width }, (_, i) => 2 ** i);
+  return { rows, width, counts: Array.from({ length: rows }, (_, i) => i + 1), lane_bits: bits.join(', ') };
 }

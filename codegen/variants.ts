@@ -24,6 +24,7 @@ import { DEPTHWISE_VARIANT } from './variants_depthwise.js';
 import { DIRECT_VARIANT } from './variants_direct.js';
 import { CPU_HEAD_VARIANT } from './variants_head.js';
 import { POINT_VARIANT } from './variants_point.js';
+import { SCATTER_VARIANT } from './variants_scatter.js';
 import { TAPWISE_VARIANT } from './variants_tapwise.js';
 import { WINOGRAD_VARIANTS } from './variants_winograd.js';
 
@@ -46,6 +47,7 @@ export const VARIANTS: readonly Variant[] = [
   DIRECT_VARIANT,
   CPU_HEAD_VARIANT,
   POINT_VARIANT,
+  SCATTER_VARIANT,
   TAPWISE_VARIANT,
   ...WINOGRAD_VARIANTS,
   ...CUDA_VARIANTS,

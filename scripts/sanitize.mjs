@@ -38,7 +38,7 @@ async function generate(isas) {
   const load = (file) => import(pathToFileURL(join(root, 'dist/codegen', file)).href);
   const { cpuSource, CPU_UNITS } = await load('cpu_sources.js');
   fs.mkdirSync(folder, { recursive: true });
-  const swept = CPU_UNITS.filter(({ what }) => /^((igemm|depthwise|head|point|wgrad)_|winograd$)/.test(what));
+  const swept = CPU_UNITS.filter(({ what }) => /^((igemm|depthwise|head|point|scatter|wgrad)_|winograd$)/.test(what));
   return swept.flatMap((unit) =>
     isas.map((isa) => {
       const { file, text } = cpuSource(unit, isa);

@@ -50,6 +50,7 @@ const CODEGEN = [
     'variants_direct',
     'variants_head',
     'variants_point',
+    'variants_scatter',
     'variants_tapwise',
     'variants_winograd',
     'sums_geometry',
