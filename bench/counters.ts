@@ -5,7 +5,8 @@
  *
  *   npm run bench:counters -- [--dtype float32,bfloat16] [--layer REGEX] [--pass fwd,dgrad,wgrad] [--gather] [--json] [--store]
  *
- * --gather counts the fallback's instructions on the same problems too. Ideals: `shared`, wavefronts without bank conflicts;
+ * --gather counts the fallback's instructions on the same problems too, and tells how many more it takes for the whole layer: its
+ * own a multiply-add, which no size changes, by those that the kernel's row says, corrected by what was counted. Ideals: `shared`, wavefronts without bank conflicts;
  * `loads` and `stores`, the sectors that the distinct bytes of each request would fill; `dram`, each tensor once.
  */
 
@@ -15,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { scope } from 'fracstride';
 import { table } from '../codegen/cli/table.js';
+import type { Work } from '../codegen/gpu_work.js';
 import { bytes, flops } from '../codegen/passes.js';
 import { LAYOUTS, type Problem } from '../codegen/problem.js';
 import { formatProblem, parseProblem } from '../codegen/problem_text.js';
@@ -24,7 +26,7 @@ import { operands } from '../src/bench/measure.js';
 import { resolveDevice, synchronize, targetOf } from '../src/device.js';
 import { preferVariant, runProblem } from '../src/kernels.js';
 import { cutDown } from './cut_down.js';
-import { keepOnly } from './row.js';
+import { keepEach } from './row.js';
 
 interface Shared {
   readonly wavefronts: number;
@@ -78,7 +80,7 @@ interface Row {
   readonly model_instructions: number;
   readonly model_shared: number;
   readonly model_l2: number;
-  /** Thread instructions of gather ÷ those of this kernel. */
+  /** Thread instructions of gather ÷ those of this kernel, for the whole layer. */
   readonly gather?: number;
 }
 
@@ -129,6 +131,10 @@ function added<T extends object>(a: T, b: T): T {
   return Object.fromEntries(keys.map((key) => [key, sum(a[key], b[key])])) as T;
 }
 
+const WARP = 32;
+const instructionsOf = (works: readonly Work[]): number =>
+  works.reduce((sum, { blocks, instructions }) => sum + blocks * instructions, 0);
+
 const total = (counts: Readonly<Record<string, number>>): number => Object.values(counts).reduce((a, b) => a + b, 0);
 const ratio = (a: number, b: number): number => (b === 0 ? 1 : Number((a / b).toPrecision(4)));
 
@@ -145,6 +151,10 @@ function rowOf(layer: string, full: Problem): Row {
   const wavefronts = c.sharedLoads.wavefronts + c.sharedStores.wavefronts + plain * Math.max(1, sectorsEach / 4);
   const gather = asked.gather ? counted(problem, 'gather', false) : null;
   const executed = total(c.threadInstructions);
+  const model_instructions = ratio(sum('instructions'), total(c.warpInstructions));
+  // A problem that is cut down fills few tiles, the layer all: gather must not look better than it is.
+  const whole = (WARP * instructionsOf(workOf(spec, full)!)) / model_instructions;
+  const times = (by: Counters) => (total(by.threadInstructions) * flops(full)) / flops(problem) / whole;
   return {
     source: 'counted on the simulator',
     ...{ layer, pass: full.pass, dtype: full.dtype, layout: full.layout },
@@ -159,10 +169,10 @@ function rowOf(layer: string, full: Problem): Row {
     dram: ratio(dram, bytes(full)),
     instructions: ratio(executed, flops(problem) / 2),
     padding: ratio(c.multiplyAdds, flops(problem) / 2),
-    model_instructions: ratio(sum('instructions'), total(c.warpInstructions)),
+    model_instructions,
     model_shared: ratio(sum('sharedBytes'), 128 * wavefronts),
     model_l2: ratio(sum('l2Bytes'), 32 * (c.globalLoads.sectors + c.globalStores.sectors)),
-    ...(gather === null ? {} : { gather: ratio(total(gather.threadInstructions), executed) }),
+    ...(gather === null ? {} : { gather: ratio(times(gather), 1) }),
   };
 }
 
@@ -175,7 +185,7 @@ for (const layer of Object.keys(BENCH_LAYERS).filter((name) => new RegExp(asked.
         if (asked.json) console.log(JSON.stringify(row));
         rows.push(row);
       }
-keepOnly('kernel_counters', rows);
+keepEach('kernel_counters', rows, ({ layer, pass, dtype, layout }) => [layer, pass, dtype, layout].join(' '));
 
 const outside = (row: Row): string[] => [
   ...Object.entries(BARS).flatMap(([what, bar]) => (row[what as keyof typeof BARS] <= bar ? [] : [what])),

@@ -37,6 +37,18 @@ export function keepOnly(bench: string, rows: readonly object[]): void {
   );
 }
 
+/** Where the command line says so, adds rows of what is computed, not measured; of each key the last one stays. */
+export function keepEach<Row extends object>(bench: string, rows: readonly Row[], key: (row: Row) => string): void {
+  if (!process.argv.includes('--store')) return;
+  const file = join(RESULTS, `${bench}.jsonl`);
+  const { date, version, commit } = circumstances();
+  store(
+    file,
+    rows.map((row) => ({ bench, ...row, date, version, commit })),
+  );
+  keepLatest(file, key);
+}
+
 /** The rows of a file, JSON objects one a line; none where there is no file. */
 export function readRows<Row>(file: string): Row[] {
   if (!existsSync(file)) return [];

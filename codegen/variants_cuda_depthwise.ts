@@ -77,12 +77,14 @@ function reason(problem: Problem, form: Volume, tunables: Tunables): string | nu
 }
 
 const WARP = 32;
-/** Instructions of a thread: at its ends, of a group of positions, around a read, for a staged weight, for an output. */
+const SECTOR = 32;
+/** Instructions of a thread: at its ends, of a group of positions, around a read, for a staged weight, for an output; more for 16 bits. */
 const ENDS = 100;
 const GROUP = 120;
-const READ = 3;
+const READ = 6;
 const STAGED = 12;
-const OUTPUT = 4;
+const OUTPUT = { 2: 18, 4: 6 };
+const CONVERTED = { 2: 3, 4: 0 };
 /** Cycles that a block waits: until its first reads and the last outputs are gone, for staged weights, and for the reads of a group. */
 const ENDS_LATENCY = 1500;
 const STAGED_LATENCY = 600;
@@ -95,15 +97,18 @@ function work(problem: Problem, form: Volume, tunables: Tunables): Work[] {
   const tile = parseDepthwiseTile(tunables);
   const plan = depthwisePlan(form, g, problem, tile);
   const { x, y, rounds } = blocksOf(problem, form, tile, plan);
-  const size = DTYPE_TABLE[dtype].bytes;
+  const size = DTYPE_TABLE[dtype].bytes as 2 | 4;
   const reads = plan.rowReads.length * plan.columnReads.length;
   const taps = g.r * g.s;
   const weights = layout === 'nchw' ? taps : (taps * plan.vector) / 4;
   const staged = layout === 'nchw' ? 0 : (taps * tile.blockChannels * plan.vector) / DEPTHWISE_THREADS;
-  const converted = size === 2 ? plan.rowReads.length * plan.values : 0;
-  const group = GROUP + plan.products + reads * READ + weights + converted + OUTPUT * plan.sums;
+  const converted = CONVERTED[size] * plan.rowReads.length * plan.values;
+  const group = GROUP + plan.products + reads * READ + weights + converted + OUTPUT[size] * plan.sums;
   const warps = DEPTHWISE_THREADS / WARP;
   const stored = plan.sums * size;
+  // Channels of a block are neighbours in NHWC: sectors that they do not fill are moved as a whole.
+  const across = tile.blockChannels * plan.vector * size;
+  const sectors = layout === 'nchw' ? 1 : (SECTOR * Math.ceil(across / SECTOR)) / across;
   const read = plan.rowReads.length * tile.positions * plan.columns.sourceStep * plan.vector * size;
   return [
     {
@@ -114,7 +119,7 @@ function work(problem: Problem, form: Volume, tunables: Tunables): Work[] {
       fma: DEPTHWISE_THREADS * rounds * plan.products,
       mma: null,
       sharedBytes: DEPTHWISE_THREADS * rounds * (reads * 16 + weights * (layout === 'nchw' ? 4 : 16) + stored),
-      l2Bytes: DEPTHWISE_THREADS * rounds * (SHARED_ROWS * read + stored) + staged * DEPTHWISE_THREADS * size,
+      l2Bytes: DEPTHWISE_THREADS * rounds * sectors * (SHARED_ROWS * read + stored) + staged * DEPTHWISE_THREADS * size,
       dramBytes: bytes(problem),
       latency: ENDS_LATENCY + (layout === 'nchw' ? 0 : STAGED_LATENCY) + rounds * GROUP_LATENCY,
     },

@@ -81,6 +81,8 @@ const ROUND = 12;
 const READ = 3;
 const STAGED = 12;
 const OUTPUT = 5;
+/** More for one of 16 bits, which is rounded and put together with another. */
+const HALF = 12;
 /** Converting 16-bit values, an instruction or two each. */
 const CONVERSION = 1.3;
 /** Cycles that a block waits: until its first weights are there and the last outputs gone, and for the reads of a round. */
@@ -110,7 +112,9 @@ function work(problem: Problem, form: Volume, tunables: Tunables): Work[] {
       blocks: grid[0] * grid[1],
       threads: HEAD_THREADS,
       resident: headResident(plan),
-      instructions: warps * (ENDS + rounds * round + staged * STAGED + partials + OUTPUT * plan.sums),
+      instructions:
+        warps *
+        (ENDS + rounds * round + staged * STAGED + partials + (size === 2 ? OUTPUT + HALF : OUTPUT) * plan.sums),
       fma: HEAD_THREADS * rounds * plan.products,
       mma: null,
       // A weight is one word for a whole warp in NCHW; in NHWC the threads of a lane read one channel each.
