@@ -265,11 +265,11 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_dgrad_f32_nhwc_k3s2p1_
     result* const at = results + ((image * height + y) * width + x) * cs + channel;
     const real before = value_of(*at);
     if (!apart && ((DIAGONAL == 1 && outside == 0) || before == before)) continue;
-    const int own = DIAGONAL == 1 ? 0 : output / (outputs / DIAGONAL) * (inputs / DIAGONAL);
     const stored* const first = large + image * cl * source_height * source_width + source_y * row_step +
                                 source_x * column_step + here.group * (inputs / FOLDED) * channel_step;
     const stored* const weights_of = packed + here.group * TAPS * tap_step + output * output_step;
     real sum = 0;
+    const int own = DIAGONAL == 1 ? 0 : output / (outputs / DIAGONAL) * (inputs / DIAGONAL);
     for (int c = own; c < own + inputs / DIAGONAL; ++c)
       for (int t = 0; t < here.phase.rows * here.phase.columns; ++t) {
         const Tap now = taps_read[t];

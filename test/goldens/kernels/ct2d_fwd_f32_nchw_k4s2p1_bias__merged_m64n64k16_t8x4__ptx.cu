@@ -311,9 +311,11 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
   }
 
   // A tap outside the source was read as 0, which an infinite weight makes NaN, and NaN stays: such outputs are done again.
+  // So are those that a zero beside a diagonal of groups made NaN, over the channels of their own.
   if (broke || apart) block.broken = 1;
   __syncthreads();
   if (!block.broken) return;
+  constexpr int DIAGONAL = 1;
   for (int item = threadIdx.x; item < TILE_M * TILE_N; item += THREADS) {
     const int position = here.first_position + item % TILE_M, output = here.first_channel + item / TILE_M;
     const int qx = position % q_width, qy = position / q_width % q_height, image = position / (q_height * q_width);
@@ -324,12 +326,13 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
     const unsigned outside = outside_of(here.phase, source_y, source_x, source_height, source_width);
     result* const at = results + ((image * cl + channel) * height + y) * width + x;
     const real before = value_of(*at);
-    if (!apart && (outside == 0 || before == before)) continue;
+    if (!apart && ((DIAGONAL == 1 && outside == 0) || before == before)) continue;
     const stored* const first = small + image * cs * source_height * source_width + source_y * row_step +
                                 source_x * column_step + here.group * (inputs / FOLDED) * channel_step;
     const stored* const weights_of = packed + here.group * TAPS * tap_step + output * output_step;
     real sum = 0;
-    for (int c = 0; c < inputs; ++c)
+    const int own = DIAGONAL == 1 ? 0 : output / (outputs / DIAGONAL) * (inputs / DIAGONAL);
+    for (int c = own; c < own + inputs / DIAGONAL; ++c)
       for (int t = 0; t < here.phase.rows * here.phase.columns; ++t) {
         const Tap now = taps_read[t];
         if (outside & now.bits) continue;
