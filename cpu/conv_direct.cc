@@ -6,114 +6,20 @@
 // is loaded once for all of them. Positions of an image count row by row with the pitch of the input's rows, so that
 // lanes are neighbours in memory across rows too. An input that is not made of such rows (strided, channels last, 16
 // bits) is copied, task by task, into planes: one a residue of the step on each axis.
-#include "conv_direct.h"
-
 #include <algorithm>
-#include <cstring>
-#include <utility>
+#include <vector>
 
-#include "conv_form.h"
-#include "conv_plan.h"
+#include "conv_direct_plan.h"
 #include "team.h"
 
 namespace fracstride {
 namespace {
 
-// Planes that a task copies should stay in a second-level cache, and so should the tile of outputs that it writes.
+// Planes that a task copies should stay in a second-level cache.
 constexpr int64_t PLANES_BYTES = 512 * 1024;
-constexpr int64_t TILE_BYTES = 128 * 1024;
-// Positions of a tile of outputs.
-constexpr int64_t MOST_LANES = 512;
-// An output that does not stay in a cache is written past it when its rows are whole lines.
-constexpr int64_t LINE_BYTES = 64;
-constexpr int64_t STREAM_BYTES = 16 * 1024 * 1024;
 // Channels summed for one tap before the next tap's.
 constexpr int64_t CHANNEL_BLOCK = 64;
-// Outputs below which phases are merged that read the same inputs but for a shift.
-constexpr int64_t FEW_OUTPUTS = 5;
 constexpr int64_t TASKS_A_THREAD = 4;
-
-// An input index u·step + delta: element u + shift of the plane of a residue, which exists for low ≤ u < high.
-struct Read {
-  int64_t delta, residue, shift, low, high;
-};
-
-// Phases of one axis that read the same inputs: position q of a member is u − shift, its tap t reads u·step +
-// deltas[t].
-struct Merged {
-  struct Member {
-    const AxisPhase* phase;
-    int64_t index, shift;
-  };
-  std::vector<Member> members;
-  std::vector<int64_t> deltas;
-  std::vector<Read> reads;
-  int64_t first, last;
-  int64_t size() const { return static_cast<int64_t>(members.size()); }
-};
-
-std::vector<int64_t> deltas_of(const AxisPhase& phase, int64_t shift) {
-  std::vector<int64_t> deltas;
-  for (const AxisTap& tap : phase.taps) deltas.push_back(tap.delta - shift);
-  return deltas;
-}
-
-std::vector<Read> reads_of(const Axis& axis, const std::vector<int64_t>& deltas) {
-  std::vector<Read> reads;
-  for (const int64_t delta : deltas) {
-    const int64_t shift = floor_divide(delta, axis.input_step);
-    reads.push_back(
-        {delta, delta - shift * axis.input_step, shift, -shift, -floor_divide(delta - axis.input, axis.input_step)});
-  }
-  return reads;
-}
-
-std::vector<Merged> merge_phases(const Axis& axis, bool shifted) {
-  std::vector<Merged> all;
-  for (const AxisPhase& phase : axis.phases) {
-    const int64_t shift = shifted && !phase.taps.empty() ? phase.taps.front().delta : 0;
-    const std::vector<int64_t> deltas = deltas_of(phase, shift);
-    auto same = std::find_if(all.begin(), all.end(), [&](const Merged& m) { return m.deltas == deltas; });
-    if (same == all.end())
-      same = all.insert(all.end(), Merged{{}, deltas, reads_of(axis, deltas), shift, shift + phase.count});
-    same->members.push_back({&phase, phase.first, shift});
-    same->first = std::min(same->first, shift);
-    same->last = std::max(same->last, shift + phase.count);
-  }
-  return all;
-}
-
-// A register tile of rows: its weights begin at `packed`, its rows belong at `at[row]` of the tile of outputs.
-struct RowTile {
-  int64_t packed, rows, at[MAX_PIXEL_ROWS];
-};
-
-// One product: merged phases of columns under merged phases of rows. Rows are (co, phase of h, phase of w).
-struct Part {
-  const Merged* w;
-  int64_t taps;
-  std::vector<RowTile> tiles;
-};
-
-// Channels [first, first + count) of every phase of a block, whose outputs are stored together.
-struct Channels {
-  int64_t first, count;
-  std::vector<Part> parts;
-};
-
-struct Block {
-  const Merged* h;
-  int log_vectors;
-  // Register tiles of positions whose outputs are stored together, and the pitch of their rows.
-  int64_t tiles, pitch;
-  std::vector<Channels> channels;
-};
-
-struct Task {
-  const Block* block;
-  int64_t n, group, first, last;
-  double cost;
-};
 
 // Where the inputs of a task lie: element (c, u, q) of the plane of residues (fh, fw) at
 // data[c · pitch_c + (fh · residues_w + fw) · pitch_plane + (u − first) · pitch + q].
@@ -122,19 +28,9 @@ struct Planes {
   int64_t pitch_c, pitch_plane, first, pitch;
 };
 
-class DirectRun {
+class DirectRun : DirectPlan {
  public:
-  DirectRun(const ConvForm& form, const PixelEngine& engine) : p_(form), e_(engine) {
-    positions_w_ = p_.w.phases.empty() ? 0 : p_.w.phases.front().count;
-    pitch_ = std::max(positions_w_, divide_up(p_.source.w, p_.w.input_step));
-    in_place_ = p_.source.pitch_w == 1 && e_.storage_bytes == e_.accumulator_bytes && p_.h.input_step == 1 &&
-                p_.w.input_step == 1 && p_.source.w == pitch_;
-    const int64_t row_bytes = p_.w.output * e_.storage_bytes;
-    stream_ = row_bytes % LINE_BYTES == 0 && p_.n * p_.groups * p_.co * p_.h.output * row_bytes >= STREAM_BYTES;
-    merged_h_ = merge_phases(p_.h, p_.h.phases.size() > 1 && p_.co < FEW_OUTPUTS);
-    merged_w_ = merge_phases(p_.w, false);
-    if (!empty()) make_blocks();
-  }
+  DirectRun(const ConvForm& form, const PixelEngine& engine) : DirectPlan(form, engine) {}
 
   void run(const ConvCall& call) {
     if (empty()) return;
@@ -146,102 +42,11 @@ class DirectRun {
   }
 
  private:
-  bool empty() const { return p_.n == 0 || p_.co == 0 || positions_w_ == 0; }
-  int64_t phases_w() const { return static_cast<int64_t>(p_.w.phases.size()); }
-  int64_t lanes(const Block& block) const { return static_cast<int64_t>(e_.width) << block.log_vectors; }
-  // Rows of a channel in the tile of outputs.
-  int64_t rows_each(const Block& block) const { return block.h->size() * phases_w(); }
-
-  void make_blocks() {
-    for (const Merged& h : merged_h_) {
-      Block block = {&h, vectors_for(h), 1, 0, {}};
-      const int64_t row_bytes = lanes(block) * e_.accumulator_bytes, at_once = channels_at_once(h, row_bytes);
-      block.tiles = std::max<int64_t>(1, TILE_BYTES / 2 / (at_once * rows_each(block) * row_bytes));
-      block.tiles = std::min(block.tiles, MOST_LANES / lanes(block));
-      block.pitch = block.tiles * lanes(block) + e_.width;
-      for (int64_t c = 0; c < p_.co; c += at_once) {
-        block.channels.push_back(make_channels(block, c, std::min(at_once, p_.co - c)));
-      }
-      blocks_.push_back(std::move(block));
-    }
-  }
-
-  int64_t channels_at_once(const Merged& h, int64_t row_bytes) const {
-    const int64_t fitting = std::max<int64_t>(1, TILE_BYTES / (h.size() * phases_w() * row_bytes));
-    return divide_up(p_.co, divide_up(p_.co, fitting));
-  }
-
-  // The widest tile with the fewest loads: an input vector costs about four products, a weight one for each row.
-  int vectors_for(const Merged& h) const {
-    int64_t rows = 1;
-    for (const Merged& w : merged_w_) rows = std::max(rows, p_.co * h.size() * w.size());
-    int best = 0;
-    double least = 0;
-    for (int v = 0; v < PIXEL_TILES; v++) {
-      const int64_t vectors = int64_t{1} << v;
-      const double each = static_cast<double>(rows) / divide_up(rows, e_.rows[v]);
-      const double cost = std::max(1.0, (4.0 * vectors + each) / (vectors * each)) + 1.0 / (vectors * each);
-      if (v == 0 || cost < least) {
-        best = v;
-        least = cost;
-      }
-    }
-    return best;
-  }
-
-  Channels make_channels(const Block& block, int64_t first, int64_t count) {
-    Channels channels = {first, count, {}};
-    for (const Merged& w : merged_w_) {
-      const int64_t taps = static_cast<int64_t>(block.h->deltas.size() * w.deltas.size());
-      const int64_t rows = count * block.h->size() * w.size(), tiles = divide_up(rows, e_.rows[block.log_vectors]);
-      Part part = {&w, taps, {}};
-      for (int64_t i = 0; i < tiles; i++) {
-        const int64_t begin = rows * i / tiles, end = rows * (i + 1) / tiles;
-        RowTile tile = {packed_elements_, end - begin, {}};
-        for (int64_t r = begin; r < end; r++) {
-          tile.at[r - begin] = (r / w.size() * phases_w() + w.members[r % w.size()].index) * block.pitch;
-        }
-        part.tiles.push_back(tile);
-        packed_elements_ += p_.groups * (end - begin) * taps * p_.ci;
-      }
-      channels.parts.push_back(std::move(part));
-    }
-    return channels;
-  }
-
-  char* packed_at(const Part& part, const RowTile& tile, int64_t group) const {
-    return packed_ + (tile.packed + group * tile.rows * part.taps * p_.ci) * e_.accumulator_bytes;
-  }
-
-  // Weights in the order in which they are read: of each tile of rows and group, [tap][ci][row].
-  bool pack_weights() const {
-    parallel_for(static_cast<int64_t>(blocks_.size()) * p_.groups, [&](int64_t i) {
-      const Block& block = blocks_[i / p_.groups];
-      for (const Channels& channels : block.channels)
-        for (const Part& part : channels.parts) pack_part(block, channels, part, i % p_.groups);
-    });
-    return true;
-  }
-
-  void pack_part(const Block& block, const Channels& channels, const Part& part, int64_t group) const {
-    const int64_t w_taps = static_cast<int64_t>(part.w->deltas.size());
-    const void* const data = element(p_.weight, group * p_.ci * p_.co * p_.kernel_area, e_.storage_bytes);
-    int64_t row = channels.first * block.h->size() * part.w->size();
-    for (const RowTile& tile : part.tiles) {
-      char* to = packed_at(part, tile, group);
-      for (int64_t t = 0; t < part.taps; t++, to += tile.rows * p_.ci * e_.accumulator_bytes) {
-        int64_t offset[MAX_PIXEL_ROWS];
-        for (int64_t r = 0; r < tile.rows; r++) {
-          const int64_t w = (row + r) % part.w->size(), rest = (row + r) / part.w->size();
-          const int64_t h = rest % block.h->size(), co = rest / block.h->size();
-          offset[r] = co * p_.weight_pitch_co + block.h->members[h].phase->taps[t / w_taps].k * p_.kernel_w +
-                      part.w->members[w].phase->taps[t % w_taps].k;
-        }
-        e_.pack_rows(data, offset, tile.rows, p_.ci, p_.weight_pitch_c, to);
-      }
-      row += tile.rows;
-    }
-  }
+  struct Task {
+    const Block* block;
+    int64_t n, group, first, last;
+    double cost;
+  };
 
   // Bands of rows: several a thread, and no larger than what their copied inputs leave room for.
   void make_tasks() {
@@ -487,13 +292,6 @@ class DirectRun {
     }
   }
 
-  const ConvForm& p_;
-  const PixelEngine& e_;
-  int64_t positions_w_ = 0, pitch_ = 0, packed_elements_ = 0;
-  bool in_place_ = false, stream_ = false;
-  char* packed_ = nullptr;
-  std::vector<Merged> merged_h_, merged_w_;
-  std::vector<Block> blocks_;
   std::vector<Task> tasks_;
 };
 
