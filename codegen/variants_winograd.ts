@@ -155,7 +155,9 @@ function gradientCost(problem: Problem, form: Contraction, tunables: Tunables, {
   const sums = points * Math.ceil(small / (lanes / 2)) * (lanes / 2) * large;
   const ofLarge = Math.ceil(large / width) * width * points;
   const ofSmall = Math.ceil(small / width) * width * differentPoints(h, settings) * differentPoints(w, settings);
-  const transformed = GRADIENT_TILE_COST * tiles * (ofLarge + ofSmall);
+  const spilled =
+    tiles * ofLarge * ACCUMULATOR_BYTES.float > GRADIENT_CACHE ? GRADIENT_SPILL_COST * tiles * ofLarge : 0;
+  const transformed = GRADIENT_TILE_COST * tiles * (ofLarge + ofSmall) + spilled;
   const nominal = g.n * g.hs * g.ws * small * large * g.r * g.s;
   return ((tiles * sums * waste) / GRADIENT_EFFICIENCY + transformed + GRADIENT_SUM_COST * sums) / nominal;
 }
@@ -175,6 +177,9 @@ const FILTER_COST = 2;
 const GRADIENT_EFFICIENCY = 0.75;
 const GRADIENT_TILE_COST = 8;
 const GRADIENT_SUM_COST = 24;
+/** Bytes of transformed tiles of the large side that a last-level cache holds, and what an element costs that it does not. */
+const GRADIENT_CACHE = 2 ** 25;
+const GRADIENT_SPILL_COST = 36;
 
 function tunables({ dtype }: Pick<Problem, 'dtype'>, form: Contraction, target: Target): Tunables[] {
   if (dtype === 'float64') return [];

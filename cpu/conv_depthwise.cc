@@ -247,14 +247,19 @@ class PlanesRun {
   std::vector<std::vector<Interval>> parts_;
 };
 
-// Outputs that are larger than this do not stay in a cache until they are read.
-constexpr int64_t STREAM_BYTES = 24 << 20;
+// Outputs that are larger than this are written past the caches: they do not stay there until they are read, or keep
+// what is read from staying. Several threads that write planes line by line are faster with a last-level cache between.
+constexpr int64_t STREAM_BYTES = 8 << 20, STREAM_PLANES_BYTES = 24 << 20;
+
+int64_t stream_bytes(ConvLayout layout) {
+  return layout == NCHW && team_threads() > 1 ? STREAM_PLANES_BYTES : STREAM_BYTES;
+}
 
 void run_product(const ConvCall& call, const DepthwiseEngine& engine, ConvLayout layout, bool expand, Axis h, Axis w) {
   const ConvShape& s = call.shape;
   const int64_t bytes = s.n * s.groups * h.output * w.output * engine.storage_bytes;
   if (bytes == 0) return;
-  const DepthwiseFinish finish = {call.bias, call.activation, call.slope, bytes >= STREAM_BYTES};
+  const DepthwiseFinish finish = {call.bias, call.activation, call.slope, bytes >= stream_bytes(layout)};
   const DepthwiseProduct product = {s,          expand,      s.n,         s.groups, std::move(h), std::move(w),
                                     call.first, call.second, call.output, finish};
   if (layout == NCHW) {
