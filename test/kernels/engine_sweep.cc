@@ -330,6 +330,7 @@ bool winograd_takes(const int32_t* v, int axis, int outputs, bool shared) {
 bool takes(const std::string& name, const Problem& p) {
   const int32_t* v = p.size;
   if (name.find("__depthwise") != std::string::npos) return v[CS] == v[G] && v[CL] == v[G];
+  if (name.find("_nhwc__scatter") != std::string::npos) return v[S] == 1 || v[DW] == 1;
   if (name.find("__point") != std::string::npos) return v[G] == 1;
   if (is_winograd(name)) {
     const size_t at = name.find("__winograd_f") + 12;
