@@ -255,16 +255,24 @@ class WinogradGradient {
   void multiply(const Task& task, int64_t chunk0, size_t unit, int64_t tiles, int64_t at, const float* small,
                 const float* large, float* to, bool more) const {
     const int64_t depth = std::min(DEPTH, tiles - at);
+    const auto rows_from = [&](int64_t input, int64_t chunk) {
+      return large + ((input * range_ + chunk - chunk0) * tiles + at) * e_.width;
+    };
     for (int64_t panel = task.panel0; panel < task.panel1; panel++) {
       const float* const b = small + (panel * tiles + at) * p_.lanes;
       const bool all = cs_ - panel * p_.lanes > p_.half_lanes;
       for (int64_t i = 0; i < inputs_of(unit); i++)
         for (int64_t chunk = task.chunk0; chunk < task.chunk1; chunk++, to += tile_elements()) {
-          const float* const a = large + ((i * range_ + chunk - chunk0) * tiles + at) * e_.width;
+          const float* const a = rows_from(i, chunk);
+          // What comes next is asked for: the next chunk, that of the next part, the first one again or that of the
+          // next point.
+          const float* next = rows_from(0, task.chunk0) + (panel + 1 < task.panel1 ? 0 : large_pitch(unit, tiles));
+          if (i + 1 < inputs_of(unit)) next = rows_from(i + 1, task.chunk0);
+          if (chunk + 1 < task.chunk1) next = rows_from(i, chunk + 1);
           const int64_t rows = rows_of(chunk), parts = divide_up(rows, p_.rows);
           for (int64_t part = 0; part < parts; part++) {
             const int64_t row = rows * part / parts, count = rows * (part + 1) / parts - row;
-            p_.micro[0][all][count - 1](depth, a + row, b, to + row * p_.lanes, more, a);
+            p_.micro[0][all][count - 1](depth, a + row, b, to + row * p_.lanes, more, next);
           }
         }
     }
