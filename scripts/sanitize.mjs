@@ -13,7 +13,16 @@ const folder = join(root, 'build/sanitize');
 const compiler = process.env.CXX ?? 'g++';
 const [problems = '60', seed = '1'] = process.argv.slice(2);
 
-const COMMON = ['-std=c++17', '-g', '-O1', '-Wall', '-Wextra', '-fno-omit-frame-pointer', '-Icpu'];
+const COMMON = [
+  '-std=c++17',
+  '-g',
+  '-O1',
+  '-Wall',
+  '-Wextra',
+  '-Wno-unused-parameter',
+  '-fno-omit-frame-pointer',
+  '-Icpu',
+];
 const ISA_FLAGS = {
   baseline: [],
   avx2: ['-mavx2', '-mfma', '-mf16c'],
@@ -52,7 +61,7 @@ async function sweep(name, { flags, isas }) {
   const started = Date.now();
   const names = fs
     .readdirSync(join(root, 'cpu'))
-    .filter((file) => /^(columns|conv_|wgrad_|winograd_|team|limits).*\.cc$/.test(file));
+    .filter((file) => /^(columns|conv_|product_|wgrad_|winograd_|team|limits).*\.cc$/.test(file));
   const plain = [...names.map((file) => `cpu/${file}`), 'test/kernels/engine_sweep.cc'];
   const units = [...(await generate(isas)), ...plain.map((source) => ({ source, flags: [] }))];
   const objects = units.map((_, i) => join(folder, `${name}_${i}.o`));
