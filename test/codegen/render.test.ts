@@ -124,6 +124,11 @@ describe('render', () => {
     expect(renderKernel(parseKernelName(name))).contain(`void ${name}(void** params)`);
   });
 
+  it('has no lambda of any type in a CUDA template: NVRTC takes those for functions of the host', () => {
+    for (const file of templates.filter((name) => name.endsWith('.cu.njk')))
+      expect(readFileSync(join(TEMPLATES_FOLDER, file), 'utf8'), file).not.match(/\[[^\]\n]*\]\([^)]*\bauto\b/);
+  });
+
   it('uses templates of at most 200 lines, a quarter of them control, nested at most twice', () => {
     for (const file of templates) {
       const lines = readFileSync(join(TEMPLATES_FOLDER, file), 'utf8').trimEnd().split('\n');

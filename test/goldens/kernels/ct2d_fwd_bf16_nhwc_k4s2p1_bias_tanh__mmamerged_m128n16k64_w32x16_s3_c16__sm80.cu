@@ -372,9 +372,12 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
     return (unsigned)(corner.y + target.row) < (unsigned)height && (unsigned)(corner.x + target.column) < (unsigned)width;
   };
   __syncthreads();
+  const auto sum_at = [&](int row, int column) {
+    return *(const float*)(staged + staged_at<WARP_N * 4>(row, column / 4) + column % 4 * 4);
+  };
   // Neighbouring threads take neighbouring outputs: of `rows` positions and `columns` columns those that are in one row of
-  // the output, position by position.
-  const auto store_rows = [&](int m, int rows, int k, int columns, auto sum_at) {
+  // the output, position by position; sum_at(row, column) is a sum of this warp.
+  const auto store_rows = [&](int m, int rows, int k, int columns) {
     const int output = here.first_channel + k, run = COLUMN_STEP * results_channels;
     columns = columns < outputs - output ? columns : outputs - output;
     for (int begin = 0, end; begin < columns; begin = end) {
@@ -439,9 +442,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
         *(Finished*)(results + corner.at + target.at) = chunk;
       }
     } else {
-      store_rows(warp_m + i * 16, 16, warp_n, WARP_N, [&](int row, int column) {
-        return *(const float*)(staged + staged_at<WARP_N * 4>(row, column / 4) + column % 4 * 4);
-      });
+      store_rows(warp_m + i * 16, 16, warp_n, WARP_N);
     }
     __syncwarp();
   }
