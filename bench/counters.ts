@@ -6,8 +6,9 @@
  *   npm run bench:counters -- [--dtype float32,bfloat16] [--layer REGEX] [--pass fwd,dgrad,wgrad] [--gather] [--json] [--store]
  *
  * --gather counts the fallback's instructions on the same problems too, and tells how many more it takes for the whole layer: its
- * own a multiply-add, which no size changes, by those that the kernel's row says, corrected by what was counted. Ideals: `shared`, wavefronts without bank conflicts;
- * `loads` and `stores`, the sectors that the distinct bytes of each request would fill; `dram`, each tensor once.
+ * own a multiply-add, which no size changes, by those that the kernel's row says, corrected by what was counted. Ideals:
+ * `shared`, wavefronts without bank conflicts; `loads` and `stores`, the sectors that the distinct bytes of each request would
+ * fill; `dram`, each tensor once.
  */
 
 import { createRequire } from 'node:module';

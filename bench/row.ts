@@ -29,24 +29,25 @@ export function report(bench: string, figures: Readonly<Record<string, unknown>>
 export function keepOnly(bench: string, rows: readonly object[]): void {
   if (!process.argv.includes('--store')) return;
   const file = join(RESULTS, `${bench}.jsonl`);
-  const { date, version, commit } = circumstances();
   rmSync(file, { force: true });
-  store(
-    file,
-    rows.map((row) => ({ bench, ...row, date, version, commit })),
-  );
+  storeComputed(file, bench, rows);
 }
 
 /** Where the command line says so, adds rows of what is computed, not measured; of each key the last one stays. */
 export function keepEach<Row extends object>(bench: string, rows: readonly Row[], key: (row: Row) => string): void {
   if (!process.argv.includes('--store')) return;
   const file = join(RESULTS, `${bench}.jsonl`);
+  storeComputed(file, bench, rows);
+  keepLatest(file, key);
+}
+
+/** Of what is computed the machine says nothing. */
+function storeComputed(file: string, bench: string, rows: readonly object[]): void {
   const { date, version, commit } = circumstances();
   store(
     file,
     rows.map((row) => ({ bench, ...row, date, version, commit })),
   );
-  keepLatest(file, key);
 }
 
 /** The rows of a file, JSON objects one a line; none where there is no file. */

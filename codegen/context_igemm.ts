@@ -100,16 +100,16 @@ export function planOf(spec: Spec, form: 'expand' | 'contract', baked: Baked): G
 }
 
 export function planValues(spec: Spec, plan: GemmPlan, baked: Baked) {
-  const shape = isMerged(spec) ? mergedShape(baked) : baked;
+  const merged = isMerged(spec);
+  const shape = merged ? mergedShape(baked) : baked;
   const folded = variantOf(spec).folds === true;
   return {
     split: isSplit(spec),
     diagonal: togetherOf(spec.tunables),
-    merged: isMerged(spec),
-    residues: isMerged(spec) ? baked.stride[0] * baked.stride[1] : 1,
-    row_origin: isMerged(spec) ? baked.padding[0] : 0,
-    column_origin: isMerged(spec) ? baked.padding[1] : 0,
-    folded,
+    ...{ merged, folded },
+    residues: merged ? baked.stride[0] * baked.stride[1] : 1,
+    row_origin: merged ? baked.padding[0] : 0,
+    column_origin: merged ? baked.padding[1] : 0,
     folded_taps: folded ? shape.r * shape.s : 1,
     taps: folded ? 1 : shape.r * shape.s,
     kernel_width: shape.s,

@@ -7,6 +7,7 @@ import {
   FUSED_WITH_NORM,
   NORM_ACTIVATIONS,
   type Operation,
+  type Planes,
   STORAGE_BYTES,
   type StorageType,
 } from './operations.js';
@@ -40,14 +41,6 @@ function reduceLauncher(operation: Operation, type: StorageType): Launcher {
   };
 }
 
-/** What a batch norm sees of a tensor; `last`: its channels are neighbours in memory. */
-export interface Planes {
-  readonly n: number;
-  readonly c: number;
-  readonly hw: number;
-  readonly last: boolean;
-}
-
 function planesLauncher(operation: Operation, launch: (planes: Planes) => LaunchGeometry): Launcher {
   const at = scalarIndex(operation, 'n');
   return (scalars) =>
@@ -63,8 +56,9 @@ const normSums = (operation: Operation, type: StorageType): Launcher =>
   planesLauncher(operation, (planes) => sumsGeometry(STORAGE_BYTES[type], planes));
 
 /**
- * Whether each block sums up channels of its own, of elements of so many bytes: then it can compute their elements, too, in the same launch. Where channels
- * are shared by blocks, because they are few and long, one block each would take longer than a second launch.
+ * Whether each block sums up channels of its own, of elements of so many bytes: then it can compute their elements, too, in
+ * the same launch. Where channels are shared by blocks, because they are few and long, one block each would take longer than
+ * a second launch.
  */
 export function hasOwnChannels(bytes: number, planes: Planes): boolean {
   return sumsGeometry(bytes, planes).grid[1] === 1;

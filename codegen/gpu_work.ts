@@ -40,6 +40,12 @@ export interface Work {
   readonly latency?: number;
 }
 
+/** Bytes of a sector, in which the second level of cache and device memory are read and written. */
+export const SECTOR = 32;
+
+/** Bytes of the sectors that so many bytes from the beginning of one on lie in. */
+export const wholeSectors = (bytes: number): number => Math.ceil(bytes / SECTOR) * SECTOR;
+
 /** What does not overlap of the shorter terms. */
 const EXPOSED = 0.1;
 /** Schedulers of a multiprocessor; each issues one warp instruction a cycle. */

@@ -5,6 +5,7 @@
  */
 
 import { gpuOf } from './gpu.js';
+import { SECTOR } from './gpu_work.js';
 import type { Axis } from './phases.js';
 import type { Layout } from './problem.js';
 import type { Target } from './target.js';
@@ -73,9 +74,6 @@ const HALO = 1.3;
 export function pixelsRead(form: 'expand' | 'contract', { stride }: Pick<BakedShape, 'stride'>, taps: number): number {
   return Math.min(taps, form === 'contract' ? HALO * stride[0] * stride[1] : HALO);
 }
-
-/** Bytes of a sector of the second level of cache. */
-const SECTOR = 32;
 
 /**
  * Sectors that stores ask for each that they fill: in NCHW those of neighbouring positions are a stride apart, and what lies

@@ -5,9 +5,16 @@
 
 import type { Launcher } from './cuda_family.js';
 import { cudaOperations, cudaOperationText, operationLauncher } from './cuda_operations.js';
-import { hasOwnChannels, type Planes } from './cuda_reduce.js';
+import { hasOwnChannels } from './cuda_reduce.js';
 import { FracstrideError, show } from './errors.js';
-import { OPERATIONS, type OperationSpec, operationArguments, operationKernel, STORAGE_TYPES } from './operations.js';
+import {
+  OPERATIONS,
+  type OperationSpec,
+  operationArguments,
+  operationKernel,
+  type Planes,
+  STORAGE_TYPES,
+} from './operations.js';
 import type { Arg } from './passes.js';
 import { cpuText, renderKernel } from './render.js';
 import { kernelName, parseKernelName, type Spec, specArguments } from './spec.js';

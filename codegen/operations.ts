@@ -77,6 +77,14 @@ const holding = (names: readonly string[], of: Holding['of'], ...factors: string
   Object.fromEntries(names.map((name) => [name, { of, factors }]));
 
 /** Sizes [n, c, hw] of a normalised tensor and its layout: 0 is [n, c, hw], 1 is [n, hw, c]. */
+/** What a batch norm sees of a tensor; `last`: its channels are neighbours in memory. */
+export interface Planes {
+  readonly n: number;
+  readonly c: number;
+  readonly hw: number;
+  readonly last: boolean;
+}
+
 const PLANES: readonly Arg[] = [...all('l', 'n', 'c', 'hw'), ...all('i', 'layout')];
 
 function pointwiseArguments(operation: PointwiseOperation): readonly Arg[] {

@@ -9,7 +9,7 @@ import {
   depthwiseResident,
   parseDepthwiseTile,
 } from './depthwise_tiles.js';
-import type { Work } from './gpu_work.js';
+import { type Work, wholeSectors } from './gpu_work.js';
 import { bytes } from './passes.js';
 import { positionsOf } from './phases.js';
 import type { Problem } from './problem.js';
@@ -77,7 +77,6 @@ function reason(problem: Problem, form: Volume, tunables: Tunables): string | nu
 }
 
 const WARP = 32;
-const SECTOR = 32;
 /** Instructions of a thread: at its ends, of a group of positions, around a read, for a staged weight, for an output; more for 16 bits. */
 const ENDS = 100;
 const GROUP = 120;
@@ -108,7 +107,7 @@ function work(problem: Problem, form: Volume, tunables: Tunables): Work[] {
   const stored = plan.sums * size;
   // Channels of a block are neighbours in NHWC: sectors that they do not fill are moved as a whole.
   const across = tile.blockChannels * plan.vector * size;
-  const sectors = layout === 'nchw' ? 1 : (SECTOR * Math.ceil(across / SECTOR)) / across;
+  const sectors = layout === 'nchw' ? 1 : wholeSectors(across) / across;
   const read = plan.rowReads.length * tile.positions * plan.columns.sourceStep * plan.vector * size;
   return [
     {

@@ -9,7 +9,7 @@ import {
   parseDepthwiseWgradTile,
 } from './depthwise_wgrad_tiles.js';
 import { gpuOf } from './gpu.js';
-import type { Work } from './gpu_work.js';
+import { SECTOR, type Work, wholeSectors } from './gpu_work.js';
 import { bytes } from './passes.js';
 import { positionsOf } from './phases.js';
 import type { Contraction, Problem } from './problem.js';
@@ -82,7 +82,6 @@ function partsOf(problem: Problem, tunables: Tunables, target: Target): number {
 }
 
 const WARP = 32;
-const SECTOR = 32;
 /** Instructions of a thread: at its ends, of a group of positions, around a read, of a cell in a step of the tree, for a weight. */
 const ENDS = 120;
 const GROUP = 130;
@@ -127,7 +126,7 @@ function work(problem: Problem, tunables: Tunables, parts: number): Work[] {
   const tree = (2 * ADDITION * handed + WEIGHT * weights) / tile.threads + 30 * halvings;
   // Channels of a block are neighbours in NHWC; rows of the small side that neighbouring parts read, too, are read twice.
   const across = tile.blockChannels * tile.vector * size;
-  const whole = layout === 'nchw' ? 1 : (Math.ceil(across / SECTOR) * SECTOR) / across;
+  const whole = layout === 'nchw' ? 1 : wholeSectors(across) / across;
   const rows = Math.max(1, rounds * tile.lanes * tile.positions) / Math.max(1, problem.geometry.ws);
   const again = 1 + (plan.rowReads.length - 1) / Math.max(1, rows);
   const read = plan.large + Math.min(again, plan.rowReads.length) * tile.positions * tile.vector;

@@ -3,7 +3,7 @@
  * would be mostly empty.
  */
 
-import type { Work } from './gpu_work.js';
+import { SECTOR, type Work } from './gpu_work.js';
 import {
   HEAD_THREADS,
   type HeadPlan,
@@ -74,7 +74,6 @@ function reason(problem: Problem, form: Volume, tunables: Tunables): string | nu
 }
 
 const WARP = 32;
-const SECTOR = 32;
 /** Instructions of a thread: at its ends, of a round of its loop, around a read, for a staged weight, for an output. */
 const ENDS = 200;
 const ROUND = 12;

@@ -1,6 +1,6 @@
 /** What the tensor-core kernels of the weight gradient do, and into how many parts that is best cut. */
 
-import type { Work } from './gpu_work.js';
+import { type Work, wholeSectors } from './gpu_work.js';
 import { pixelsRead } from './igemm_tiles.js';
 import { MATRICES, PRODUCT, type Reading } from './mma_tiles.js';
 import { mmaWgradPlan, parseMmaWgradTile, parseWgradReadings, rowsArePositions } from './mma_wgrad_tiles.js';
@@ -13,7 +13,6 @@ import { inParts } from './work_parts.js';
 import { bestPositions, weightResults } from './work_wgrad.js';
 
 const WARP = 32;
-const SECTOR = 32;
 const WAVEFRONT = 128;
 const WORD = 4;
 /**
@@ -61,7 +60,7 @@ export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Targe
   const taps = g.r * g.s;
   // Copies of 16 bytes pass by the first level of cache; the others find there what another tap has read.
   const pixels = large.bytes === 16 ? 1 : pixelsRead('contract', g, taps) / taps;
-  const sectors = (width: number, channels: number) => (width * sectorsOf(channels * size)) / channels;
+  const sectors = (width: number, channels: number) => (width * wholeSectors(channels * size)) / channels;
   const read =
     problem.layout === 'nchw'
       ? (tile.m + pixels * tile.n) * size
@@ -99,7 +98,6 @@ const movesOf = ({ staged, bytes }: Reading, byPosition: boolean): number =>
 const movedBytes = ({ staged, bytes }: Reading): number => (staged ? 2 : 1) * Math.max(WAVEFRONT, WARP * bytes);
 
 /** Bytes of the sectors that so many neighbouring bytes lie in, from the beginning of one. */
-const sectorsOf = (bytes: number): number => Math.ceil(bytes / SECTOR) * SECTOR;
 
 /** The number of parts that the model finds fastest: a function of the problem and the target alone. */
 export function mmaWgradParts(problem: Problem, tunables: Tunables, target: Target): number {

@@ -1,6 +1,6 @@
 /** What the phase kernels have to do. Instructions are those of nvcc's code, which the simulator's counters check. */
 
-import type { Work } from './gpu_work.js';
+import { SECTOR, type Work, wholeSectors } from './gpu_work.js';
 import { bytes } from './passes.js';
 import type { Problem } from './problem.js';
 import { DTYPE_TABLE } from './target.js';
@@ -8,7 +8,6 @@ import { type PhasePlan, parseTile, phasePlan, sidesOf, wgradSegments } from './
 import type { LaunchGeometry, Tunables } from './variant.js';
 
 const WARP = 32;
-const SECTOR = 32;
 const WAVEFRONT = 128;
 /** Cycles that a warp waits for a load. */
 const LOAD_LATENCY = 250;
@@ -46,8 +45,6 @@ function launched(problem: Problem, { grid }: LaunchGeometry, block: Block): Wor
     },
   ];
 }
-
-const wholeSectors = (size: number): number => Math.ceil(size / SECTOR) * SECTOR;
 
 /** Averages over the blocks of a launch: rows of taps, and of each group of columns what is read and used. */
 function tapsOf({ rows, columns, together }: PhasePlan): { rows: number; reads: number; uses: number } {

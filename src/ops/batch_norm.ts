@@ -18,7 +18,6 @@ import { targetOf } from '../device.js';
 import { elementBytes } from '../dtype.js';
 import { fillWith } from '../fill.js';
 import { pointwise } from '../pointwise.js';
-import { elementCount } from '../shape.js';
 import { record, Tensor, tidy, unrecorded } from '../tensor.js';
 import {
   type Averages,
@@ -26,6 +25,7 @@ import {
   dense,
   like,
   perChannel,
+  planesOf,
   run,
   type Statistics,
   wideStatistics,
@@ -85,9 +85,8 @@ export function normalise(input: Tensor, a: Normalisation): Tensor {
 
 /** Whether one launch does all of a direction. */
 function isTogether(x: Tensor): boolean {
-  const { shape, dtype, storage } = Tensor.window(x);
-  const planes = { n: shape[0]!, c: shape[1]!, hw: elementCount(shape.slice(2)), last: x.layout === 'nhwc' };
-  return isNormTogether(targetOf(storage.device), elementBytes(dtype), planes);
+  const { dtype, storage } = Tensor.window(x);
+  return isNormTogether(targetOf(storage.device), elementBytes(dtype), planesOf(x));
 }
 
 interface Forward {

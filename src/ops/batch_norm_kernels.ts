@@ -1,5 +1,6 @@
 /** The kernels of batch normalisation, launched over a tensor's planes, and the tensors of one number a channel they need. */
 
+import type { Planes } from '../../codegen/operations.js';
 import type { Dtype } from '../dtype.js';
 import { shortName } from '../dtype.js';
 import { NULL, runOperation } from '../kernels.js';
@@ -43,6 +44,12 @@ export function dense(value: Tensor | null): Tensor | null {
   return value === null ? null : contiguous(value);
 }
 
+/** x as a batch norm sees it. */
+export function planesOf(x: Tensor): Planes {
+  const { shape } = Tensor.window(x);
+  return { n: shape[0]!, c: shape[1]!, hw: elementCount(shape.slice(2)), last: x.layout === 'nhwc' };
+}
+
 /** Launches a kernel over x's planes: pointers, then N, C, H·W and the layout, then what else it takes. */
 export function run(
   name: string,
@@ -50,9 +57,10 @@ export function run(
   tensors: readonly (Tensor | null)[],
   scalars: readonly number[] = [],
 ): void {
-  const { shape, dtype, storage } = Tensor.window(x);
+  const { dtype, storage } = Tensor.window(x);
+  const { n, c, hw, last } = planesOf(x);
   const pointers = tensors.map((value) => (value === null ? NULL : pointer(Tensor.window(value))));
-  const sizes = [shape[0]!, shape[1]!, elementCount(shape.slice(2)), x.layout === 'nhwc' ? 1 : 0, ...scalars];
+  const sizes = [n, c, hw, Number(last), ...scalars];
   runOperation(storage.device, { name, type: shortName(dtype) }, pointers, sizes);
 }
 
