@@ -89,6 +89,14 @@ using Micro = void (*)(int64_t depth, const void* a, const void* b, void* c, int
 using DirectMicro = void (*)(int64_t depth, const void* a, const void* b, int64_t pitch, int64_t first, int64_t last,
                              void* c);
 
+// What is done with sums that are stored by lines. `stream`: past the caches.
+struct LineFinish {
+  const void* bias;
+  int activation;
+  double slope;
+  bool stream;
+};
+
 // The generated part for one instruction set and element type.
 struct ConvEngine {
   int storage_bytes, accumulator_bytes;

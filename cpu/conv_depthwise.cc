@@ -134,8 +134,8 @@ class PlanesRun {
     if (p_.finish.stream) e_.fence();
   }
 
-  DepthwiseFinish finish_of(int64_t channel) const {
-    DepthwiseFinish finish = p_.finish;
+  LineFinish finish_of(int64_t channel) const {
+    LineFinish finish = p_.finish;
     finish.bias = element(finish.bias, channel, e_.storage_bytes);
     return finish;
   }
@@ -259,7 +259,7 @@ void run_product(const ConvCall& call, const DepthwiseEngine& engine, ConvLayout
   const ConvShape& s = call.shape;
   const int64_t bytes = s.n * s.groups * h.output * w.output * engine.storage_bytes;
   if (bytes == 0) return;
-  const DepthwiseFinish finish = {call.bias, call.activation, call.slope, bytes >= stream_bytes(layout)};
+  const LineFinish finish = {call.bias, call.activation, call.slope, bytes >= stream_bytes(layout)};
   const DepthwiseProduct product = {s,          expand,      s.n,         s.groups, std::move(h), std::move(w),
                                     call.first, call.second, call.output, finish};
   if (layout == NCHW) {

@@ -18,14 +18,6 @@ struct DepthwiseStage {
   void* to;
 };
 
-// What is done with a sum. `stream`: past the caches.
-struct DepthwiseFinish {
-  const void* bias;
-  int activation;
-  double slope;
-  bool stream;
-};
-
 // Lines of a plane by one of the unrolled kernels, as T, whole vectors of them; lines from `lines` on go to `spare`.
 // `stream`: past the caches, all lines being aligned.
 struct DepthwiseBlocks {
@@ -48,7 +40,7 @@ struct DepthwiseLine {
   int64_t taps, count;
   void* to;
   int64_t to_step;
-  DepthwiseFinish finish;
+  LineFinish finish;
 };
 
 // For each pixel i < count and channel: to[i · to_step] = Σ_t weight[weight_at[t]] · from[from_at[t] + i · from_step];
@@ -61,7 +53,7 @@ struct DepthwisePixels {
   int64_t taps, count, channels;
   int64_t from_step, to_step;
   void* to;
-  DepthwiseFinish finish;
+  LineFinish finish;
 };
 
 // Adds to sums[t][lane] (T), lanes of one vector: Σ small[row · small_pitch + i] · large[at[t] + row · large_pitch + i]
@@ -99,7 +91,7 @@ struct DepthwiseEngine {
   const DepthwiseShape* shapes;
   void (*stage)(const DepthwiseStage& what);
   // to[i] = from[i] (T; whole vectors of it are read), activated, for i < count.
-  void (*finish_line)(const void* from, int64_t count, const DepthwiseFinish& what, void* to);
+  void (*finish_line)(const void* from, int64_t count, const LineFinish& what, void* to);
   void (*line)(const DepthwiseLine& what);
   void (*pixels)(const DepthwisePixels& what);
   void (*sum_planes)(const DepthwisePlaneSums& what);

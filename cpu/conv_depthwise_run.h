@@ -15,7 +15,7 @@ struct DepthwiseProduct {
   const void* from;
   const void* weight;
   void* to;
-  DepthwiseFinish finish;
+  LineFinish finish;
 };
 
 void run_pixels(const DepthwiseProduct& product, const DepthwiseEngine& engine);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "conv_direct_plan.h"
+#include "conv_plan.h"
 #include "team.h"
 
 namespace fracstride {
@@ -159,10 +160,6 @@ class DirectRun : DirectPlan {
     }
   }
 
-  static uint32_t bits(int64_t first, int64_t last) {
-    return first >= last ? 0 : static_cast<uint32_t>((uint64_t{1} << last) - (uint64_t{1} << first));
-  }
-
   // The lanes of each of `vectors` vectors whose inputs exist under each tap of an axis: [tap][vector].
   void select_lanes(const Task& task, int64_t vectors, Work& work) const {
     work.lanes_h.clear();
@@ -170,7 +167,7 @@ class DirectRun : DirectPlan {
       uint32_t* const lanes = append(work.lanes_h, vectors);
       for (const Piece& piece : work.pieces) {
         if (piece.u < read.low || piece.u >= read.high) continue;
-        lanes[piece.vector] |= bits(piece.lane, piece.lane + piece.length);
+        lanes[piece.vector] |= lane_bits(piece.lane, piece.lane + piece.length);
       }
     }
     work.lanes_w.clear();
@@ -180,7 +177,7 @@ class DirectRun : DirectPlan {
         for (const Piece& piece : work.pieces) {
           const int64_t first = std::max<int64_t>(0, read.low - piece.q);
           const int64_t last = std::min(piece.length, read.high - piece.q);
-          lanes[piece.vector] |= bits(piece.lane + first, piece.lane + last);
+          lanes[piece.vector] |= lane_bits(piece.lane + first, piece.lane + last);
         }
       }
   }
@@ -224,7 +221,7 @@ class DirectRun : DirectPlan {
 
   // False when there are none.
   bool set_lanes(const uint32_t* h, const uint32_t* w, int64_t vectors, PixelTap& tap) const {
-    const uint32_t all = bits(0, e_.width);
+    const uint32_t all = lane_bits(0, e_.width);
     uint32_t any = 0, every = all;
     for (int64_t v = 0; v < vectors; v++) {
       tap.lanes[v] = h[v] & w[v];

@@ -17,6 +17,11 @@ struct AxisTap {
   int64_t k, delta;
 };
 
+// Lanes [first, last) of a vector as bits; at most 32.
+inline uint32_t lane_bits(int64_t first, int64_t last) {
+  return first >= last ? 0 : static_cast<uint32_t>((uint64_t{1} << last) - (uint64_t{1} << first));
+}
+
 // One class of output indices; taps by rising k.
 struct AxisPhase {
   int64_t first, count;

@@ -148,13 +148,10 @@ class ScatterRun {
   }
 
   void add_lanes(int64_t first, int64_t last) {
-    for (int64_t v = 0; v < vectors_; v++) lanes_.push_back(bits(first - v * e_.width, last - v * e_.width));
-  }
-
-  uint32_t bits(int64_t first, int64_t last) const {
-    first = std::max<int64_t>(first, 0);
-    last = std::min<int64_t>(last, e_.width);
-    return first >= last ? 0 : static_cast<uint32_t>((uint64_t{1} << last) - (uint64_t{1} << first));
+    for (int64_t v = 0; v < vectors_; v++) {
+      const int64_t before = v * e_.width;
+      lanes_.push_back(lane_bits(std::max<int64_t>(first - before, 0), std::min<int64_t>(last - before, e_.width)));
+    }
   }
 
   void make_tasks() {
@@ -236,7 +233,7 @@ class ScatterRun {
     }
     const int64_t channel = task.group * co_ + part.c0;
     const int64_t at = task.n * to_.n + channel * to_.c + (phase.first + u * s_.sh) * to_.h;
-    ScatterFinish finish = finish_;
+    LineFinish finish = finish_;
     finish.bias = element(call_.bias, channel, e_.storage_bytes);
     void* const to = element(call_.output, at, e_.storage_bytes);
     static thread_local Sources sources;
@@ -258,7 +255,7 @@ class ScatterRun {
   };
 
   void store_planes(const Part& part, const std::vector<int64_t>& rows, const char* products, void* to,
-                    const ScatterFinish& finish, Sources& sources) const {
+                    const LineFinish& finish, Sources& sources) const {
     const uint32_t* lanes = lanes_.data();
     sources.begin.assign(1, 0);
     for (const AxisPhase& phase : w_.phases) {
@@ -277,7 +274,7 @@ class ScatterRun {
   }
 
   void store_pixels(const Part& part, const std::vector<int64_t>& rows, const char* products, void* to,
-                    const ScatterFinish& finish, Sources& sources) const {
+                    const LineFinish& finish, Sources& sources) const {
     const int64_t bytes = e_.accumulator_bytes, length = s_.sw * co_, pieces = divide_up(s_.s, s_.sw);
     const int64_t first = s_.pw / s_.sw, last = divide_up(s_.wl + s_.pw, s_.sw);
     sources.parts.clear();
@@ -309,7 +306,7 @@ class ScatterRun {
   const int64_t ci_, co_;
   const Pitches from_, to_;
   const Axis h_, w_;
-  ScatterFinish finish_ = {};
+  LineFinish finish_ = {};
   // Deltas of rows; rows that are multiplied at once, and that are kept.
   int64_t first_delta_ = 0, last_delta_ = 0, chunk_ = 1, ring_ = 1;
   int64_t weight_elements_ = 0, vectors_ = 0;

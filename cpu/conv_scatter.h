@@ -31,14 +31,6 @@ struct ScatterProduct {
   void* spare;
 };
 
-// What becomes of a row of sums.
-struct ScatterFinish {
-  const void* bias;
-  int activation;
-  double slope;
-  bool stream;
-};
-
 // One row of `channels` planes of L: column x of class f = x mod phases is Σ over sources i in [begin[f], begin[f + 1])
 // of products[at[i] + x div phases], where lanes[i] has the lanes, as bits, of each vector that exist; `tile` holds
 // phases × tile_pitch sums.
@@ -52,7 +44,7 @@ struct ScatterPlanes {
   int64_t tile_pitch;
   void* to;
   int64_t to_pitch;
-  ScatterFinish finish;
+  LineFinish finish;
 };
 
 // Blocks [first, last) of a row of pixels have sources [begin, end).
@@ -75,7 +67,7 @@ struct ScatterPixels {
   int64_t skipped, count, channels;
   void* to;
   int64_t to_pitch;
-  ScatterFinish finish;
+  LineFinish finish;
 };
 
 // [planes | pixels] where they differ.
