@@ -71,7 +71,7 @@ async function attempt(call: () => unknown, text: string): Promise<void> {
     note(error, text);
   }
   const took = Date.now() - started;
-  if (took > 5000) report.violations.push(`${text} took ${took} ms`);
+  if (took > 30_000) report.violations.push(`${text} took ${took} ms`);
 }
 
 /** Calls that are in order but change how the package works. */

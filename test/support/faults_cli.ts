@@ -108,7 +108,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'a slow copy': async (simulator) => {
     const x = ones([4], { device: 'cuda' });
     cuda.synchronize();
-    simulator.fault('slow_copy=300ms');
+    simulator.fault('slow_copy=1000ms');
     let ticks = 0;
     const timer = setInterval(() => ticks++, 5);
     const started = performance.now();
