@@ -1,7 +1,7 @@
 // The weight gradient of a depthwise convolution: W[c, tap] = Σ_{n, i, j} S[n, c, i, j] · L[n, c, (i, j)·stride +
 // delta(tap)]. Positions are cut into pieces whose number depends on the problem alone; each sums on its own, and the
-// pieces are added in order. NCHW: lanes are positions, both planes are staged, L with zeros around it; where a piece
-// holds something that is not finite, taps are summed over the positions that exist for them. NHWC: lanes are channels,
+// pieces are added in order. NCHW: lanes are positions, both planes are staged, L with zeros around it; where a sum
+// of a piece is not finite, taps are summed over the positions that exist for them. NHWC: lanes are channels,
 // nothing is padded.
 #include <algorithm>
 #include <cstring>
@@ -15,9 +15,9 @@
 namespace fracstride {
 namespace {
 
-// Staged rows of a piece stay in a second-level cache; pixels that are summed between loading sums and storing them;
+// Staged rows of a piece stay in a first-level cache; pixels that are summed between loading sums and storing them;
 // pieces on NHWC.
-constexpr int64_t STAGE_BYTES = 48 * 1024, PIXELS = 16, PIECES = 32;
+constexpr int64_t STAGE_BYTES = 24 * 1024, PIXELS = 16, PIECES = 32;
 
 // W from the pieces' sums.
 struct Sums {
@@ -80,15 +80,15 @@ class PlaneSums : Sums {
     e.stage({element(call.first, plane * s.hs * s.ws, e.storage_bytes), s.hs, s.ws, q0, rows, 0, 1, count_, small});
     e.stage({element(call.second, plane * s.hl * s.wl, e.storage_bytes), s.hl, s.wl, q0 * s.sh - s.ph, large_rows,
              -s.pw, s.sw, pitch_, large});
+    static thread_local std::vector<int64_t> at;
+    at.clear();
+    for (int64_t tap = 0; tap < area; tap++) at.push_back(large_at(tap));
     std::memset(to, 0, area * e.width * e.accumulator_bytes);
-    if (e.all_finite(small, rows * count_ + large_rows * row_pitch_)) {
-      static thread_local std::vector<int64_t> at;
-      at.clear();
-      for (int64_t tap = 0; tap < area; tap++) at.push_back(large_at(tap));
-      e.sum_planes({small, large, count_, row_pitch_ * s.sh, rows, count_, at.data(), area, to});
-    } else {
-      for (int64_t tap = 0; tap < area; tap++) sum_existing(tap, q0, rows, small, large, to);
-    }
+    e.sum_planes({small, large, count_, row_pitch_ * s.sh, rows, count_, at.data(), area, to});
+    // What is not finite shows in every sum that it is part of, times zero or not.
+    if (e.all_finite(to, area * e.width)) return;
+    std::memset(to, 0, area * e.width * e.accumulator_bytes);
+    for (int64_t tap = 0; tap < area; tap++) sum_existing(tap, q0, rows, small, large, to);
   }
 
   int64_t large_at(int64_t tap) const {

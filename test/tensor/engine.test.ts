@@ -69,6 +69,19 @@ const GEOMETRIES: Readonly<Record<string, Geometry>> = {
     groups: 3,
   },
   depthwise: { ...plain, ...size(1, 12, [9, 9], 12, [18, 18], [4, 4]), stride: [2, 2], padding: [1, 1], groups: 12 },
+  'depthwise, rows of many vectors': {
+    ...plain,
+    ...size(2, 5, [6, 40], 5, [12, 80], [4, 4]),
+    stride: [2, 2],
+    padding: [1, 1],
+    groups: 5,
+  },
+  'depthwise, more padding than kernel': {
+    ...plain,
+    ...size(1, 3, [20, 52], 3, [12, 44], [3, 3]),
+    padding: [5, 5],
+    groups: 3,
+  },
   'one input position': { ...plain, ...size(20, 37, [1, 1], 33, [4, 4], [4, 4]) },
   'many channels of few positions': { ...plain, ...size(3, 2, [2, 2], 130, [2, 3], [1, 2]) },
   'more taps than a block is deep': { ...plain, ...size(1, 2, [20, 20], 2, [20, 20], [19, 19]), padding: [9, 9] },
@@ -82,7 +95,7 @@ const GEOMETRIES: Readonly<Record<string, Geometry>> = {
 };
 
 /** Those in which infinities and NaN are tried. */
-const INFINITE = ['k4 s2 p1', 'groups, pairs, cropped', 'few channels, whole vectors of positions'];
+const INFINITE = ['k4 s2 p1', 'groups, pairs, cropped', 'few channels, whole vectors of positions', 'depthwise'];
 
 const ACTIVATE: Readonly<Record<(typeof ACTIVATIONS)[number], (x: number) => number>> = {
   none: (x) => x,
