@@ -3,9 +3,10 @@
  * catalogue's rows say that they have to do (`work`). Counts, no times. Each kernel is the one that is chosen for the layer;
  * it runs on a problem that is cut down: images, rows, then channels and columns.
  *
- *   npm run bench:counters -- [--dtype float32,bfloat16] [--layer REGEX] [--pass fwd,dgrad,wgrad] [--gather] [--json] [--store]
+ *   npm run bench:counters -- [--dtype float32,bfloat16] [--layer REGEX] [--pass fwd,dgrad,wgrad] [--variant NAME] [--gather] [--json]
+ *                             [--store] ['<problem>' …]
  *
- * --gather counts the fallback's instructions on the same problems too, and tells how many more it takes for the whole layer: its
+ * Problems named after the options stand in for the layers, and --variant for the choice. --gather counts the fallback's instructions on the same problems too, and tells how many more it takes for the whole layer: its
  * own a multiply-add, which no size changes, by those that the kernel's row says, corrected by what was counted. Ideals:
  * `shared`, wavefronts without bank conflicts; `loads` and `stores`, the sectors that the distinct bytes of each request would
  * fill; `dram`, each tensor once.
@@ -21,7 +22,7 @@ import type { Work } from '../codegen/gpu_work.js';
 import { bytes, flops } from '../codegen/passes.js';
 import { LAYOUTS, type Problem } from '../codegen/problem.js';
 import { formatProblem, parseProblem } from '../codegen/problem_text.js';
-import { choose, packingOf, wordsOf, workOf } from '../codegen/spec.js';
+import { candidates, choose, packingOf, type Spec, wordsOf, workOf } from '../codegen/spec.js';
 import { BENCH_LAYERS } from '../src/bench/layers.js';
 import { operands } from '../src/bench/measure.js';
 import { resolveDevice, synchronize, targetOf } from '../src/device.js';
@@ -89,11 +90,13 @@ const BARS = { shared: 1.02, loads: 1.1, stores: 1.1, dram: 1.15 } as const;
 /** How far the model's inputs may be from what is counted; the second level of cache is asked for less than all requests. */
 const TOLERANCE = { model_instructions: [0.7, 1.4], model_shared: [0.4, 2], model_l2: [0, 1.5] } as const;
 
-const { values: asked } = parseArgs({
+const { values: asked, positionals: named } = parseArgs({
+  allowPositionals: true,
   options: {
     dtype: { type: 'string', default: 'float32' },
     layer: { type: 'string', default: '' },
     pass: { type: 'string', default: 'fwd,dgrad,wgrad' },
+    variant: { type: 'string' },
     gather: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
     store: { type: 'boolean', default: false },
@@ -139,8 +142,19 @@ const instructionsOf = (works: readonly Work[]): number =>
 const total = (counts: Readonly<Record<string, number>>): number => Object.values(counts).reduce((a, b) => a + b, 0);
 const ratio = (a: number, b: number): number => (b === 0 ? 1 : Number((a / b).toPrecision(4)));
 
+/** Of the variant that is asked for the settings that are cheapest. */
+function specOf(problem: Problem): Spec {
+  if (asked.variant === undefined) return choose(problem, targetOf(device));
+  const rows = candidates(problem, targetOf(device)).filter(
+    (row) => row.variant === asked.variant && row.cost !== null,
+  );
+  const [best] = rows.sort((a, b) => a.cost! - b.cost!);
+  if (best?.spec) return best.spec;
+  throw new Error(`--variant ${asked.variant} does not compute ${formatProblem(problem)}`);
+}
+
 function rowOf(layer: string, full: Problem): Row {
-  const spec = choose(full, targetOf(device));
+  const spec = specOf(full);
   const problem = cutDown(full);
   const c = counted(problem, wordsOf(spec), packingOf(spec, full) !== null);
   const works = workOf(spec, problem)!;
@@ -177,12 +191,13 @@ function rowOf(layer: string, full: Problem): Row {
   };
 }
 
+const layers = named.length > 0 ? Object.fromEntries(named.map((text) => [text, text])) : BENCH_LAYERS;
 const rows: Row[] = [];
-for (const layer of Object.keys(BENCH_LAYERS).filter((name) => new RegExp(asked.layer).test(name)))
+for (const layer of Object.keys(layers).filter((name) => new RegExp(asked.layer).test(name)))
   for (const dtype of asked.dtype.split(','))
     for (const layout of LAYOUTS)
       for (const pass of asked.pass.split(',')) {
-        const row = rowOf(layer, parseProblem(`${BENCH_LAYERS[layer]} pass=${pass} dtype=${dtype} layout=${layout}`));
+        const row = rowOf(layer, parseProblem(`${layers[layer]} pass=${pass} dtype=${dtype} layout=${layout}`));
         if (asked.json) console.log(JSON.stringify(row));
         rows.push(row);
       }

@@ -3,7 +3,9 @@
  * that would be chosen, its modelled time, the floor that no kernel goes below (each tensor once at the speed of memory,
  * or the taps that exist at the peak of the arithmetic), and what bounds the kernel.
  *
- *   node dist/bench/model.js [--every] [--store]     --every: both layouts of both types, not only their own
+ *   node dist/bench/model.js [--every] [--store] ['<problem>' …]     --every: both layouts of both types, not only their own
+ *
+ * Problems named after the options stand in for the layers.
  */
 
 import { table } from '../codegen/cli/table.js';
@@ -22,6 +24,8 @@ const MACHINES: readonly { readonly gpu: Gpu; readonly arch: CudaArchitecture }[
   { gpu: GPUS.A100, arch: 80 },
   { gpu: GPUS.RTX4090, arch: 89 },
 ];
+const named = process.argv.slice(2).filter((word) => !word.startsWith('--'));
+const LAYERS = named.length > 0 ? Object.fromEntries(named.map((text) => [text, text])) : BENCH_LAYERS;
 const PASSES = ['fwd', 'dgrad', 'wgrad'] as const;
 /** Types in the layout that their kernels are made for, and in the other one. */
 const OWN: readonly [Dtype, Layout][] = [
@@ -57,7 +61,7 @@ const short = (value: number): number => Number(value.toPrecision(4));
 function rowOf(machine: (typeof MACHINES)[number], setting: [Dtype, Layout], layer: string, pass: Row['pass']): Row {
   const { gpu, arch } = machine;
   const [dtype, layout] = setting;
-  const problem = parseProblem(`${BENCH_LAYERS[layer]} pass=${pass} dtype=${dtype} layout=${layout}`);
+  const problem = parseProblem(`${LAYERS[layer]} pass=${pass} dtype=${dtype} layout=${layout}`);
   const spec = choose(problem, { kind: 'cuda', arch });
   const works = workOf(spec, problem)!;
   const model = seconds(works, gpu);
@@ -89,7 +93,7 @@ function boundOf(works: readonly Work[], gpu: Gpu): string {
 const settings = process.argv.includes('--every') ? [...OWN, ...OTHER] : OWN;
 const rows = MACHINES.flatMap((machine) =>
   settings.flatMap((setting) =>
-    Object.keys(BENCH_LAYERS).flatMap((layer) => PASSES.map((pass) => rowOf(machine, setting, layer, pass))),
+    Object.keys(LAYERS).flatMap((layer) => PASSES.map((pass) => rowOf(machine, setting, layer, pass))),
   ),
 );
 keepOnly('gpu_model', rows);
@@ -99,7 +103,7 @@ const inColumn = ({ gpu, dtype, layout }: (typeof columns)[number]) => {
   return rows.filter((row) => row.gpu === gpu && row.dtype === dtype && row.layout === layout);
 };
 const cellsOf = (pick: (of: readonly Row[]) => string) => columns.map((column) => pick(inColumn(column)));
-const lines = Object.keys(BENCH_LAYERS).map((layer) => [
+const lines = Object.keys(LAYERS).map((layer) => [
   layer,
   ...cellsOf((own) => {
     return own

@@ -13,6 +13,8 @@ export const DEPTHWISE_WGRAD_SCHEMA = {
   lanes: count,
   block_channels: count,
   vector: count,
+  pairs: count,
+  grouped: z.enum(['true', 'false']),
   piece: count,
 } as const;
 
@@ -24,7 +26,9 @@ export function depthwiseWgradValues(spec: Spec, baked: Baked) {
     positions: tile.positions,
     lanes: tile.lanes,
     block_channels: tile.blockChannels,
-    vector: tile.vector,
+    vector: plan.smalls,
+    pairs: tile.vector,
+    grouped: String(tile.grouped),
     piece: plan.piece,
     threads: tile.threads,
     resident: depthwiseWgradResident(plan),

@@ -1,6 +1,7 @@
 /** What the template of the CUDA igemm kernels takes: its schema, and its values from a spec. */
 
 import { z } from 'zod';
+import { togetherOf } from './diagonal.js';
 import {
   type GemmPlan,
   gemmMemory,
@@ -16,7 +17,6 @@ import { PARTS_ARG } from './passes.js';
 import type { Axis } from './phases.js';
 import { ACTIVATIONS } from './problem.js';
 import { type Baked, type Spec, specArguments, variantOf } from './spec.js';
-import { togetherOf } from './variants_cuda_diagonal.js';
 
 const count = z.int().min(1).max(0x7fffffff);
 /** Integers and commas: the inside of an initialiser. */

@@ -1,6 +1,7 @@
 /** What the template of the tensor-core kernels of the weight gradient takes: its schema, and its values from a spec. */
 
 import { z } from 'zod';
+import { togetherOf } from './diagonal.js';
 import { isAsynchronous } from './igemm_tiles.js';
 import { mmaWgradPlan, parseMmaWgradTile, parseWgradReadings, rowsArePositions } from './mma_wgrad_tiles.js';
 import type { Baked, Spec } from './spec.js';
@@ -12,6 +13,7 @@ export const MMA_WGRAD_SCHEMA = {
   asynchronous: z.boolean(),
   staged: z.boolean(),
   by_position: z.boolean(),
+  diagonal: count,
   planes: z.enum(['true', 'false']),
   small_copied: z.boolean(),
   small_bytes: size,
@@ -37,6 +39,7 @@ export function mmaWgradValues(spec: Spec, { r, s }: Baked) {
     asynchronous: isAsynchronous(target),
     staged,
     by_position: rowsArePositions(spec),
+    diagonal: togetherOf(tunables),
     planes: String(spec.layout === 'nchw'),
     small_copied: !small.staged,
     small_bytes: small.bytes,

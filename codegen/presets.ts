@@ -71,7 +71,7 @@ export const DEFAULT_TARGETS: readonly Target[] = [{ kind: 'ptx' }];
 /** The architectures whose registers and spills are checked. */
 export const CHECKED_ARCHITECTURES: readonly CudaArchitecture[] = [75, 80, 86, 89, 90, 100, 120];
 
-/** Kernels of matrix products that fill the registers they are given: whoever checks a preset checks them, too. */
+/** Kernels that fill the registers they are given: whoever checks a preset checks them, too. */
 const FULL_KERNELS = [
   'ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mma_m128n128k32_w64x64_s3_c16',
   'ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mma_m128n128k64_w64x32_s3_c16',
@@ -81,6 +81,9 @@ const FULL_KERNELS = [
   'ct2d_wgrad_f16_nhwc_k4s2p1__mma_m128n128k32_w64x64_r2_r2',
   'ct2d_wgrad_bf16_nchw_k4s2p1__mma_m128n128k32_w64x64_c4_r2',
   'ct2d_wgrad_f32_nchw_k4s2p1__mma_m128n128k16_w64x64_c4_c4',
+  'ct2d_wgrad_bf16_nhwc_k3s1p1g4__mmadiagonal_m64n128k32_w32x64_c16_c16_d4',
+  'ct2d_wgrad_f32_nchw_k9s3p4g4__pairwise_t2o1_b128x1',
+  'ct2d_wgrad_f32_nchw_k3s2p1g4__pairwise_t2o8_b128x1',
   'ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mmasplitk_m128n128k64_w64x32_s3_c16',
   'ct2d_fwd_f32_nchw_k4s2p1_bias_relu__splitk_m128n128k16_t8x8',
   'ct2d_fwd_bf16_nhwc_k4s2p1_bias_tanh__mmamerged_m128n16k64_w32x16_s3_c16',

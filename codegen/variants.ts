@@ -9,8 +9,9 @@ import type { Variant } from './variant.js';
 import { CPU_VARIANTS } from './variants_cpu.js';
 import { CUDA_VARIANTS } from './variants_cuda.js';
 import { CUDA_DEPTHWISE_VARIANT } from './variants_cuda_depthwise.js';
-import { CUDA_DEPTHWISE_WGRAD_VARIANT } from './variants_cuda_depthwise_wgrad.js';
+import { PAIR_WGRAD_VARIANTS } from './variants_cuda_depthwise_wgrad.js';
 import { DIAGONAL_VARIANTS } from './variants_cuda_diagonal.js';
+import { DIAGONAL_WGRAD_VARIANT } from './variants_cuda_diagonal_wgrad.js';
 import { FOLDED_VARIANT } from './variants_cuda_folded.js';
 import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
@@ -59,9 +60,10 @@ export const VARIANTS: readonly Variant[] = [
   ...MERGED_VARIANTS,
   FOLDED_VARIANT,
   CUDA_DEPTHWISE_VARIANT,
-  CUDA_DEPTHWISE_WGRAD_VARIANT,
+  ...PAIR_WGRAD_VARIANTS,
   IGEMM_WGRAD_VARIANT,
   MMA_WGRAD_VARIANT,
+  DIAGONAL_WGRAD_VARIANT,
   ...CUDNN_VARIANTS,
 ];
 

@@ -1,4 +1,7 @@
-/** The CUDA row of `depthwise` for the weight gradient, where every channel is a group of its own. */
+/**
+ * The CUDA rows of `depthwise` for the weight gradient, where every channel is a group of its own, and of `pairwise`, where groups
+ * have few channels, or one side has.
+ */
 
 import {
   type DepthwiseWgradPlan,
@@ -12,10 +15,11 @@ import { gpuOf } from './gpu.js';
 import { SECTOR, type Work, wholeSectors } from './gpu_work.js';
 import { bytes } from './passes.js';
 import { positionsOf } from './phases.js';
-import type { Contraction, Problem } from './problem.js';
+import type { Contraction, Geometry, Problem } from './problem.js';
 import { DTYPE_TABLE, type Target } from './target.js';
 import { type LaunchGeometry, modelled, type Parting, type Tunables, type Variant } from './variant.js';
 import { GRID_X, shapeReason } from './variants_cuda.js';
+import { TOGETHER } from './window.js';
 import { bestParts, inParts } from './work_parts.js';
 import { weightResults, weightsOf } from './work_wgrad.js';
 
@@ -27,21 +31,60 @@ const TILES: Readonly<Record<'nchw' | 'nhwc', readonly Tunables[]>> = {
   ),
 };
 
-export const CUDA_DEPTHWISE_WGRAD_VARIANT: Variant = {
-  name: 'depthwise',
-  device: 'cuda',
-  forms: ['wgrad'],
-  template: 'depthwise_wgrad.cu.njk',
-  kind: 'specialised',
-  tunables: ({ dtype, layout }) =>
-    dtype === 'float64'
-      ? []
-      : TILES[layout].filter((row) => parseDepthwiseWgradTile(row).vector * DTYPE_TABLE[dtype].bytes <= 16),
-  parting: (problem, _, tunables, target) => parting(problem, tunables, target),
-  legal: reason,
-  ...modelled((problem, _, tunables, target) => work(problem, tunables, partsOf(problem, tunables, target))),
-  launch,
+/** The same with one channel of the small side for several of the large one. */
+const PAIRWISE_TILES: typeof TILES = {
+  nchw: tilesOf(['t8o1', 't8o2', 't8o4', ...withOutputs('t4'), ...withOutputs('t2')], ['b128x1', 'b32x4', 'b16x8']),
+  nhwc: tilesOf([...withOutputs('t4'), 't2o8'], ['b32x4', 'b16x8', 'b4x32']),
 };
+
+function withOutputs(positions: string): string[] {
+  return ['o1', 'o2', 'o3', 'o4', 'o8'].map((outputs) => positions + outputs);
+}
+
+function tilesOf(tiles: readonly string[], blocks: readonly string[]): Tunables[] {
+  return tiles.flatMap((tile) => blocks.map((block) => ({ tile, block })));
+}
+
+/** Channels of a group on the side that has fewer: products of matrices are faster beyond. */
+const MOST_CHANNELS = 32;
+
+export const PAIR_WGRAD_VARIANTS: readonly Variant[] = [
+  row('depthwise', depthwiseReason, ({ dtype, layout }) =>
+    TILES[layout].filter((tunables) => parseDepthwiseWgradTile(tunables).vector * DTYPE_TABLE[dtype].bytes <= 16),
+  ),
+  row('pairwise', pairwiseReason, ({ layout }) => PAIRWISE_TILES[layout]),
+];
+
+function row(
+  name: string,
+  reason: (g: Geometry, tile: DepthwiseWgradTile) => string | null,
+  tunables: (stored: Pick<Problem, 'dtype' | 'layout'>) => readonly Tunables[],
+): Variant {
+  return {
+    name,
+    device: 'cuda',
+    forms: ['wgrad'],
+    template: 'depthwise_wgrad.cu.njk',
+    kind: 'specialised',
+    tunables: (stored) => (stored.dtype === 'float64' ? [] : tunables(stored)),
+    parting: (problem, _, tunables, target) => parting(problem, tunables, target),
+    legal: (problem, _, tunables) =>
+      reason(problem.geometry, parseDepthwiseWgradTile(tunables)) ?? tileReason(problem, tunables),
+    ...modelled((problem, _, tunables, target) => work(problem, tunables, partsOf(problem, tunables, target))),
+    launch,
+  };
+}
+
+function depthwiseReason({ cs, cl, groups }: Geometry): string | null {
+  return cs !== groups || cl !== groups ? 'it takes one channel a group on both sides' : null;
+}
+
+function pairwiseReason({ cs, cl, groups }: Geometry, { vector }: DepthwiseWgradTile): string | null {
+  if (cs === groups && cl === groups) return 'it takes groups of more than one channel';
+  if (Math.min(cs, cl) / groups > MOST_CHANNELS)
+    return `it takes groups of at most ${MOST_CHANNELS} channels on one side`;
+  return (cl / groups) % vector === 0 ? null : `it takes ${vector} channels of the large side at once`;
+}
 
 /** Groups of positions: what a thread takes at a time. */
 function itemsOf({ geometry: g }: Problem, { positions }: DepthwiseWgradTile): number {
@@ -50,7 +93,21 @@ function itemsOf({ geometry: g }: Problem, { positions }: DepthwiseWgradTile): n
 }
 
 const channelTiles = ({ geometry: g }: Problem, tile: DepthwiseWgradTile): number =>
-  Math.ceil(g.groups / (tile.blockChannels * tile.vector));
+  Math.ceil(pairsOf(g) / (tile.blockChannels * tile.vector));
+
+/** Pairs of a channel of either side in one group. */
+const pairsOf = ({ cs, cl, groups }: Geometry): number => (cs * cl) / groups;
+
+/** Channels of either side that the pairs of a block have. */
+function channelsOf({ cs, cl, groups }: Geometry, { grouped, vector, blockChannels }: DepthwiseWgradTile) {
+  const pairs = blockChannels * vector;
+  if (!grouped) return { small: pairs, large: pairs };
+  const [inputs, outputs] = [cs / groups, cl / groups];
+  return {
+    small: Math.max(1, pairs / outputs),
+    large: Math.min(pairs, outputs * Math.max(1, pairs / (inputs * outputs))),
+  };
+}
 
 function parting(problem: Problem, tunables: Tunables, target: Target): Parting | null {
   const parts = partsOf(problem, tunables, target);
@@ -63,9 +120,8 @@ function launch(problem: Problem, _: Contraction, tunables: Tunables, target: Ta
   return { grid, block: [tile.threads, 1, 1], sharedBytes: 0 };
 }
 
-function reason(problem: Problem, _: Contraction, tunables: Tunables): string | null {
+function tileReason(problem: Problem, tunables: Tunables): string | null {
   const { geometry: g } = problem;
-  if (g.cs !== g.groups || g.cl !== g.groups) return 'it takes one channel a group on both sides';
   const tile = parseDepthwiseWgradTile(tunables);
   const early = shapeReason(g) ?? depthwiseWgradReason(depthwiseWgradPlan(g, problem, tile));
   if (early !== null) return early;
@@ -82,6 +138,8 @@ function partsOf(problem: Problem, tunables: Tunables, target: Target): number {
 }
 
 const WARP = 32;
+/** Bytes of a thread's share of a wavefront. */
+const WORD = 4;
 /** Instructions of a thread: at its ends, of a group of positions, around a read, of a cell in a step of the tree, for a weight. */
 const ENDS = 120;
 const GROUP = 130;
@@ -97,16 +155,20 @@ const TREE_LATENCY = 80;
  * What a thread asks of memory for a group of positions: accesses, and bytes of the sectors that a warp's touch. In NCHW
  * neighbouring threads lie POSITIONS columns apart: where that is more than a sector, each access touches one of its own.
  */
-function readsOf(plan: DepthwiseWgradPlan, { positions, vector }: DepthwiseWgradTile, { layout, dtype }: Problem) {
+function readsOf(plan: DepthwiseWgradPlan, { positions }: DepthwiseWgradTile, { geometry: g, layout, dtype }: Problem) {
   const size = DTYPE_TABLE[dtype].bytes;
-  const step = (columns: number) => (layout === 'nchw' ? Math.min(SECTOR, columns * size) : 0);
-  const width = layout === 'nchw' ? 1 : vector;
-  const large = plan.large / (layout === 'nchw' ? plan.piece : vector);
-  const [apart, pieces] = [step(positions), step(positions * plan.columns.phases.length)];
-  const row = plan.columnReads.reduce((sum, { count }) => sum + Math.max(count * width * size, apart), 0);
+  const planes = layout === 'nchw';
+  // Rows in NCHW that do not begin at whole pieces are read element by element.
+  const split = planes && (g.ws % TOGETHER !== 0 || g.wl % plan.piece !== 0);
+  const piece = split ? 1 : plan.piece;
+  const runs = split ? Array<number>(plan.width).fill(1) : plan.columnReads.map(({ count }) => count * plan.smalls);
+  const apart = (columns: number) => (planes ? Math.min(SECTOR, columns * size) : WORD);
+  const [small, large] = [apart(positions), apart(positions * plan.columns.phases.length)];
+  const row = runs.reduce((sum, count) => sum + Math.max(count * size, small), 0);
+  const pieces = plan.large / piece;
   return {
-    count: plan.rowReads.length * plan.columnReads.length + large,
-    bytes: plan.rowReads.length * row + large * Math.max(plan.piece * width * size, pieces),
+    count: plan.rowReads.length * runs.length + pieces,
+    bytes: plan.rowReads.length * row + pieces * Math.max(piece * size, large),
   };
 }
 
@@ -125,11 +187,11 @@ function work(problem: Problem, tunables: Tunables, parts: number): Work[] {
   const weights = plan.cells * tile.blockChannels;
   const tree = (2 * ADDITION * handed + WEIGHT * weights) / tile.threads + 30 * halvings;
   // Channels of a block are neighbours in NHWC; rows of the small side that neighbouring parts read, too, are read twice.
-  const across = tile.blockChannels * tile.vector * size;
-  const whole = layout === 'nchw' ? 1 : wholeSectors(across) / across;
+  const channels = channelsOf(problem.geometry, tile);
+  const sectors = (count: number) => (layout === 'nchw' ? count * size : wholeSectors(count * size));
   const rows = Math.max(1, rounds * tile.lanes * tile.positions) / Math.max(1, problem.geometry.ws);
-  const again = 1 + (plan.rowReads.length - 1) / Math.max(1, rows);
-  const read = plan.large + Math.min(again, plan.rowReads.length) * tile.positions * tile.vector;
+  const again = Math.min(1 + (plan.rowReads.length - 1) / Math.max(1, rows), plan.rowReads.length);
+  const read = (plan.large / tile.vector) * sectors(channels.large) + again * tile.positions * sectors(channels.small);
   const products: Work = {
     blocks: channelTiles(problem, tile) * parts,
     threads: tile.threads,
@@ -138,7 +200,7 @@ function work(problem: Problem, tunables: Tunables, parts: number): Work[] {
     fma: tile.threads * rounds * plan.products,
     mma: null,
     sharedBytes: tile.threads * rounds * reads.bytes + 8 * handed + 8 * weights,
-    l2Bytes: tile.threads * rounds * read * size * whole + weights * 4,
+    l2Bytes: tile.lanes * rounds * read + weights * 4,
     dramBytes: bytes(problem),
     latency: ENDS_LATENCY + rounds * GROUP_LATENCY + halvings * TREE_LATENCY,
   };

@@ -4,6 +4,7 @@
  * with zeros are cheaper than tiles that are mostly empty, and a position's channels are read in longer runs.
  */
 
+import { onDiagonals, together, togetherOf, togetherReason } from './diagonal.js';
 import { parseGemmTile } from './igemm_tiles.js';
 import { isRoomy, parseMmaTile } from './mma_tiles.js';
 import type { Contraction, Problem } from './problem.js';
@@ -19,14 +20,6 @@ const TOGETHER = ['d4', 'd8', 'd16', 'd32'];
 /** Output channels of the tiles that are offered: more would be zeros for the most part, fewer do not hold four groups. */
 const MOST_OUTPUTS = 64;
 const LEAST_OUTPUTS = 32;
-/** Channels of one group, on the side that has more: beyond, its own tiles are full. */
-const MOST_CHANNELS = 32;
-
-/** `d4`: four groups are one. */
-export function togetherOf({ diagonal }: Tunables): number {
-  return diagonal === undefined ? 1 : Number(String(diagonal).slice(1));
-}
-
 export const DIAGONAL_VARIANTS: readonly Variant[] = [
   ...IGEMM_VARIANTS.map((row) => diagonal('diagonal', row, (tunables) => parseGemmTile(tunables).n, igemmWork)),
   ...MMA_VARIANTS.map((row) =>
@@ -44,31 +37,28 @@ function diagonal(
     ...row,
     name,
     tunables: (...asked) =>
-      row
-        .tunables(...asked)
-        .filter((tunables) => outputs(tunables) >= LEAST_OUTPUTS && outputs(tunables) <= MOST_OUTPUTS)
-        .flatMap((tunables) => TOGETHER.map((diagonal) => ({ ...tunables, diagonal }))),
+      onDiagonals(
+        row
+          .tunables(...asked)
+          .filter((tunables) => outputs(tunables) >= LEAST_OUTPUTS && outputs(tunables) <= MOST_OUTPUTS),
+        TOGETHER,
+      ),
     restated: (problem, form, tunables) => together(row.restated?.(problem, form, tunables) ?? problem, tunables),
     packs: (...asked) => onDiagonal(row.packs!(...asked), asked[0], togetherOf(asked[2])),
     legal: (problem, form, tunables, place) =>
-      reason(problem, form, togetherOf(tunables), outputs(tunables)) ?? row.legal(problem, form, tunables, place),
+      reason(problem, form, tunables, outputs(tunables)) ?? row.legal(problem, form, tunables, place),
     ...modelled((problem, form, tunables, target) => [work(problem, form as Volume, tunables, target)(1)]),
   };
 }
 
-/** The problem of fewer, larger groups, whose number is no integer where they do not come in so many. */
-function together(problem: Problem, tunables: Tunables): Problem {
+function reason(problem: Problem, form: Contraction, tunables: Tunables, tile: number): string | null {
   const { geometry: g } = problem;
-  return { ...problem, geometry: { ...g, groups: g.groups / togetherOf(tunables) } };
-}
-
-function reason(problem: Problem, form: Contraction, count: number, tile: number): string | null {
-  const { geometry: g } = problem;
-  if (!Number.isInteger(g.groups)) return `it takes ${count} groups together, and there are ${g.groups * count}`;
-  if (Math.max(g.cs, g.cl) / g.groups / count > MOST_CHANNELS)
-    return `it takes groups of at most ${MOST_CHANNELS} channels`;
+  const early = togetherReason(problem, tunables);
+  if (early !== null) return early;
   const outputs = sidesOf(form, g).output.channels / g.groups;
-  return outputs > tile ? `its tiles hold ${tile} output channels, and ${count} groups have ${outputs}` : null;
+  return outputs > tile
+    ? `its tiles hold ${tile} output channels, and ${togetherOf(tunables)} groups have ${outputs}`
+    : null;
 }
 
 /**

@@ -3,6 +3,7 @@
  * allowed, in TF32, whose float32 sums are cut into parts where there are few tiles.
  */
 
+import { apart } from './diagonal.js';
 import { tensorCoreReason } from './mma_tiles.js';
 import { mmaWgradPlan, mmaWgradTunables, parseMmaWgradTile, parseWgradReadings, piecesOf } from './mma_wgrad_tiles.js';
 import type { Contraction, Problem } from './problem.js';
@@ -30,7 +31,7 @@ export const MMA_WGRAD_VARIANT: Variant = {
 
 function parting(problem: Problem, _: Contraction, tunables: Tunables, target: Target): Parting | null {
   const parts = mmaWgradParts(problem, tunables, target);
-  return parts === 1 ? null : { parts, elements: weightsOf(problem.geometry) };
+  return parts === 1 ? null : { parts, elements: weightsOf(apart(problem, tunables).geometry) };
 }
 
 function launch(problem: Problem, _: Contraction, tunables: Tunables, target: Target): LaunchGeometry {

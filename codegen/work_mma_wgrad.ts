@@ -1,5 +1,6 @@
 /** What the tensor-core kernels of the weight gradient do, and into how many parts that is best cut. */
 
+import { apart, togetherOf } from './diagonal.js';
 import { type Work, wholeSectors } from './gpu_work.js';
 import { pixelsRead } from './igemm_tiles.js';
 import { MATRICES, PRODUCT, type Reading } from './mma_tiles.js';
@@ -37,6 +38,7 @@ const LOAD_LATENCY = 600;
 /** Both launches, or the one that there is without parts. */
 export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Target, parts: number): Work[] {
   const { geometry: g, dtype } = problem;
+  const asked = apart(problem, tunables);
   const size = DTYPE_TABLE[dtype].bytes;
   const tile = parseMmaWgradTile(tunables);
   const { small, large, staged } = parseWgradReadings(tunables);
@@ -57,15 +59,18 @@ export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Targe
   const rounded = dtype === 'float32' ? ROUNDED * fragments : 0;
   const moved = ofSmall * movedBytes(small) + ofLarge * movedBytes(large) + Math.max(ofSmall, ofLarge) * WAVEFRONT;
   const sums = (tile.m * tile.n) / tile.threads;
+  const stored = (tile.m * tile.n) / togetherOf(tunables);
   const taps = g.r * g.s;
   // Copies of 16 bytes pass by the first level of cache; the others find there what another tap has read.
   const pixels = large.bytes === 16 ? 1 : pixelsRead('contract', g, taps) / taps;
   const sectors = (width: number, channels: number) => (width * wholeSectors(channels * size)) / channels;
+  // What stands in for channels and columns behind the last is read with those.
+  const [rows, columns] = [g.cs / m, ((g.cl / g.groups) * taps) / n];
   const read =
     problem.layout === 'nchw'
-      ? (tile.m + pixels * tile.n) * size
-      : sectors(tile.m, Math.min(g.cs / g.groups, tile.m)) +
-        pixels * sectors(tile.n, Math.min(g.cl / g.groups, together));
+      ? (rows + pixels * columns) * size
+      : sectors(rows, Math.min(g.cs / g.groups, tile.m)) +
+        pixels * sectors(columns, Math.min(g.cl / g.groups, together));
   return inParts(
     {
       blocks: m * n * parts,
@@ -81,11 +86,11 @@ export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Targe
       fma: 0,
       mma: { type: dtype === 'float32' ? 'tf32' : 'f16', multiplyAdds: depth * tile.m * tile.n },
       sharedBytes: steps * warps * (fragments * MATRICES + moved) + 2 * tile.m * tile.n * 4,
-      l2Bytes: depth * read + tile.m * tile.n * (parts > 1 ? 4 : size),
-      dramBytes: bytes(problem),
+      l2Bytes: depth * read + stored * (parts > 1 ? 4 : size),
+      dramBytes: bytes(asked),
       latency: ENDS_LATENCY + steps * (staged ? LOAD_LATENCY : STEP_LATENCY),
     },
-    weightResults(problem),
+    weightResults(asked),
     parts,
   );
 }
@@ -97,10 +102,8 @@ const movesOf = ({ staged, bytes }: Reading, byPosition: boolean): number =>
 /** Bytes that a warp moves with a piece a thread: into shared memory, before that through registers where they are staged. */
 const movedBytes = ({ staged, bytes }: Reading): number => (staged ? 2 : 1) * Math.max(WAVEFRONT, WARP * bytes);
 
-/** Bytes of the sectors that so many neighbouring bytes lie in, from the beginning of one. */
-
 /** The number of parts that the model finds fastest: a function of the problem and the target alone. */
 export function mmaWgradParts(problem: Problem, tunables: Tunables, target: Target): number {
   const { k } = parseMmaWgradTile(tunables);
-  return bestPositions(problem, k, target, (parts) => mmaWgradWork(problem, tunables, target, parts));
+  return bestPositions(apart(problem, tunables), k, target, (parts) => mmaWgradWork(problem, tunables, target, parts));
 }

@@ -238,6 +238,20 @@ describe('spec', () => {
         }
     });
 
+    it('takes the weight gradients of small groups several at a time, or pair by pair', () => {
+      for (const [words, variant] of [
+        ['c=256 k=256 groups=32 dtype=float32 layout=nchw', 'pairwise'],
+        ['c=256 k=256 groups=32 dtype=float32 layout=nhwc', 'pairwise'],
+        ['c=256 k=256 groups=32 dtype=bfloat16 layout=nhwc', 'mmadiagonal'],
+        ['c=128 k=256 groups=128 dtype=float32 layout=nhwc', 'pairwise'],
+        ['c=64 k=64 groups=64 dtype=float32 layout=nhwc', 'depthwise'],
+        ['c=256 k=256 groups=1 dtype=float32 layout=nchw', 'igemm'],
+      ] as const) {
+        const text = `conv2d n=16 h=14 w=14 r=3 padding=1 pass=wgrad ${words}`;
+        expect(choose(parseProblem(text), { kind: 'cuda', arch: 90 }).variant, text).equal(variant);
+      }
+    });
+
     it('leaves 16-bit layers of many channels to tensor cores where there is no library', () => {
       for (const [arch, dtype, variant] of [
         [75, 'float16', 'mma'],

@@ -30,6 +30,8 @@ describeCuda('random problems on cuda', function () {
     { variant: 'igemm', runs: 10, parts: 2, words: ['--dtype', 'float32'] },
     { variant: 'mma', runs: 8, parts: 0, words: ['--dtype', 'bfloat16,float16', '--multiple', '2'] },
     { variant: 'mma', runs: 4, parts: 0, words: ['--dtype', 'float32', '--settings', 'tf32'] },
+    { variant: 'pairwise', runs: 4, parts: 0, words: ['--most', '8', '--groups', '4', '--dtype', 'float32,bfloat16'] },
+    { variant: 'mmadiagonal', runs: 3, parts: 0, words: ['--most', '8', '--groups', '8', '--dtype', 'bfloat16'] },
   ])
     it(`weight gradients around the sizes of tiles are exact by ${[variant, ...words].join(' ')}, in parts too, warps in any order`, async () => {
       const args = ['--runs', String(runs), '--seed', '5', '--variant', variant, ...words];

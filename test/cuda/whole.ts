@@ -32,6 +32,7 @@ describe('on cuda, the whole', function () {
     ['mmamerged', ['float16', 'bfloat16']],
     ['mmafolded', ['float16', 'bfloat16']],
     ['depthwise', ['float32', 'float16', 'bfloat16']],
+    ['pairwise', ['float32', 'float16', 'bfloat16']],
     ['diagonal', ['float32']],
     ['mmadiagonal', ['float16', 'bfloat16']],
     ['mma', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
@@ -91,6 +92,11 @@ describe('on cuda, the whole', function () {
     '--variant mma --dtype bfloat16,float16 --layout nhwc --multiple 8',
     '--variant mma --dtype float32 --settings tf32',
     '--variant depthwise --depthwise --dtype float32,bfloat16,float16',
+    '--variant pairwise --most 17 --groups 1,4,8,12,32 --dtype float32,bfloat16,float16',
+    '--variant pairwise --most 8 --multiple 4 --groups 1,4,8,12,32 --dtype float32,bfloat16,float16',
+    '--variant mmadiagonal --most 32 --groups 2,4,8,32 --dtype bfloat16,float16',
+    '--variant mmadiagonal --most 32 --groups 2,4,8,32 --dtype bfloat16,float16 --layout nhwc --multiple 4',
+    '--variant mmadiagonal --most 32 --groups 2,4,8,32 --dtype float32 --settings tf32',
   ]) {
     it(`200 weight gradients around the sizes of tiles, ${words}, warps in three orders`, async () => {
       const args = ['--runs', '200', '--seed', String(SEED), ...words.split(' ')];

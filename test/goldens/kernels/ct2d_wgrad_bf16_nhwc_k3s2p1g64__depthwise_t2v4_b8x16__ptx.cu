@@ -3,10 +3,11 @@
 // Specification: {"form":"wgrad","dtype":"bfloat16","layout":"nhwc","variant":"depthwise","tunables":{"tile":"t2v4","block":"b8x16"},"baked":{"r":3,"s":3,"stride":[2,2],"padding":[1,1],"dilation":[1,1],"groups":64,"bias":false,"activation":"none"}}
 // Made by: fracstride render ct2d_wgrad_bf16_nhwc_k3s2p1g64__depthwise_t2v4_b8x16__ptx
 //
-// W[c,0,a,b] = sum over n, i, j of S[n,c,i,j] L[n,c,y,x],   y = 2 i - 1 + 1 a,   x = 2 j - 1 + 1 b
-// Every channel is a group of its own. A thread has all taps of 4 neighbouring channels, and takes 2 neighbouring positions q of a
-// row at a time: all that lies there of L (outputs of every residue modulo the stride), read once, and what S they are made
-// of. Threads along positions add up their sums by a tree of fixed shape, blocks along z leave those of their part in `parts`.
+// W[c,o,a,b] = sum over n, i, j of S[n,c,i,j] L[n,o,y,x],   y = 2 i - 1 + 1 a,   x = 2 j - 1 + 1 b
+// A thread has all taps of 4 neighbouring pairs: one channel c with neighbours o of its group (GROUPED), or as many, o = c.
+// It takes 2 neighbouring positions q of a row at a time: all that lies there of L (outputs of every residue modulo the stride),
+// read once, and what S they are made of. Threads along positions add up their sums by a tree of fixed shape, blocks along z
+// leave those of their part in `parts`.
 // Stored elements are `unsigned short`, sums are `float`. This text needs no header and no library.
 typedef unsigned short stored;
 typedef float real;
@@ -33,10 +34,12 @@ static __device__ __forceinline__ bool packed(const Element* at) {
   return (unsigned long long)at % sizeof(Pack<Element, COUNT>) % 16 == 0;
 }
 
-constexpr int POSITIONS = 2, VECTOR = 4, THREADS = 128, PIECE = 1;
+// PAIRS channels of the large side are with one of the small side's, or with as many (VECTOR).
+constexpr int POSITIONS = 2, PAIRS = 4, VECTOR = 4, THREADS = 128, PIECE = 4, GROUPS = 64;
 constexpr int ROW_PHASES = 2, COLUMN_PHASES = 2, COLUMNS = POSITIONS * COLUMN_PHASES;
-constexpr int FIRST = 0, SPAN = 3, TAPS = 9, KERNEL_WIDTH = 3, CELLS = TAPS * VECTOR;
-constexpr int LANES = 8, BLOCK_CHANNELS = 16, CHANNELS = BLOCK_CHANNELS * VECTOR;
+constexpr int FIRST = 0, SPAN = 3, TAPS = 9, KERNEL_WIDTH = 3, CELLS = TAPS * PAIRS;
+constexpr int LANES = 8, BLOCK_CHANNELS = 16, CHANNELS = BLOCK_CHANNELS * PAIRS;
+constexpr bool GROUPED = false;
 
 
 // Columns of one source row, by their place in a window that begins FIRST columns from the first position's; what does not
@@ -68,33 +71,36 @@ static __device__ __forceinline__ void read_row(real (&values)[VECTOR][SPAN], co
 
 // The first `there` columns of a row of the large side; what does not exist is 0.
 template <bool ALIGNED>
-static __device__ __forceinline__ void read_large(real (&values)[VECTOR][COLUMNS], const stored* from, int there, int column_step, int channels) {
+static __device__ __forceinline__ void read_large(real (&values)[PAIRS][COLUMNS], const stored* from, int there, int column_step, int plane, int channels) {
 #pragma unroll
-  for (int x = 0; x < COLUMNS; ++x) {
-    Channels some = {};
-    if (ALIGNED) {
-      if (x < there) some = *(const Channels*)(from + x * column_step);
-    } else {
+  for (int x = 0; x < COLUMNS; ++x)
 #pragma unroll
-      for (int v = 0; v < VECTOR; ++v)
-        if (x < there && v < channels) some.at[v] = from[x * column_step + v];
+    for (int first = 0; first < PAIRS; first += PIECE) {
+      const stored* const row = from + x * column_step + first;
+      Pack<stored, PIECE> some = {};
+      if (ALIGNED) {
+        if (x < there) some = *(const Pack<stored, PIECE>*)row;
+      } else {
+#pragma unroll
+        for (int v = 0; v < PIECE; ++v)
+          if (x < there && first + v < channels) some.at[v] = row[v];
+      }
+#pragma unroll
+      for (int v = 0; v < PIECE; ++v) values[first + v][x] = load(some.at[v]);
     }
-#pragma unroll
-    for (int v = 0; v < VECTOR; ++v) values[v][x] = load(some.at[v]);
-  }
 }
 
 template <int TAP, int PHASE, int AT>
-static __device__ __forceinline__ void add_tap(real (&sums)[CELLS], const real (&s)[VECTOR][SPAN], const real (&l)[VECTOR][COLUMNS]) {
+static __device__ __forceinline__ void add_tap(real (&sums)[CELLS], const real (&s)[VECTOR][SPAN], const real (&l)[PAIRS][COLUMNS]) {
 #pragma unroll
   for (int t = 0; t < POSITIONS; ++t)
 #pragma unroll
-    for (int v = 0; v < VECTOR; ++v) sums[v * TAPS + TAP] += s[v][t + AT] * l[v][t * COLUMN_PHASES + PHASE];
+    for (int v = 0; v < PAIRS; ++v) sums[v * TAPS + TAP] += s[VECTOR == 1 ? 0 : v][t + AT] * l[v][t * COLUMN_PHASES + PHASE];
 }
 
 // Adds the products of a row of S and a row of L: those of row ROW of the kernel.
 template <int ROW>
-static __device__ __forceinline__ void add_row(real (&sums)[CELLS], const real (&s)[VECTOR][SPAN], const real (&l)[VECTOR][COLUMNS]) {
+static __device__ __forceinline__ void add_row(real (&sums)[CELLS], const real (&s)[VECTOR][SPAN], const real (&l)[PAIRS][COLUMNS]) {
   add_tap<ROW * KERNEL_WIDTH + 1, 0, 0>(sums, s, l);
   add_tap<ROW * KERNEL_WIDTH + 0, 1, 1>(sums, s, l);
   add_tap<ROW * KERNEL_WIDTH + 2, 1, 0>(sums, s, l);
@@ -109,11 +115,11 @@ struct Item {
 
 template <bool ALIGNED>
 static __device__ __forceinline__ void add_item(real (&sums)[CELLS], const Item& at, int hs, int hl, int row_step, int large_row_step,
-                                                int column_step, int channels) {
-  real l[ROW_PHASES][VECTOR][COLUMNS], s[VECTOR][SPAN];
+                                                int column_step, int large_column_step, int plane, int channels) {
+  real l[ROW_PHASES][PAIRS][COLUMNS], s[VECTOR][SPAN];
 #pragma unroll
   for (int row = 0; row < ROW_PHASES; ++row)
-    read_large<ALIGNED>(l[row], at.large + row * large_row_step, at.q_y * ROW_PHASES + row < hl ? at.there : 0, column_step, channels);
+    read_large<ALIGNED>(l[row], at.large + row * large_row_step, at.q_y * ROW_PHASES + row < hl ? at.there : 0, large_column_step, plane, channels);
   read_row<ALIGNED>(s, at.small + 0 * row_step, (unsigned)(at.q_y + 0) < (unsigned)hs ? at.columns : 0u, column_step, channels);
   add_row<1>(sums, s, l[0]);
   add_row<2>(sums, s, l[1]);
@@ -130,9 +136,15 @@ static __device__ __forceinline__ Reach reach_of(int tap, int stride, int paddin
   return {residue, (residue - ahead) / stride};
 }
 
+// The channels of a pair, which are in the weight's order: those of the small side, and in each the large side's of its group.
+static __device__ __forceinline__ int small_of(int pair, int outputs) { return GROUPED ? pair / outputs : pair; }
+static __device__ __forceinline__ int large_of(int pair, int inputs, int outputs) {
+  return GROUPED ? pair / (outputs * inputs) * outputs + pair % outputs : pair;
+}
+
 // The sum of one tap over the positions of items [begin, end) that exist on both sides, one by one.
 static __device__ real plain_sum(const stored* small, const stored* large, int tap, int begin, int end, int hs, int ws, int hl, int wl,
-                                 int groups, int q_height, int planes, int column_step) {
+                                 int groups, int q_height, int image_step, int large_image_step, int column_step, int large_column_step) {
   const Reach rows = reach_of(tap / KERNEL_WIDTH, 2, 1, 1), columns = reach_of(tap % KERNEL_WIDTH, 2, 1, 1);
   real sum = 0;
   for (int item = begin; item < end; ++item) {
@@ -142,7 +154,7 @@ static __device__ real plain_sum(const stored* small, const stored* large, int t
     for (int t = 0; t < POSITIONS; ++t) {
       const int q_x = item % groups * POSITIONS + t, j = q_x + columns.delta, x = q_x * COLUMN_PHASES + columns.residue;
       if ((unsigned)j >= (unsigned)ws || x >= wl) continue;
-      sum += load(small[image * planes * hs * ws + (i * ws + j) * column_step]) * load(large[image * planes * hl * wl + (y * wl + x) * column_step]);
+      sum += load(small[image * image_step + (i * ws + j) * column_step]) * load(large[image * large_image_step + (y * wl + x) * large_column_step]);
     }
   }
   return sum;
@@ -152,27 +164,29 @@ extern "C" __global__ void __launch_bounds__(128, 3) ct2d_wgrad_bf16_nhwc_k3s2p1
     const stored* __restrict__ small, const stored* __restrict__ large, stored* __restrict__ weight, real* __restrict__ parts,
     int n, int cs, int hs, int ws, int cl, int hl, int wl) {
   __shared__ real memory[CELLS * THREADS / 2];
-  const int planes = cs, q_height = (hl + ROW_PHASES - 1) / ROW_PHASES;
+  const int inputs = cs / GROUPS, outputs = cl / GROUPS, pairs = GROUPED ? cs * outputs : cs, q_height = (hl + ROW_PHASES - 1) / ROW_PHASES;
   const int groups = ((wl + COLUMN_PHASES - 1) / COLUMN_PHASES + POSITIONS - 1) / POSITIONS;
-  const int column_step = planes, lane = threadIdx.x / BLOCK_CHANNELS, channel_lane = threadIdx.x % BLOCK_CHANNELS;
-  const bool aligned = (planes | (int)((unsigned long long)small / sizeof(stored)) | (int)((unsigned long long)large / sizeof(stored))) % VECTOR == 0;
-  const int row_step = ws * column_step, large_row_step = wl * column_step;
-  const int first_channel = blockIdx.x * CHANNELS, channel = first_channel + channel_lane * VECTOR, channels = planes - channel;
+  const int column_step = cs, large_column_step = cl, channel_step = 1, large_channel_step = 1;
+  const int lane = threadIdx.x / BLOCK_CHANNELS, channel_lane = threadIdx.x % BLOCK_CHANNELS;
+  const bool aligned = (cs | (int)((unsigned long long)small / sizeof(stored))) % VECTOR == 0 && (cl | (int)((unsigned long long)large / sizeof(stored))) % PIECE == 0;
+  const int row_step = ws * column_step, large_row_step = wl * large_column_step, image_step = cs * hs * ws, large_image_step = cl * hl * wl;
+  const int first_channel = blockIdx.x * CHANNELS, channel = first_channel + channel_lane * PAIRS, channels = pairs - channel;
   const int total = n * q_height * groups, share = ((total + LANES - 1) / LANES + gridDim.z - 1) / gridDim.z * LANES;
   const int begin = blockIdx.z * share, end = begin + share < total ? begin + share : total;
+  const stored* const my_small = small + small_of(channel, outputs) * channel_step;
+  const stored* const my_large = large + large_of(channel, inputs, outputs) * large_channel_step;
   real sums[CELLS] = {};
 #pragma unroll 1
   for (int item = begin + lane; item < end && channels > 0; item += LANES) {
     const int q_x = item % groups * POSITIONS, q_y = item / groups % q_height, image = item / (groups * q_height);
-    const stored* const from_small = small + image * planes * hs * ws + channel;
-    const stored* const from_large = large + image * planes * hl * wl + channel;
+    const stored *const from_small = my_small + image * image_step, *const from_large = my_large + image * large_image_step;
     unsigned columns = 0;
 #pragma unroll
     for (int i = 0; i < SPAN; ++i) columns |= (unsigned)(q_x + FIRST + i) < (unsigned)ws ? 1u << i : 0u;
-    const Item at = {from_small + q_y * row_step + q_x * column_step, from_large + q_y * ROW_PHASES * large_row_step + q_x * COLUMN_PHASES * column_step,
+    const Item at = {from_small + q_y * row_step + q_x * column_step, from_large + q_y * ROW_PHASES * large_row_step + q_x * COLUMN_PHASES * large_column_step,
                      columns, q_y, wl - q_x * COLUMN_PHASES};
-    if (aligned) add_item<true>(sums, at, hs, hl, row_step, large_row_step, column_step, channels);
-    else add_item<false>(sums, at, hs, hl, row_step, large_row_step, column_step, channels);
+    if (aligned) add_item<true>(sums, at, hs, hl, row_step, large_row_step, column_step, large_column_step, large_channel_step, channels);
+    else add_item<false>(sums, at, hs, hl, row_step, large_row_step, column_step, large_column_step, large_channel_step, channels);
   }
 
 #pragma unroll 1
@@ -197,14 +211,18 @@ extern "C" __global__ void __launch_bounds__(128, 3) ct2d_wgrad_bf16_nhwc_k3s2p1
     for (int cell = 0; cell < CELLS; ++cell) memory[cell * PITCH + channel_lane] = sums[cell];
   }
   __syncthreads();
-  real* const sums_of_part = parts + (long long)blockIdx.z * planes * TAPS;
+  real* const sums_of_part = parts + (long long)blockIdx.z * pairs * TAPS;
   for (int at = threadIdx.x; at < CHANNELS * TAPS; at += THREADS) {
     const int tap = at % TAPS, member = at / TAPS, mine = first_channel + member;
-    if (mine >= planes) break;
-    real sum = memory[(member % VECTOR * TAPS + tap) * PITCH + member / VECTOR];
+    if (mine >= pairs) break;
+    real sum = memory[(member % PAIRS * TAPS + tap) * PITCH + member / PAIRS];
     // What lies outside of one side was read as 0, which an infinity of the other makes NaN, and NaN stays: such sums are
     // done again over what exists.
-    if (sum != sum) sum = plain_sum(small + mine, large + mine, tap, begin, end, hs, ws, hl, wl, groups, q_height, planes, column_step);
+    if (sum != sum) {
+      const stored* const of_small = small + small_of(mine, outputs) * channel_step;
+      const stored* const of_large = large + large_of(mine, inputs, outputs) * large_channel_step;
+      sum = plain_sum(of_small, of_large, tap, begin, end, hs, ws, hl, wl, groups, q_height, image_step, large_image_step, column_step, large_column_step);
+    }
     if (gridDim.z > 1) sums_of_part[first_channel * TAPS + at] = sum;
     else weight[first_channel * TAPS + at] = store(sum);
   }

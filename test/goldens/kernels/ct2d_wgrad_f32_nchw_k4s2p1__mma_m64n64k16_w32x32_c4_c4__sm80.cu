@@ -106,6 +106,8 @@ constexpr bool PLANES = true;
 constexpr int KERNEL_HEIGHT = 4, KERNEL_WIDTH = 4, TAPS = KERNEL_HEIGHT * KERNEL_WIDTH, GROUPS = 1;
 // Columns are in the weight's order, but 1 channels of the large side stand together, neighbours in memory.
 constexpr int TOGETHER = 1;
+// Groups of the weight that are one group here: only products of a group with itself are stored.
+constexpr int DIAGONAL = 1;
 // Chunks of positions are worked out together, one a thread: dividing where they are read would cost more than the sums.
 constexpr int CHUNK = THREADS, TABLE = 2 * CHUNK;
 
@@ -273,18 +275,21 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nchw_k4s2p1_
   const Column pair = column_of(least(here.first_n + n_mine, columns - 1), outputs);
   const auto spread = [](int column) { return column + column / 32 * SPREAD; };
   const bool several = gridDim.z > 1;
-  real* const sums_of_part = parts + (long long)blockIdx.z * cs * columns;
-  const int first_result = (here.group * inputs + here.first_m) * columns + (pair.channel * KERNEL_HEIGHT + pair.row) * KERNEL_WIDTH + pair.column;
-  const bool exists = here.first_n + n_mine < columns;
-  const int rows_left = exists ? inputs - here.first_m : 0;
+  // A column has results in the rows of its own group; the weight has the columns of one group for each row.
+  const int pitch = columns / DIAGONAL, group_inputs = inputs / DIAGONAL, group_outputs = outputs / DIAGONAL;
+  real* const sums_of_part = parts + (long long)blockIdx.z * cs * pitch;
+  const int own = DIAGONAL == 1 ? 0 : pair.channel / group_outputs, first_row = own * group_inputs - here.first_m;
+  const int first_result = (here.group * inputs + here.first_m) * pitch + ((pair.channel - own * group_outputs) * KERNEL_HEIGHT + pair.row) * KERNEL_WIDTH + pair.column;
+  const int rows_there = here.first_n + n_mine < columns ? group_inputs : 0;
+  const auto exists = [&](int row) { return (unsigned)(row - first_row) < (unsigned)rows_there; };
   bool broke = false;
   const auto give = [&](int row, real sum) {
-    if (row >= rows_left) return;
+    if (!exists(row)) return;
     broke = broke || sum != sum;
     if (several)
-      sums_of_part[first_result + row * columns] = sum;
+      sums_of_part[first_result + row * pitch] = sum;
     else
-      weight[first_result + row * columns] = store(sum);
+      weight[first_result + row * pitch] = store(sum);
   };
   const float* const staged = (const float*)memory + spread(n_mine);
 #pragma unroll
@@ -308,8 +313,8 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nchw_k4s2p1_
   __syncthreads();
   if (!block.broken) return;
   for (int row = threadIdx.x / TILE_N; row < TILE_M; row += C_STEP) {
-    if (row >= rows_left) continue;
-    const int result = first_result + row * columns;
+    if (!exists(row)) continue;
+    const int result = first_result + row * pitch;
     const real before = several ? sums_of_part[result] : load(weight[result]);
     if (!apart && before == before) continue;
     const stored* const from_small = small + (here.group * inputs + here.first_m + row) * steps.small_channel;
