@@ -105,6 +105,9 @@ const ACTIVATE: Readonly<Record<(typeof ACTIVATIONS)[number], (x: number) => num
   sigmoid: (x) => 1 / (1 + Math.exp(-x)),
 };
 
+/** Tensors by what they hold; see `once`. */
+const made = new Map<string, Tensors>();
+
 describe('CPU convolution engine', function () {
   this.timeout(120_000);
   afterEach(() => native().setThreads(2));
@@ -124,7 +127,7 @@ describe('CPU convolution engine', function () {
           native().setThreads(threads);
           return guarded(() => launch(run));
         });
-        expect(Array.from(results[0]!), name).to.deep.equal(Array.from(want));
+        expectSame(results[0]!, want, name);
         for (const other of results.slice(1)) expect(sameBits(other, results[0]!), `${name}: threads`).to.equal(true);
       }
     });
@@ -151,11 +154,9 @@ describe('CPU convolution engine', function () {
       for (const geometry of INFINITE.map((name) => GEOMETRIES[name]!)) {
         for (const operand of ['small', 'large', 'weight'] as const) {
           for (const value of [Infinity, -Infinity, Number.NaN]) {
-            const tensors = integers(geometry, 13);
-            tensors[operand][Math.floor(tensors[operand].length / 3)] = value;
-            const run = { kernel, geometry, tensors };
+            const run = { kernel, geometry, tensors: holding(geometry, operand, value) };
             if (!isLegal(run)) continue;
-            expect(Array.from(launch(run)), `${operand} holds ${value}`).to.deep.equal(Array.from(wanted(run)));
+            expectSame(launch(run), wanted(run), `${operand} holds ${value}`);
           }
         }
       }
@@ -165,15 +166,7 @@ describe('CPU convolution engine', function () {
   for (const kernel of kernels().filter((name) => typeOf(name) === 'f32' || typeOf(name) === 'f64')) {
     it(`${kernel}: rounding stays far below the tolerance`, () => {
       const geometry = GEOMETRIES['wide: several blocks and tiles']!;
-      const integral = integers(geometry, 17);
-      const real = (old: Float64Array, seed: number) => rounded(typeOf(kernel), noise(old.length, seed));
-      const tensors = {
-        small: real(integral.small, 1),
-        large: real(integral.large, 2),
-        weight: real(integral.weight, 3),
-        bias: null,
-      };
-      const run = { kernel, geometry, tensors };
+      const run = { kernel, geometry, tensors: reals(geometry, typeOf(kernel)) };
       if (!isLegal(run)) return;
       const want = wanted(run, 'unrounded');
       const most = want.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
@@ -186,7 +179,11 @@ describe('CPU convolution engine', function () {
       const geometry = { ...GEOMETRIES['k4 s2 p1']!, n: 0 };
       const run = { kernel, geometry, tensors: integers(geometry, 5) };
       if (!isLegal(run)) continue;
-      expect(Array.from(guarded(() => launch(run))), kernel).to.deep.equal(Array.from(wanted(run)));
+      expectSame(
+        guarded(() => launch(run)),
+        wanted(run),
+        kernel,
+      );
     }
   });
 });
@@ -228,12 +225,40 @@ function layoutOf(kernel: string): Layout {
 
 function integers(g: Geometry, seed: number): Tensors {
   const draw = (count: number, salt: number) => noise(count, seed + salt, -3, 4).map(Math.floor);
-  return {
+  return once(`${JSON.stringify(g)} integers ${seed}`, () => ({
     small: draw(g.n * g.cs * g.hs * g.ws, 0),
     large: draw(g.n * g.cl * g.hl * g.wl, 1),
     weight: draw((g.cs * g.cl * g.r * g.s) / g.groups, 2),
     bias: draw(Math.max(g.cs, g.cl), 3),
-  };
+  }));
+}
+
+/** Integers, and one infinity or NaN in one of the operands. */
+function holding(g: Geometry, operand: 'small' | 'large' | 'weight', value: number): Tensors {
+  const plain = integers(g, 13);
+  const at = Math.floor(plain[operand].length / 3);
+  return once(`${JSON.stringify(g)} ${operand} ${value}`, () => ({
+    ...plain,
+    [operand]: plain[operand].map((old, i) => (i === at ? value : old)),
+  }));
+}
+
+function reals(g: Geometry, type: FloatType): Tensors {
+  const { small, large, weight } = integers(g, 17);
+  const real = (old: Float64Array, seed: number) => rounded(type, noise(old.length, seed));
+  return once(`${JSON.stringify(g)} reals ${type}`, () => ({
+    small: real(small, 1),
+    large: real(large, 2),
+    weight: real(weight, 3),
+    bias: null,
+  }));
+}
+
+/** The same tensors for every kernel, so that the oracle computes once what all of them are compared with. */
+function once(key: string, make: () => Tensors): Tensors {
+  const tensors = made.get(key) ?? make();
+  made.set(key, tensors);
+  return tensors;
 }
 
 /** What is asked of a kernel in a run. */
@@ -340,6 +365,12 @@ function transposed(x: Float64Array, rows: number, columns: number): Float64Arra
 
 function sameBits(a: Float64Array, b: Float64Array): boolean {
   return Buffer.from(a.buffer).equals(Buffer.from(b.buffer));
+}
+
+/** As `deep.equal`, which takes far longer than the kernels where nothing differs. */
+function expectSame(got: Float64Array, want: Float64Array, where: string): void {
+  const same = got.length === want.length && got.every((value, i) => Object.is(value, want[i]));
+  if (!same) expect(Array.from(got), where).to.deep.equal(Array.from(want));
 }
 
 function expectClose(got: Float64Array, want: Float64Array, tolerance: number): void {
