@@ -1,11 +1,12 @@
 /** What needs a C++ compiler to look at: driver declarations, the CUDA device and NVRTC against stand-ins, guard zones. */
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
+import { compiled, DEVICE_OBJECTS } from '../support/device_objects.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const COMPILER = process.env.CXX ?? 'c++';
@@ -13,11 +14,6 @@ const TOOLKIT = ['CUDA_HOME', 'CUDA_PATH'].flatMap((name) => process.env[name] ?
 const CUDA_INCLUDE = TOOLKIT.map((folder) => join(folder, 'include')).find((folder) =>
   existsSync(join(folder, 'cuda.h')),
 );
-
-/** All of cuda/ that needs neither Node nor another device. */
-const DEVICE_SOURCES = readdirSync(join(ROOT, 'cuda'))
-  .filter((name) => name.endsWith('.cc') && !['arguments.cc', 'registry.cc', 'nvrtc.cc'].includes(name))
-  .map((name) => `cuda/${name}`);
 
 function compile(...args: string[]): void {
   execFileSync(COMPILER, ['-std=c++17', `-I${ROOT}`, '-Icuda', ...args], {
@@ -40,7 +36,7 @@ describe('addon: the C++ below JavaScript', function () {
 
   it('finds writes before and behind a buffer, gives back cached blocks when memory runs out, keeps blocks of graphs', () => {
     const program = join(folder, 'pool_check');
-    compile('-O1', 'test/support/pool_check.cc', 'cuda/pool.cc', 'cuda/arenas.cc', '-o', program);
+    compile('-O1', 'test/support/pool_check.cc', compiled('cuda/pool.cc'), compiled('cuda/arenas.cc'), '-o', program);
     expect(execFileSync(program, { encoding: 'utf8' })).to.equal('0 0 1 3 3 10000 0\n 256 1 128 0 1 0 0 0\n');
   });
 
@@ -231,7 +227,7 @@ describe('addon: the CUDA device against a stand-in', function () {
   const library = join(folder, 'libcuda.so');
   before(() => {
     standIn(library);
-    compile('-O1', '-pthread', 'test/support/cuda_device_check.cc', ...DEVICE_SOURCES, '-o', program, '-ldl');
+    compile('-O1', '-pthread', 'test/support/cuda_device_check.cc', ...DEVICE_OBJECTS, '-o', program, '-ldl');
   });
   after(() => rmSync(folder, { recursive: true }));
 

@@ -1,11 +1,12 @@
 /** cuDNN's part of the addon below JavaScript: its declarations, and its plans against a stand-in that computes nothing. */
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
+import { DEVICE_OBJECTS } from '../support/device_objects.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const COMPILER = process.env.CXX ?? 'c++';
@@ -16,11 +17,6 @@ const CUDA_INCLUDE = TOOLKIT.map((folder) => join(folder, 'include')).find((fold
 const CUDNN_INCLUDE = [process.env.CUDNN_HOME ?? '', process.env.CUDNN_PATH ?? '', ...TOOLKIT, '/usr']
   .map((folder) => join(folder, 'include'))
   .find((folder) => existsSync(join(folder, 'cudnn.h')));
-
-/** All of cuda/ that needs neither Node nor another device. */
-const DEVICE_SOURCES = readdirSync(join(ROOT, 'cuda'))
-  .filter((name) => name.endsWith('.cc') && !['arguments.cc', 'registry.cc', 'nvrtc.cc'].includes(name))
-  .map((name) => `cuda/${name}`);
 
 function compile(...args: string[]): void {
   execFileSync(COMPILER, ['-std=c++17', `-I${ROOT}`, ...args], { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] });
@@ -191,7 +187,7 @@ describe('addon: cuDNN against a stand-in', function () {
   before(() => {
     compile('-shared', '-fPIC', '-pthread', 'test/support/fake_libcuda.cc', '-o', driver);
     standIn(library);
-    compile('-O1', '-pthread', 'test/support/cudnn_check.cc', ...DEVICE_SOURCES, '-o', program, '-ldl');
+    compile('-O1', '-pthread', 'test/support/cudnn_check.cc', ...DEVICE_OBJECTS, '-o', program, '-ldl');
   });
   after(() => rmSync(folder, { recursive: true }));
 
