@@ -47,7 +47,8 @@ export interface JobResult {
 const HEADER = fileURLToPath(new URL('../../../test/kernels/host_cuda.h', import.meta.url));
 /** What a GPU would not forgive stops the program: stores at odd addresses, indices outside of tables, division by 0. */
 const CHECKS = ['-fsanitize=alignment,bounds,shift,integer-divide-by-zero', '-fsanitize-undefined-trap-on-error'];
-const FLAGS = ['-std=c++17', '-O1', '-fwrapv', '-fno-strict-aliasing', '-ffp-contract=off', '-w', ...CHECKS];
+/** -Og: of the kernels' hundreds of functions each runs for a moment, and compiling takes longer than running. */
+const FLAGS = ['-std=c++17', '-Og', '-fwrapv', '-fno-strict-aliasing', '-ffp-contract=off', '-w', ...CHECKS];
 const run = promisify(execFile);
 
 /** Runs jobs in `parts` programs at the same time; results are in the order of the jobs. */
