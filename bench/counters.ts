@@ -15,18 +15,18 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { scope } from 'fracstride';
 import { table } from '../codegen/cli/table.js';
 import type { Work } from '../codegen/gpu_work.js';
 import { bytes, flops } from '../codegen/passes.js';
-import { LAYOUTS, type Problem } from '../codegen/problem.js';
+import { LAYOUTS, PASSES, type Problem } from '../codegen/problem.js';
 import { formatProblem, parseProblem } from '../codegen/problem_text.js';
 import { candidates, choose, packingOf, type Spec, wordsOf, workOf } from '../codegen/spec.js';
-import { BENCH_LAYERS } from '../src/bench/layers.js';
+import { DTYPES } from '../codegen/target.js';
 import { operands } from '../src/bench/measure.js';
 import { resolveDevice, synchronize, targetOf } from '../src/device.js';
 import { preferVariant, runProblem } from '../src/kernels.js';
+import { areWords, isPattern, layersCommandLine } from './command_line.js';
 import { cutDown } from './cut_down.js';
 import { keepEach } from './row.js';
 
@@ -90,17 +90,19 @@ const BARS = { shared: 1.02, loads: 1.1, stores: 1.1, dram: 1.15 } as const;
 /** How far the model's inputs may be from what is counted; the second level of cache is asked for less than all requests. */
 const TOLERANCE = { model_instructions: [0.7, 1.4], model_shared: [0.4, 2], model_l2: [0, 1.5] } as const;
 
-const { values: asked, positionals: named } = parseArgs({
-  allowPositionals: true,
-  options: {
-    dtype: { type: 'string', default: 'float32' },
-    layer: { type: 'string', default: '' },
-    pass: { type: 'string', default: 'fwd,dgrad,wgrad' },
-    variant: { type: 'string' },
-    gather: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-    store: { type: 'boolean', default: false },
+const { asked, layers } = layersCommandLine('bench:counters', {
+  dtype: { about: 'element types, separated by commas', value: '<list>', default: 'float32', check: areWords(DTYPES) },
+  layer: {
+    about: 'only layers whose name matches this regular expression',
+    value: '<pattern>',
+    default: '',
+    check: isPattern,
   },
+  pass: { about: 'passes, separated by commas', value: '<list>', default: 'fwd,dgrad,wgrad', check: areWords(PASSES) },
+  variant: { about: 'this variant in place of the choice', value: '<name>' },
+  gather: { about: 'gather beside the kernel that is chosen' },
+  json: { about: 'each row as JSON' },
+  store: { about: 'add the rows to bench/results' },
 });
 process.env.FRACSTRIDE_LIBCUDA ??= fileURLToPath(new URL('../../build/simulator/libcuda.so.1', import.meta.url));
 const driver = process.env.FRACSTRIDE_LIBCUDA;
@@ -191,7 +193,6 @@ function rowOf(layer: string, full: Problem): Row {
   };
 }
 
-const layers = named.length > 0 ? Object.fromEntries(named.map((text) => [text, text])) : BENCH_LAYERS;
 const rows: Row[] = [];
 for (const layer of Object.keys(layers).filter((name) => new RegExp(asked.layer).test(name)))
   for (const dtype of asked.dtype.split(','))

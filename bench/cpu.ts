@@ -12,9 +12,10 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { table } from '../codegen/cli/table.js';
+import { LAYOUTS, PASSES } from '../codegen/problem.js';
 import { BENCH_LAYERS } from '../src/bench/layers.js';
+import { areCounts, areWords, commandLine, isCount, isPattern } from './command_line.js';
 import { plot } from './plot.js';
 import { keepLatest, readRows } from './row.js';
 import {
@@ -29,18 +30,31 @@ import {
 } from './shares.js';
 
 const here = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
-const { values: flags } = parseArgs({
-  options: {
-    threads: { type: 'string', default: '1,2' },
-    layer: { type: 'string', default: '' },
-    pass: { type: 'string', default: 'fwd,dgrad,wgrad,bgrad' },
-    layout: { type: 'string', default: 'nchw,nhwc' },
-    rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '100000' },
-    file: { type: 'string', default: here('bench/results/cpu_layers.jsonl') },
-    table: { type: 'boolean' },
-    plot: { type: 'string' },
+const flags = commandLine('bench:cpu', {
+  threads: { about: 'numbers of CPU threads, separated by commas', value: '<list>', default: '1,2', check: areCounts },
+  layer: {
+    about: 'only layers whose name matches this regular expression',
+    value: '<pattern>',
+    default: '',
+    check: isPattern,
   },
+  pass: {
+    about: 'passes, separated by commas',
+    value: '<list>',
+    default: 'fwd,dgrad,wgrad,bgrad',
+    check: areWords(PASSES),
+  },
+  layout: {
+    about: 'memory layouts, separated by commas',
+    value: '<list>',
+    default: 'nchw,nhwc',
+    check: areWords(LAYOUTS),
+  },
+  rounds: { about: 'rounds that a median is of', value: '<count>', default: '5', check: isCount },
+  seconds: { about: 'begin nothing after so long', value: '<count>', default: '100000', check: isCount },
+  file: { about: 'where rows are kept', value: '<path>', default: here('bench/results/cpu_layers.jsonl') },
+  table: { about: 'measure nothing, print what is kept' },
+  plot: { about: 'write a picture of the rows', value: '<path>' },
 });
 const counts = flags.threads.split(',').map(Number);
 const peers = JSON.parse(readFileSync(here('bench/peers/shares.json'), 'utf8')) as Peers;

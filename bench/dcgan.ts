@@ -11,25 +11,23 @@
 
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { backends, manualSeed, nn, ones, optim, rand, randn, scope, type Tensor, zeros } from 'fracstride';
 import { table } from '../codegen/cli/table.js';
+import { areCounts, commandLine, isCount } from './command_line.js';
 import { Child, settle } from './peers/child.js';
 import { PYTORCH, python } from './peers/places.js';
 import { type Launch, launchesOf, type Share, shares } from './profile.js';
 import { quantiles, report } from './row.js';
 
-const { values: flags } = parseArgs({
-  options: {
-    threads: { type: 'string', default: '2' },
-    rounds: { type: 'string', default: '5' },
-    batch: { type: 'string', default: '64' },
-    alone: { type: 'boolean' },
-    profile: { type: 'boolean' },
-    launches: { type: 'boolean' },
-    steps: { type: 'string' },
-    store: { type: 'boolean' },
-  },
+const flags = commandLine('bench:dcgan', {
+  threads: { about: 'numbers of CPU threads, separated by commas', value: '<list>', default: '2', check: areCounts },
+  rounds: { about: 'rounds that a median is of', value: '<count>', default: '5', check: isCount },
+  batch: { about: 'images of a step', value: '<count>', default: '64', check: isCount },
+  alone: { about: 'without PyTorch' },
+  profile: { about: 'where the time of a step goes' },
+  launches: { about: 'the launches of a step too' },
+  steps: { about: 'take so many steps and nothing else', value: '<count>', check: isCount },
+  store: { about: 'add the rows to bench/results' },
 });
 const batch = Number(flags.batch);
 const NOISE = 100;

@@ -8,17 +8,15 @@
  */
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { parseArgs } from 'node:util';
 import { cuda, manualSeed, nn, optim, rand, scope, type Tensor } from 'fracstride';
+import { commandLine, isCount } from './command_line.js';
 import { report } from './row.js';
 
-const { values: options } = parseArgs({
-  options: {
-    device: { type: 'string' },
-    steps: { type: 'string', default: '40' },
-    batch: { type: 'string', default: '16' },
-    store: { type: 'boolean' },
-  },
+const options = commandLine('bench:event-loop', {
+  device: { about: 'cpu, cuda or cuda:N (default: the CPU and CUDA where it runs)', value: '<device>' },
+  steps: { about: 'steps that are measured', value: '<count>', default: '40', check: isCount },
+  batch: { about: 'images of a step', value: '<count>', default: '16', check: isCount },
+  store: { about: 'add the rows to bench/results' },
 });
 const [steps, batch] = [Number(options.steps), Number(options.batch)];
 const WARM = 3;

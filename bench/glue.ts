@@ -7,22 +7,20 @@
  * memory that is read because it is about to be written, shows as a smaller share. One row a number of threads.
  */
 
-import { parseArgs } from 'node:util';
 import { backends, nn, optim, randn, scope, type Tensor } from 'fracstride';
 import { table } from '../codegen/cli/table.js';
-import type { Dtype } from '../codegen/target.js';
+import { DTYPES, type Dtype } from '../codegen/target.js';
 import { peaks } from '../src/bench/peaks.js';
 import { resolveDevice, synchronize } from '../src/device.js';
 import { elementBytes } from '../src/dtype.js';
+import { areCounts, areWords, commandLine, isCount } from './command_line.js';
 import { report } from './row.js';
 
-const { values: flags } = parseArgs({
-  options: {
-    threads: { type: 'string', default: '2' },
-    dtype: { type: 'string', default: 'float32' },
-    rounds: { type: 'string', default: '12' },
-    store: { type: 'boolean' },
-  },
+const flags = commandLine('bench:glue', {
+  threads: { about: 'numbers of CPU threads, separated by commas', value: '<list>', default: '2', check: areCounts },
+  dtype: { about: 'element type', value: '<type>', default: 'float32', check: areWords(DTYPES) },
+  rounds: { about: 'rounds that the fastest is of', value: '<count>', default: '12', check: isCount },
+  store: { about: 'add the rows to bench/results' },
 });
 const dtype = flags.dtype as Dtype;
 const place = { device: 'cpu', dtype } as const;

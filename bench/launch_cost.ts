@@ -9,21 +9,19 @@
  */
 
 import { basename } from 'node:path';
-import { parseArgs } from 'node:util';
 import { lastKernel, nn, type Tensor, zeros } from 'fracstride';
 import type { Problem } from '../codegen/problem.js';
 import { allocate, release, resolveDevice, synchronize } from '../src/device.js';
 import { runProblem } from '../src/kernels.js';
 import { pointer } from '../src/pointwise.js';
 import { allocateTensor, Tensor as Internal } from '../src/tensor.js';
+import { commandLine, isCount } from './command_line.js';
 import { quantiles, report } from './row.js';
 
-const { values: flags } = parseArgs({
-  options: {
-    device: { type: 'string', default: 'cuda' },
-    rounds: { type: 'string', default: '2000' },
-    store: { type: 'boolean' },
-  },
+const flags = commandLine('bench:launch-cost', {
+  device: { about: 'cuda or cuda:N, or cpu', value: '<device>', default: 'cuda' },
+  rounds: { about: 'rounds of 100 calls', value: '<count>', default: '2000', check: isCount },
+  store: { about: 'add the rows to bench/results' },
 });
 const CALLS = 100;
 const WARM = 20_000;

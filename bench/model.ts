@@ -16,7 +16,7 @@ import type { Layout } from '../codegen/problem.js';
 import { parseProblem } from '../codegen/problem_text.js';
 import { choose, kernelName, workOf } from '../codegen/spec.js';
 import type { CudaArchitecture, Dtype } from '../codegen/target.js';
-import { BENCH_LAYERS } from '../src/bench/layers.js';
+import { layersCommandLine } from './command_line.js';
 import { geometricMean, keepOnly } from './row.js';
 
 const MACHINES: readonly { readonly gpu: Gpu; readonly arch: CudaArchitecture }[] = [
@@ -24,8 +24,10 @@ const MACHINES: readonly { readonly gpu: Gpu; readonly arch: CudaArchitecture }[
   { gpu: GPUS.A100, arch: 80 },
   { gpu: GPUS.RTX4090, arch: 89 },
 ];
-const named = process.argv.slice(2).filter((word) => !word.startsWith('--'));
-const LAYERS = named.length > 0 ? Object.fromEntries(named.map((text) => [text, text])) : BENCH_LAYERS;
+const { asked, layers } = layersCommandLine('bench:model', {
+  every: { about: 'both layouts of both types, not only their own' },
+  store: { about: 'keep the rows in bench/results' },
+});
 const PASSES = ['fwd', 'dgrad', 'wgrad'] as const;
 /** Types in the layout that their kernels are made for, and in the other one. */
 const OWN: readonly [Dtype, Layout][] = [
@@ -61,7 +63,7 @@ const short = (value: number): number => Number(value.toPrecision(4));
 function rowOf(machine: (typeof MACHINES)[number], setting: [Dtype, Layout], layer: string, pass: Row['pass']): Row {
   const { gpu, arch } = machine;
   const [dtype, layout] = setting;
-  const problem = parseProblem(`${LAYERS[layer]} pass=${pass} dtype=${dtype} layout=${layout}`);
+  const problem = parseProblem(`${layers[layer]} pass=${pass} dtype=${dtype} layout=${layout}`);
   const spec = choose(problem, { kind: 'cuda', arch });
   const works = workOf(spec, problem)!;
   const model = seconds(works, gpu);
@@ -90,10 +92,10 @@ function boundOf(works: readonly Work[], gpu: Gpu): string {
   return time > 0.7 * waves ? what : 'wait';
 }
 
-const settings = process.argv.includes('--every') ? [...OWN, ...OTHER] : OWN;
+const settings = asked.every ? [...OWN, ...OTHER] : OWN;
 const rows = MACHINES.flatMap((machine) =>
   settings.flatMap((setting) =>
-    Object.keys(LAYERS).flatMap((layer) => PASSES.map((pass) => rowOf(machine, setting, layer, pass))),
+    Object.keys(layers).flatMap((layer) => PASSES.map((pass) => rowOf(machine, setting, layer, pass))),
   ),
 );
 keepOnly('gpu_model', rows);
@@ -103,7 +105,7 @@ const inColumn = ({ gpu, dtype, layout }: (typeof columns)[number]) => {
   return rows.filter((row) => row.gpu === gpu && row.dtype === dtype && row.layout === layout);
 };
 const cellsOf = (pick: (of: readonly Row[]) => string) => columns.map((column) => pick(inColumn(column)));
-const lines = Object.keys(LAYERS).map((layer) => [
+const lines = Object.keys(layers).map((layer) => [
   layer,
   ...cellsOf((own) => {
     return own

@@ -6,20 +6,18 @@
  * usage: node dist/bench/small_call.js [--channels N] [--rounds N] [--store]
  */
 
-import { parseArgs } from 'node:util';
 import { backends, lastKernel, nn, noGrad, rand } from 'fracstride';
 import { usefulFlops } from '../codegen/passes.js';
 import { parseProblem } from '../codegen/problem_text.js';
 import { fmaPeak } from '../src/bench/peaks.js';
 import { resolveDevice, synchronize } from '../src/device.js';
+import { commandLine, isCount } from './command_line.js';
 import { quantiles, report } from './row.js';
 
-const { values: flags } = parseArgs({
-  options: {
-    channels: { type: 'string', default: '8' },
-    rounds: { type: 'string', default: '2000' },
-    store: { type: 'boolean' },
-  },
+const flags = commandLine('bench:small-call', {
+  channels: { about: 'of the input and of the output', value: '<count>', default: '8', check: isCount },
+  rounds: { about: 'rounds of 100 calls', value: '<count>', default: '2000', check: isCount },
+  store: { about: 'add the rows to bench/results' },
 });
 const CALLS = 100;
 const WARM = 20_000;

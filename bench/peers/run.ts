@@ -13,30 +13,47 @@
  */
 
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { backends, lastKernel, nn, noGrad, type Tensor, tensor } from 'fracstride';
 import { table } from '../../codegen/cli/table.js';
 import { parseProblem } from '../../codegen/problem_text.js';
 import { circumstances, store } from '../../src/bench/facts.js';
 import { BENCH_LAYERS } from '../../src/bench/layers.js';
 import { resolveDevice, synchronize } from '../../src/device.js';
+import { areCounts, areWords, commandLine, isCount, isPattern } from '../command_line.js';
 import { geometricMean, keepLatest, quantiles, readRows } from '../row.js';
 import { Child, settle } from './child.js';
 import { oneDnn } from './onednn.js';
 import { callsOf, type LayerCommand, layerCommand, pattern } from './peer.js';
 import { PYTORCH, python } from './places.js';
 
-const { values: flags } = parseArgs({
-  options: {
-    peers: { type: 'string', default: 'onnxruntime,pytorch,onednn' },
-    threads: { type: 'string', default: '1,2' },
-    layer: { type: 'string', default: '' },
-    what: { type: 'string', default: 'forward,both' },
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '100000' },
-    file: { type: 'string', default: fileURLToPath(new URL('../../../bench/results/peers.jsonl', import.meta.url)) },
-    table: { type: 'boolean' },
+const flags = commandLine('bench:peers', {
+  peers: {
+    about: 'whom to measure, separated by commas',
+    value: '<list>',
+    default: 'onnxruntime,pytorch,onednn',
+    check: areWords(['onnxruntime', 'pytorch', 'onednn']),
   },
+  threads: { about: 'numbers of CPU threads, separated by commas', value: '<list>', default: '1,2', check: areCounts },
+  layer: {
+    about: 'only layers whose name matches this regular expression',
+    value: '<pattern>',
+    default: '',
+    check: isPattern,
+  },
+  what: {
+    about: 'forward, or both: with the gradients',
+    value: '<list>',
+    default: 'forward,both',
+    check: areWords(['forward', 'both']),
+  },
+  rounds: { about: 'rounds that a median is of', value: '<count>', default: '3', check: isCount },
+  seconds: { about: 'begin nothing after so long', value: '<count>', default: '100000', check: isCount },
+  file: {
+    about: 'where rows are kept',
+    value: '<path>',
+    default: fileURLToPath(new URL('../../../bench/results/peers.jsonl', import.meta.url)),
+  },
+  table: { about: 'measure nothing, print what is kept' },
 });
 
 interface Piece {
