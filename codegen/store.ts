@@ -14,6 +14,7 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import envPaths from 'env-paths';
 import { FracstrideError } from './errors.js';
+import { makeFolder } from './folders.js';
 import {
   checkEntry,
   codeOf,
@@ -176,7 +177,7 @@ function matching(opened: Opened, { name, source, format }: Wanted): StoredKerne
 
 function put(opened: Opened, kernel: NewKernel): StoredKernel {
   const { root } = opened;
-  fs.mkdirSync(root, { recursive: true, mode: 0o700 });
+  makeFolder(root);
   if (opened.puts++ % PUTS_BETWEEN_LOOKS === 0) {
     prune(root, DAY);
     makeRoom(opened, opened.limit, entryName(kernel));

@@ -7,6 +7,7 @@ import * as fs from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { threadId } from 'node:worker_threads';
+import { makeFolder } from './folders.js';
 
 /** Longest wait for another's work. */
 const PATIENCE = 60_000;
@@ -56,7 +57,7 @@ function acquire(file: string, words: string): boolean {
 /** Made where it is not there. */
 function isFolder(path: string): boolean {
   try {
-    fs.mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeFolder(path);
     return true;
   } catch {
     return false;

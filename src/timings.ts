@@ -8,6 +8,7 @@
 import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { dirname, join } from 'node:path';
+import { makeFolder } from '../codegen/folders.js';
 import { defaultStoreDirectory, TIMINGS } from '../codegen/store.js';
 import { exclusively } from '../codegen/store_lock.js';
 import { distrust } from '../codegen/store_trust.js';
@@ -52,7 +53,7 @@ export function allTimings(): Timing[] {
 }
 
 function write(path: string, timing: Timing, stays: 'first' | 'last' = 'first'): Timing {
-  fs.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeFolder(dirname(path));
   return exclusively(join(dirname(path), '.lock-timings'), () => {
     const lines = new Map(linesOf(path));
     const before = stays === 'first' ? lines.get(timing.question) : undefined;

@@ -101,7 +101,7 @@ const CODEGEN = [
     'render',
   ],
   ...['cuda_family', 'cuda_elementwise', 'cuda_reduce', 'cuda_group', 'cuda_operations', 'kernel'],
-  ...['cubin', 'processes', 'toolchain', 'store_entry', 'store_lock', 'store_trust', 'store', 'presets'],
+  ...['cubin', 'processes', 'toolchain', 'folders', 'store_entry', 'store_lock', 'store_trust', 'store', 'presets'],
   ...['build', 'embed', 'index', 'cli/', 'cli'],
 ];
 const SRC = [

@@ -1,10 +1,11 @@
 /** The kernel store: many processes at once, processes killed half-way, contents that changed behind its back. */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { FracstrideError } from '../../codegen/errors.js';
 import { type BrokenKernel, defaultStoreDirectory, kernelKey, type NewKernel, openStore } from '../../codegen/store.js';
@@ -125,6 +126,19 @@ describe('store', function () {
         .to.throw(FracstrideError, /must be a directory/)
         .with.property('code', 'ERR_CACHE');
     }
+  });
+
+  // Node's own recursive mkdir never returns there.
+  const linux = process.platform === 'linux' ? it : () => {};
+  linux('says so too where no folder can be made below one that is there', () => {
+    const store = fileURLToPath(new URL('../../codegen/store.js', import.meta.url));
+    const put = `import { openStore } from ${JSON.stringify(store)};
+      try { openStore('/proc/none/of/these').put({}); } catch (error) { console.log(error.code); }`;
+    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', put], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    expect(stdout).to.equal('ERR_CACHE\n');
   });
 
   describe("is one user's own", () => {
