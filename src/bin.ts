@@ -20,4 +20,6 @@ const tools = {
 
 // A reader that has seen enough (`| head`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+// What nobody reads of the messages changes nothing else.
+process.stderr.on('error', () => {});
 process.exitCode = await main(process.argv.slice(2), { tools });

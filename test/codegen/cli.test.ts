@@ -382,5 +382,11 @@ describe('fracstride', function () {
       expect(stdout.split('\n')).to.have.length(2);
       expect(stderr).to.equal('');
     });
+
+    it('ends with its code when nobody reads its messages', async () => {
+      const child = spawn(process.execPath, [CLI, 'nonsense'], { stdio: ['ignore', 'ignore', 'pipe'] });
+      child.stderr.destroy();
+      expect(await once(child, 'close')).to.deep.equal([2, null]);
+    });
   });
 });
