@@ -91,6 +91,7 @@ const FULL_KERNELS = [
   'ct2d_fwd_bf16_nhwc_k2s2p0_bias_relu__mmamerged_m256n128k32_w64x64_s4_c16',
   'ct2d_fwd_f32_nhwc_k4s2p1_bias_relu__merged_m128n128k16_t8x8',
   'ct2d_dgrad_bf16_nhwc_k4s2p1__mmafolded_m64n64k64_w32x32_s3_r2',
+  'ct2d_dgrad_f32_nchw_k4s2p1__folded_m128n128k16_t8x8',
   'ct2d_fwd_f32_nchw_k4s2p1_bias_relu__igemm_m128n128k16_t8x8',
 ];
 

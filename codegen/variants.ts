@@ -12,7 +12,7 @@ import { CUDA_DEPTHWISE_VARIANT } from './variants_cuda_depthwise.js';
 import { PAIR_WGRAD_VARIANTS } from './variants_cuda_depthwise_wgrad.js';
 import { DIAGONAL_VARIANTS } from './variants_cuda_diagonal.js';
 import { DIAGONAL_WGRAD_VARIANT } from './variants_cuda_diagonal_wgrad.js';
-import { FOLDED_VARIANT } from './variants_cuda_folded.js';
+import { FOLDED_VARIANTS } from './variants_cuda_folded.js';
 import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
 import { MERGED_VARIANTS } from './variants_cuda_merged.js';
@@ -58,7 +58,7 @@ export const VARIANTS: readonly Variant[] = [
   ...SPLIT_VARIANTS,
   ...DIAGONAL_VARIANTS,
   ...MERGED_VARIANTS,
-  FOLDED_VARIANT,
+  ...FOLDED_VARIANTS,
   CUDA_DEPTHWISE_VARIANT,
   ...PAIR_WGRAD_VARIANTS,
   IGEMM_WGRAD_VARIANT,

@@ -21,6 +21,7 @@ export const GOLDEN_KERNELS: readonly string[] = [
   'ct2d_dgrad_f16_nhwc_k4s2p1__head_o1t2_b16x8__ptx',
   'ct2d_fwd_bf16_nhwc_k4s2p1_bias_relu__mma_m128n128k32_w64x64_s3_c16__sm90',
   'ct2d_fwd_bf16_nhwc_k4s2p1_bias_tanh__mmamerged_m128n16k64_w32x16_s3_c16__sm80',
+  'ct2d_dgrad_f32_nchw_k4s2p1__folded_m128n64k16_t8x8__sm90',
   'ct2d_dgrad_bf16_nhwc_k4s2p1__mmafolded_m64n64k64_w32x32_s3_r2__sm80',
   'ct2d_fwd_f32_nchw_k4s2p1_bias__merged_m64n64k16_t8x4__ptx',
   'ct2d_dgrad_f16_nchw_k3s2p1__mma_m64n64k64_w32x32_s3_r2__sm75',

@@ -238,6 +238,16 @@ describe('spec', () => {
         }
     });
 
+    it('takes the taps of few channels as one list in input gradients', () => {
+      const head = 'convT2d n=64 c=64 k=3 h=32 w=32 r=4 stride=2 padding=1 pass=dgrad';
+      for (const [words, variant] of [
+        ['dtype=float32 layout=nchw', 'folded'],
+        ['dtype=float32 layout=nhwc', 'folded'],
+        ['dtype=bfloat16 layout=nhwc', 'mmafolded'],
+      ] as const)
+        expect(choose(parseProblem(`${head} ${words}`), { kind: 'cuda', arch: 90 }).variant, words).equal(variant);
+    });
+
     it('takes the weight gradients of small groups several at a time, or pair by pair', () => {
       for (const [words, variant] of [
         ['c=256 k=256 groups=32 dtype=float32 layout=nchw', 'pairwise'],

@@ -38,7 +38,7 @@ async function child(scenario: string, told: Told = {}): Promise<CudnnSummary> {
 
 /** Variant and settings of each kernel that ran. */
 const ways = ({ kernels }: CudnnSummary): string[] => kernels.map((name) => name.split('__')[1]!);
-const isOwn = (way: string): boolean => /^(gather|(depthwise|head|igemm|phase)_)/.test(way);
+const isOwn = (way: string): boolean => /^(gather|(depthwise|folded|head|igemm|pairwise|phase)_)/.test(way);
 
 describe('cudnn', function () {
   this.timeout(180_000);

@@ -76,13 +76,13 @@ describeCuda('random problems on cuda', function () {
   for (const [variant, dtypes, runs] of [
     ['merged', 'float32', '7'],
     ['mmamerged', 'bfloat16', '7'],
+    ['folded', 'float32', '6'],
     ['mmafolded', 'bfloat16', '8'],
   ] as const)
     it(`results of ${variant} around the sizes of tiles are exact, with infinities and NaN too, warps in any order`, async () => {
-      const places =
-        variant === 'mmafolded'
-          ? ['--pass', 'dgrad', '--most', '16', '--shapes', fewTaps]
-          : ['--pass', 'fwd', '--shapes', residues];
+      const places = variant.endsWith('folded')
+        ? ['--pass', 'dgrad', '--most', '16', '--shapes', fewTaps]
+        : ['--pass', 'fwd', '--shapes', residues];
       const args = [...places, '--variant', variant, '--dtype', dtypes, '--runs', runs, '--seed', '11'];
       const [first, other] = await Promise.all(
         ['forward', 'mixed:7'].map((order) =>

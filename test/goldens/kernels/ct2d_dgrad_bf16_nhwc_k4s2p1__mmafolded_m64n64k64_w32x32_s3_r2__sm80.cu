@@ -406,7 +406,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_dgrad_bf16_nhwc_k4s2p1
     real sum = 0;
     for (int k = 0; k < inputs; ++k) {
       const Tap now = taps_read[entry_of(k)];
-      if ((outside & now.bits) == 0) sum += product(load(first[now.shift]), load(weights_of[k]));
+      if ((outside & now.bits) == 0) sum += product(load(first[now.shift]), load(weights_of[k * input_step]));
     }
     *at = finished(sum, addend_of(channel));
   }

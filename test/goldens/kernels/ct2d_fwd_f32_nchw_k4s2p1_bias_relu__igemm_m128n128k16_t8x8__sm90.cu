@@ -177,7 +177,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) ct2d_fwd_f32_nchw_k4s2p1_bi
   }
   const int b_column = threadIdx.x % (TILE_N / 4) * 4, b_depth = threadIdx.x / (TILE_N / 4);
   const int b_inputs = first_channel + b_column < pitch ? inputs - b_depth : 0;
-  const stored* const source = small + (group * inputs + a_depth) * channel_step;
+  const stored* const source = small + (group * (inputs / FOLDED) + (FOLDED == 1 ? a_depth : 0)) * channel_step;
   const stored* const weights = packed + (group * TAPS * inputs + b_depth) * pitch + first_channel + b_column;
   __syncthreads();
   // Reads k = `channel` … of tap `tap`, then goes on to the next tap, behind the last to the next channels, which lie
