@@ -62,10 +62,12 @@ function axisPlan(form: Contraction, g: Geometry, d: 0 | 1, { outputs, shared }:
   const [kernel, stride] = [[g.r, g.s][d]!, g.stride[d]];
   const parts = partsOf(kernel, stride);
   const points = parts.reduce((sum, taps) => sum + outputs + taps - 1, 0);
-  const positions = form === 'expand' ? Math.ceil([g.hl, g.wl][d]! / stride) : [g.hs, g.ws][d]!;
+  // Each residue of a dilation is a map of its own.
+  const maps = kernel > 1 ? g.dilation[d] : 1;
+  const positions = Math.ceil((form === 'expand' ? [g.hl, g.wl][d]! / stride : [g.hs, g.ws][d]!) / maps);
   // Phases that share windows are up to one position apart.
   const spread = form === 'expand' && shared && stride > 1 && g.padding[d] % stride !== 0 ? 1 : 0;
-  return { parts, points, tiles: Math.ceil((positions + spread) / outputs) };
+  return { parts, points, tiles: maps * Math.ceil((positions + spread) / outputs) };
 }
 
 const isaOf = (target: Target) => (target.kind === 'cpu' ? target.isa : 'baseline');
@@ -83,7 +85,9 @@ function legal(problem: Problem, form: Contraction, tunables: Tunables, { winogr
 
 function refusedAxis(g: Geometry, d: 0 | 1, { outputs, shared }: Settings, mode: WinogradMode): string | null {
   const [kernel, stride, size] = [[g.r, g.s][d]!, g.stride[d], [g.hl, g.wl][d]!];
-  if (g.dilation[d] !== 1 && kernel > 1) return 'the kernel is dilated';
+  if (g.dilation[d] !== 1 && kernel > 1 && !isOfMaps(g, d)) {
+    return 'the kernel is dilated, and its stride is not 1, or its padding or sizes are no multiples of the dilation';
+  }
   if (stride > kernel) return 'the stride is larger than the kernel';
   if (size < stride) return 'the large side is smaller than the stride';
   const taps = Math.ceil(kernel / stride);
@@ -93,6 +97,12 @@ function refusedAxis(g: Geometry, d: 0 | 1, { outputs, shared }: Settings, mode:
     return `F(${outputs}, ${taps}) is less exact: backends.cpu.winograd = 'fast' allows it`;
   }
   return shared && kernel % stride !== 0 ? 'phases that share windows must have equally many taps' : null;
+}
+
+/** Whether the residues of a dilation are maps of their own that are all alike (cpu/winograd_maps.h). */
+function isOfMaps(g: Geometry, d: 0 | 1): boolean {
+  const lengths = [g.padding[d], [g.hs, g.ws][d]!, [g.hl, g.wl][d]!];
+  return g.stride[d] === 1 && lengths.every((length) => length % g.dilation[d] === 0);
 }
 
 function refusedShape(form: Contraction, g: Geometry, { shared }: Settings): string | null {

@@ -14,6 +14,7 @@
 #include "conv_args.h"
 #include "team.h"
 #include "winograd.h"
+#include "winograd_maps.h"
 #include "winograd_plan.h"
 
 namespace fracstride {
@@ -34,6 +35,8 @@ constexpr int64_t LINE_FLOATS = 16, FETCHING_GROUPS = 2;
 
 struct Filtering {
   const WinogradEngine& engine;
+  ResidueMaps maps;
+  // Of one map; n counts the maps of all images.
   int64_t outputs, n, groups, ci, co, height, width;
   Source source;
   Sink sink;
@@ -188,8 +191,8 @@ class WinogradRun {
   void transform_inputs(int64_t group, int64_t c, const Block& block, const Block& part, float* to) const {
     const int64_t width = f_.engine.width, most = strip_tiles(f_.h.inputs_of(1) * f_.w.in_step * f_.outputs);
     each_strip(part, most, [&](int64_t n, int64_t th, int64_t tw, int64_t tiles, int64_t first) {
-      Strip strip = {f_.source,
-                     n,
+      Strip strip = {f_.maps.map_of(f_.source, n, e_.storage_bytes),
+                     0,
                      group * f_.ci + c,
                      std::min(width, f_.ci - c),
                      f_.h.first_input(th),
@@ -270,7 +273,7 @@ class WinogradRun {
   void transform_results(int64_t group, int64_t c, const Block& part, int64_t pitch, const float* from) {
     const int64_t width = f_.engine.width, most = strip_tiles(f_.h.outputs_of(1) * f_.w.outputs_of(1));
     each_strip(part, most, [&](int64_t n, int64_t th, int64_t tw, int64_t tiles, int64_t first) {
-      Sink sink = f_.sink;
+      Sink sink = f_.maps.map_of(f_.sink, n, e_.storage_bytes);
       sink.data = element(sink.data, group * f_.co * sink.pitch_c, e_.storage_bytes);
       sink.bias = element(sink.bias, group * f_.co, e_.storage_bytes);
       StripOutput strip = {nullptr,
@@ -278,7 +281,7 @@ class WinogradRun {
                            sink,
                            f_.height,
                            f_.width,
-                           n,
+                           0,
                            c,
                            std::min(width, f_.co - c),
                            f_.h.first_output(th),
@@ -373,29 +376,34 @@ void run_filtering(const ConvCall& call, const Filtering& filtering, std::vector
   product(again, *filtering.engine.product, layout, LANES_CH);
 }
 
-Filtering filtering_of(const ConvCall& call, const WinogradEngine& engine, ConvLayout layout, const Side& in,
-                       const Side& out, TiledAxis h, TiledAxis w) {
-  const ConvShape& s = call.shape;
+// `in` and `out` are the tensors as they are, the axes those of one map.
+Filtering filtering_of(const ConvCall& call, const WinogradEngine& engine, ConvLayout layout, const ResidueMaps& maps,
+                       const Side& in, const Side& out, TiledAxis h, TiledAxis w) {
+  const ConvShape s = maps.shape(call.shape);
   const Pitches from = pitches_of(layout, in.c, in.h, in.w), to = pitches_of(layout, out.c, out.h, out.w);
-  const Source source = {call.first, from.n, from.c, from.h, from.w, in.h, in.w, 1, 1};
-  const Sink sink = {call.output, call.bias, to.n, to.c, to.h, to.w, call.activation, call.slope};
-  return {engine,      h.outputs, s.n,    s.groups, in.c / s.groups, out.c / s.groups,
-          out.h,       out.w,     source, sink,     std::move(h),    std::move(w),
-          call.second, 0,         0,      s.s,      s.r * s.s,       false};
+  const int64_t from_h = from.h * maps.h, from_w = from.w * maps.w, to_h = to.h * maps.h, to_w = to.w * maps.w;
+  const Source source = {call.first, from.n, from.c, from_h, from_w, in.h / maps.h, in.w / maps.w, 1, 1};
+  const Sink sink = {call.output, call.bias, to.n, to.c, to_h, to_w, call.activation, call.slope};
+  const int64_t outputs = h.outputs, height = out.h / maps.h, width = out.w / maps.w;
+  return {engine, maps,  outputs, s.n,       s.groups,     in.c / s.groups, out.c / s.groups,
+          height, width, source,  sink,      std::move(h), std::move(w),    call.second,
+          0,      0,     s.s,     s.r * s.s, false};
 }
 
 }  // namespace
 
 void winograd_expand(void** params, const WinogradEngine& engine, ConvLayout layout, int64_t outputs, bool shared) {
   const ConvCall call = read_packing_call(params);
-  const ConvShape& s = call.shape;
-  check_winograd_shape(engine, s, outputs);
+  check_winograd_shape(engine, call.shape, outputs);
+  const ConvShape& whole = call.shape;
+  const ResidueMaps maps(whole);
+  const ConvShape s = maps.shape(whole);
   need_of_winograd(!shared || (s.r % s.sh == 0 && s.s % s.sw == 0), "phases of equally many taps");
   TiledAxis h = tile_expand(expand_axis(s.hs, s.hl, s.r, s.sh, s.ph, s.dh), outputs, shared);
   TiledAxis w = tile_expand(expand_axis(s.ws, s.wl, s.s, s.sw, s.pw, s.dw), outputs, shared);
   std::vector<Unit> units = expand_units(h, w, round_up(s.cs / s.groups, engine.width));
-  Filtering filtering =
-      filtering_of(call, engine, layout, {s.cs, s.hs, s.ws}, {s.cl, s.hl, s.wl}, std::move(h), std::move(w));
+  Filtering filtering = filtering_of(call, engine, layout, maps, {s.cs, whole.hs, whole.ws}, {s.cl, whole.hl, whole.wl},
+                                     std::move(h), std::move(w));
   filtering.weight_pitch_c = s.cl / s.groups * s.r * s.s;
   filtering.weight_pitch_co = s.r * s.s;
   run_filtering(call, filtering, std::move(units), layout);
@@ -403,13 +411,15 @@ void winograd_expand(void** params, const WinogradEngine& engine, ConvLayout lay
 
 void winograd_contract(void** params, const WinogradEngine& engine, ConvLayout layout, int64_t outputs) {
   const ConvCall call = read_packing_call(params);
-  const ConvShape& s = call.shape;
-  check_winograd_shape(engine, s, outputs);
+  check_winograd_shape(engine, call.shape, outputs);
+  const ConvShape& whole = call.shape;
+  const ResidueMaps maps(whole);
+  const ConvShape s = maps.shape(whole);
   TiledAxis h = tile_contract(contract_axis(s.hl, s.hs, s.r, s.sh, s.ph, s.dh), outputs);
   TiledAxis w = tile_contract(contract_axis(s.wl, s.ws, s.s, s.sw, s.pw, s.dw), outputs);
   std::vector<Unit> units = contract_units(h, w, round_up(s.cl / s.groups, engine.width));
-  Filtering filtering =
-      filtering_of(call, engine, layout, {s.cl, s.hl, s.wl}, {s.cs, s.hs, s.ws}, std::move(h), std::move(w));
+  Filtering filtering = filtering_of(call, engine, layout, maps, {s.cl, whole.hl, whole.wl}, {s.cs, whole.hs, whole.ws},
+                                     std::move(h), std::move(w));
   filtering.weight_pitch_c = s.r * s.s;
   filtering.weight_pitch_co = s.cl / s.groups * s.r * s.s;
   filtering.sums = true;

@@ -16,6 +16,7 @@
 #include "conv_args.h"
 #include "team.h"
 #include "winograd.h"
+#include "winograd_maps.h"
 #include "winograd_plan.h"
 
 namespace fracstride {
@@ -33,7 +34,8 @@ class WinogradGradient {
  public:
   WinogradGradient(const ConvCall& call, const WinogradEngine& engine, ConvLayout layout, int64_t outputs)
       : call_(call),
-        s_(call.shape),
+        maps_(call.shape),
+        s_(maps_.shape(call.shape)),
         e_(engine),
         p_(*engine.product),
         outputs_(outputs),
@@ -42,9 +44,11 @@ class WinogradGradient {
         h_(tile_contract(contract_axis(s_.hl, s_.hs, s_.r, s_.sh, s_.ph, s_.dh), outputs)),
         w_(tile_contract(contract_axis(s_.wl, s_.ws, s_.s, s_.sw, s_.pw, s_.dw), outputs)),
         units_(contract_units(h_, w_, 1)) {
-    const Pitches small = pitches_of(layout, s_.cs, s_.hs, s_.ws), large = pitches_of(layout, s_.cl, s_.hl, s_.wl);
-    small_ = {call.first, small.n, small.c, small.h, small.w, s_.hs, s_.ws, 1, 1};
-    large_ = {call.second, large.n, large.c, large.h, large.w, s_.hl, s_.wl, 1, 1};
+    const ConvShape& whole = call.shape;
+    const Pitches small = pitches_of(layout, s_.cs, whole.hs, whole.ws);
+    const Pitches large = pitches_of(layout, s_.cl, whole.hl, whole.wl);
+    small_ = {call.first, small.n, small.c, small.h * maps_.h, small.w * maps_.w, s_.hs, s_.ws, 1, 1};
+    large_ = {call.second, large.n, large.c, large.h * maps_.h, large.w * maps_.w, s_.hl, s_.wl, 1, 1};
     panels_ = divide_up(cs_, p_.lanes);
     chunks_ = divide_up(cl_, e_.width);
     tiles_ = s_.n * h_.tiles * w_.tiles;
@@ -191,7 +195,8 @@ class WinogradGradient {
   const float* stage(const Source& source, int64_t n, int64_t c, int64_t c1, int64_t h, int64_t w, int64_t rows,
                      int64_t columns, int64_t* row_pitch) const {
     const int64_t width = e_.width;
-    const Strip strip = {source, n, c, std::min(width, c1 - c), h, w, rows, columns, (columns + width) * width};
+    const Source map = maps_.map_of(source, n, p_.storage_bytes);
+    const Strip strip = {map, 0, c, std::min(width, c1 - c), h, w, rows, columns, (columns + width) * width};
     float* const staged = static_cast<float*>(scratch(SCRATCH_ITEM_C, rows * strip.row_pitch * sizeof(float)));
     e_.stage(strip, staged);
     *row_pitch = strip.row_pitch;
@@ -321,7 +326,9 @@ class WinogradGradient {
   }
 
   const ConvCall& call_;
-  const ConvShape& s_;
+  const ResidueMaps maps_;
+  // Of one map; n counts the maps of all images.
+  const ConvShape s_;
   const WinogradEngine& e_;
   const ConvEngine& p_;
   int64_t outputs_, cs_, cl_;

@@ -82,6 +82,18 @@ const GEOMETRIES: Readonly<Record<string, Geometry>> = {
     padding: [5, 5],
     groups: 3,
   },
+  'dilated, residues alike': {
+    ...plain,
+    ...size(2, 18, [8, 6], 17, [8, 6], [3, 3]),
+    padding: [2, 3],
+    dilation: [2, 3],
+  },
+  'dilated along w, wide, in groups': {
+    ...plain,
+    ...size(1, 6, [5, 72], 4, [7, 76], [3, 3]),
+    dilation: [1, 2],
+    groups: 2,
+  },
   'one input position': { ...plain, ...size(20, 37, [1, 1], 33, [4, 4], [4, 4]) },
   'many channels of few positions': { ...plain, ...size(3, 2, [2, 2], 130, [2, 3], [1, 2]) },
   'more taps than a block is deep': { ...plain, ...size(1, 2, [20, 20], 2, [20, 20], [19, 19]), padding: [9, 9] },
@@ -95,7 +107,13 @@ const GEOMETRIES: Readonly<Record<string, Geometry>> = {
 };
 
 /** Those in which infinities and NaN are tried. */
-const INFINITE = ['k4 s2 p1', 'groups, pairs, cropped', 'few channels, whole vectors of positions', 'depthwise'];
+const INFINITE = [
+  'k4 s2 p1',
+  'groups, pairs, cropped',
+  'few channels, whole vectors of positions',
+  'depthwise',
+  'dilated, residues alike',
+];
 
 const ACTIVATE: Readonly<Record<(typeof ACTIVATIONS)[number], (x: number) => number>> = {
   none: (x) => x,
