@@ -84,7 +84,7 @@ const GEOMETRIES: Readonly<Record<string, Geometry>> = {
   },
   'dilated, residues alike': {
     ...plain,
-    ...size(2, 18, [8, 6], 17, [8, 6], [3, 3]),
+    ...size(2, 9, [4, 6], 5, [4, 6], [3, 3]),
     padding: [2, 3],
     dilation: [2, 3],
   },
