@@ -22,6 +22,7 @@ const COMMON = [
   '-Wno-unused-parameter',
   '-fno-omit-frame-pointer',
   '-Icpu',
+  '-Ibuild/sanitize',
 ];
 const ISA_FLAGS = {
   baseline: [],
@@ -33,6 +34,9 @@ const BUILDS = {
   memory: { flags: ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'], isas: isasHere() },
   threads: { flags: ['-fsanitize=thread', '-DONLY_BASELINE'], isas: ['baseline'] },
 };
+
+/** What makes the engine a device of the addon. */
+const DEVICE = ['device_cpu.cc', 'extents.cc', 'memory_left.cc', 'stream.cc'];
 
 let failed = false;
 for (const [name, build] of Object.entries(BUILDS)) failed = !(await sweep(name, build)) || failed;
@@ -46,8 +50,11 @@ function isasHere() {
 async function generate(isas) {
   const load = (file) => import(pathToFileURL(join(root, 'dist/codegen', file)).href);
   const { cpuSource, CPU_UNITS } = await load('cpu_sources.js');
+  const { OPERATION_UNITS } = await load('cpu_operations.js');
   fs.mkdirSync(folder, { recursive: true });
-  const swept = CPU_UNITS.filter(({ what }) => /^((igemm|depthwise|head|point|scatter|wgrad)_|winograd$)/.test(what));
+  const swept = CPU_UNITS.filter((unit) => !OPERATION_UNITS.includes(unit));
+  const families = swept.map(({ what }) => `use(${what}_##isa)`);
+  fs.writeFileSync(join(folder, 'families.h'), `#define FOR_EACH_FAMILY(use, isa) ${families.join(' ')}\n`);
   return swept.flatMap((unit) =>
     isas.map((isa) => {
       const { file, text } = cpuSource(unit, isa);
@@ -59,9 +66,7 @@ async function generate(isas) {
 
 async function sweep(name, { flags, isas }) {
   const started = Date.now();
-  const names = fs
-    .readdirSync(join(root, 'cpu'))
-    .filter((file) => /^(columns|conv_|product_|wgrad_|winograd_|team|limits).*\.cc$/.test(file));
+  const names = fs.readdirSync(join(root, 'cpu')).filter((file) => file.endsWith('.cc') && !DEVICE.includes(file));
   const plain = [...names.map((file) => `cpu/${file}`), 'test/kernels/engine_sweep.cc'];
   const units = [...(await generate(isas)), ...plain.map((source) => ({ source, flags: [] }))];
   const objects = units.map((_, i) => join(folder, `${name}_${i}.o`));

@@ -20,15 +20,11 @@
 #include <string>
 #include <vector>
 
+// Defines FOR_EACH_FAMILY(use, isa): use(igemm_float_##isa) and so on, for every table of convolutions.
+#include "families.h"
 #include "kernel.h"
 #include "team.h"
 
-// Families of kernels, each with a table an accumulator and instruction set.
-#define FOR_EACH_FAMILY(use, isa)                                                                           \
-  use(igemm_float_##isa) use(igemm_double_##isa) use(wgrad_float_##isa) use(wgrad_double_##isa)             \
-      use(depthwise_float_##isa) use(depthwise_double_##isa) use(point_float_##isa) use(point_double_##isa) \
-          use(head_float_##isa) use(head_double_##isa) use(scatter_float_##isa) use(scatter_double_##isa)   \
-              use(winograd_##isa)
 #define DECLARE_TABLE(name) extern const CpuKernelTable fracstride_table_##name;
 #define LIST_TABLE(name) &fracstride_table_##name,
 
