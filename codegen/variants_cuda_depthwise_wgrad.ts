@@ -15,7 +15,7 @@ import { gpuOf } from './gpu.js';
 import { SECTOR, type Work, wholeSectors } from './gpu_work.js';
 import { bytes } from './passes.js';
 import { positionsOf } from './phases.js';
-import type { Contraction, Geometry, Problem } from './problem.js';
+import type { Contraction, Geometry, Layout, Problem } from './problem.js';
 import { DTYPE_TABLE, type Target } from './target.js';
 import { type LaunchGeometry, modelled, type Parting, type Tunables, type Variant } from './variant.js';
 import { GRID_X, shapeReason } from './variants_cuda.js';
@@ -172,6 +172,14 @@ function readsOf(plan: DepthwiseWgradPlan, { positions }: DepthwiseWgradTile, { 
   };
 }
 
+/** Warps that add up in all steps of the tree: where channels have warps of their own, each issues until its last two lanes. */
+function treeWarps({ lanes, blockChannels, threads }: DepthwiseWgradTile, layout: Layout): number {
+  const least = layout === 'nhwc' ? 1 : Math.min(blockChannels, threads / WARP);
+  let sum = 0;
+  for (let half = lanes / 2; half >= 1; half /= 2) sum += Math.max(least, (half * blockChannels) / WARP);
+  return sum;
+}
+
 function work(problem: Problem, tunables: Tunables, parts: number): Work[] {
   const { layout, dtype } = problem;
   const tile = parseDepthwiseWgradTile(tunables);
@@ -185,7 +193,8 @@ function work(problem: Problem, tunables: Tunables, parts: number): Work[] {
   const halvings = Math.log2(tile.lanes);
   const handed = plan.cells * tile.threads * (1 - 1 / tile.lanes);
   const weights = plan.cells * tile.blockChannels;
-  const tree = (2 * ADDITION * handed + WEIGHT * weights) / tile.threads + 30 * halvings;
+  const ends = ENDS + 30 * halvings + (WEIGHT * weights) / tile.threads;
+  const tree = ADDITION * plan.cells * treeWarps(tile, layout);
   // Channels of a block are neighbours in NHWC; rows of the small side that neighbouring parts read, too, are read twice.
   const channels = channelsOf(problem.geometry, tile);
   const sectors = (count: number) => (layout === 'nchw' ? count * size : wholeSectors(count * size));
@@ -196,7 +205,7 @@ function work(problem: Problem, tunables: Tunables, parts: number): Work[] {
     blocks: channelTiles(problem, tile) * parts,
     threads: tile.threads,
     resident: depthwiseWgradResident(plan),
-    instructions: (tile.threads / WARP) * (ENDS + rounds * group + tree),
+    instructions: (tile.threads / WARP) * (ends + rounds * group) + tree,
     fma: tile.threads * rounds * plan.products,
     mma: null,
     sharedBytes: tile.threads * rounds * reads.bytes + 8 * handed + 8 * weights,
