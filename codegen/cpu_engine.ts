@@ -138,7 +138,17 @@ function engineContext(isa: CpuIsa, accumulator: Accumulator): Record<string, un
 export function vectorContext(width: number, accumulator: Accumulator): Record<string, unknown> {
   // Lanes of two vectors a and b, of b from `width` on, in the order a0 b0 a1 b1 …: the first half, then the second.
   const zipped = range(2 * width).map((i) => (i >> 1) + (i % 2) * width);
+  // Of three vectors in the order a0 b0 c0 a1 …: vector by vector, the lanes of a and b, then of those and c.
+  const thirds = range(3).map((third) => {
+    const places = range(width).map((lane) => third * width + lane);
+    const place = (i: number) => ({ from: i % 3, lane: Math.floor(i / 3) });
+    return {
+      two: places.map((i) => (place(i).from === 1 ? width : 0) + place(i).lane).join(', '),
+      all: places.map((i, lane) => (place(i).from === 2 ? width + place(i).lane : lane)).join(', '),
+    };
+  });
   return {
+    thirds,
     zip_low: zipped.slice(0, width).join(', '),
     zip_high: zipped.slice(width).join(', '),
     // And back: every second lane of both, from the first on and from the second on.

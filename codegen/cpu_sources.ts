@@ -13,6 +13,7 @@ import { DIRECT_UNITS } from './cpu_direct.js';
 import { ENGINE_UNITS } from './cpu_engine.js';
 import { OPERATION_UNITS } from './cpu_operations.js';
 import { PANEL_UNITS } from './cpu_panel.js';
+import { SLIDE_UNITS } from './cpu_slide.js';
 import type { CpuUnit } from './cpu_unit.js';
 import { WGRAD_UNITS } from './cpu_wgrad.js';
 import { WINOGRAD_UNIT } from './cpu_winograd.js';
@@ -30,6 +31,7 @@ export const CPU_UNITS: readonly CpuUnit[] = [
   ...DIRECT_UNITS,
   ...WGRAD_UNITS,
   ...PANEL_UNITS,
+  ...SLIDE_UNITS,
   WINOGRAD_UNIT,
   ...OPERATION_UNITS,
 ];

@@ -26,6 +26,7 @@ import { DIRECT_VARIANT } from './variants_direct.js';
 import { CPU_HEAD_VARIANT } from './variants_head.js';
 import { POINT_VARIANT } from './variants_point.js';
 import { SCATTER_VARIANT } from './variants_scatter.js';
+import { SLIDE_VARIANT } from './variants_slide.js';
 import { TAPWISE_VARIANT } from './variants_tapwise.js';
 import { WINOGRAD_VARIANTS } from './variants_winograd.js';
 
@@ -49,6 +50,7 @@ export const VARIANTS: readonly Variant[] = [
   CPU_HEAD_VARIANT,
   POINT_VARIANT,
   SCATTER_VARIANT,
+  SLIDE_VARIANT,
   TAPWISE_VARIANT,
   ...WINOGRAD_VARIANTS,
   ...CUDA_VARIANTS,

@@ -14,17 +14,22 @@ import { type RandomProblem, randomProblems } from '../support/random_problems.j
 
 const RUNS = testRuns(1000);
 
-/** Every instruction set with the kernels that are chosen, and with Winograd's wherever they are legal. */
+/**
+ * Every instruction set with the kernels that are chosen, and with some that are seldom chosen for small problems wherever
+ * they are legal: of Winograd's and those that slide over rows, either first.
+ */
 const PLACES: readonly Place[] = isaLevels().flatMap((isa) =>
-  [null, 'winograd'].map((variant) => ({
-    label: variant === null ? isa : `${isa} ${variant}`,
-    within: (problem, fn) => withIsa(isa, () => withThreads(problem.threads, () => withVariant(variant, fn))),
+  [false, true].map((seldom) => ({
+    label: seldom ? `${isa} seldom chosen` : isa,
+    within: (problem, fn) =>
+      withIsa(isa, () => withThreads(problem.threads, () => (seldom ? withSeldom(problem.seed, fn) : fn()))),
     kernels: new RegExp(`__${isa}$`),
   })),
 );
 
-function withVariant<R>(variant: string | null, fn: () => R): R {
-  preferVariant(variant);
+function withSeldom<R>(seed: number, fn: () => R): R {
+  if (seed % 2 === 0) preferVariant('winograd', 'slide');
+  else preferVariant('slide', 'winograd');
   try {
     return fn();
   } finally {
