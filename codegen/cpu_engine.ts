@@ -24,13 +24,22 @@ export const PASS_NAMES: Readonly<Record<Contraction, string>> = {
 
 export const ENGINE_UNITS = familyUnits('igemm', engineKernels, engineContext);
 
+type UnitKernels = (isa: CpuIsa, accumulator: Accumulator) => DrivenKernel[];
+type UnitContext = (isa: CpuIsa, accumulator: Accumulator) => Record<string, unknown>;
+
 /** A family of kernels in one file an accumulator and instruction set, from the template of its name. */
-export function familyUnits(
+export function familyUnits(family: string, kernels: UnitKernels, context: UnitContext): CpuUnit[] {
+  return (['float', 'double'] as const).map((accumulator) => familyUnit(family, accumulator, kernels, context));
+}
+
+/** The same of one accumulator. */
+export function familyUnit(
   family: string,
-  kernels: (isa: CpuIsa, accumulator: Accumulator) => DrivenKernel[],
-  context: (isa: CpuIsa, accumulator: Accumulator) => Record<string, unknown>,
-): CpuUnit[] {
-  return (['float', 'double'] as const).map((accumulator) => ({
+  accumulator: Accumulator,
+  kernels: UnitKernels,
+  context: UnitContext,
+): CpuUnit {
+  return {
     what: `${family}_${accumulator}`,
     template: `${family}.cpp.njk`,
     kernels: (isa) => kernels(isa, accumulator),
@@ -41,7 +50,7 @@ export function familyUnits(
       ...vectorContext(cpuTileOf(isa, accumulator).width, accumulator),
       ...context(isa, accumulator),
     }),
-  }));
+  };
 }
 
 /** The engine of an element type, for every generated file of the instruction set. */

@@ -1,6 +1,6 @@
 /**
- * The units of the CPU kernels that slide over rows (`slide`): one generated file an accumulator type and instruction set,
- * with a register tile for each pattern of shifts and number of rows.
+ * The unit of the CPU kernels that slide over rows (`slide`): one generated file, with a register tile for each pattern of
+ * shifts and number of rows.
  */
 
 import {
@@ -9,13 +9,17 @@ import {
   drivenKernel,
   drivenKernels,
   engineName,
-  familyUnits,
+  familyUnit,
   storages,
 } from './cpu_engine.js';
+import type { CpuUnit } from './cpu_unit.js';
 import { type CpuIsa, cpuTileOf } from './target.js';
-import { SLIDE_PATTERNS, type SlidePattern } from './variants_slide.js';
+import { SLIDE_ACCUMULATOR, SLIDE_ISA, SLIDE_PATTERNS, type SlidePattern } from './variants_slide.js';
 
-export const SLIDE_UNITS = familyUnits('slide', slideKernels, slideContext);
+export const SLIDE_UNIT: CpuUnit = {
+  ...familyUnit('slide', SLIDE_ACCUMULATOR, slideKernels, slideContext),
+  isas: [SLIDE_ISA],
+};
 
 function slideKernels(isa: CpuIsa, accumulator: Accumulator): DrivenKernel[] {
   return drivenKernels(accumulator, ['expand'], (form, storage, layout) => {
@@ -25,7 +29,7 @@ function slideKernels(isa: CpuIsa, accumulator: Accumulator): DrivenKernel[] {
 }
 
 /** Vector registers. */
-const REGISTERS: Readonly<Record<CpuIsa, number>> = { avx512: 32, avx2: 16, baseline: 16 };
+const REGISTERS = 32;
 /** Most rows of a tile (MAX_SLIDE_ROWS of cpu/conv_slide.h), its sums of a position, and its vectors (MAX_SLIDE_VECTORS). */
 const [MOST_ROWS, MOST_SUMS, MOST_VECTORS] = [6, 12, 8];
 
@@ -33,7 +37,7 @@ function slideContext(isa: CpuIsa, accumulator: Accumulator): Record<string, unk
   const { width, rows, lanes } = cpuTileOf(isa, accumulator);
   const patterns = SLIDE_PATTERNS.map((pattern, i) => {
     const most = Math.min(MOST_ROWS, Math.floor(MOST_SUMS / pattern.phases.length));
-    const tiles = range(most).map((row) => slideTile(`slide_${i}_${row + 1}`, pattern, row + 1, { isa, width }));
+    const tiles = range(most).map((row) => slideTile(`slide_${i}_${row + 1}`, pattern, row + 1));
     return {
       phases: pattern.phases.length,
       window: pattern.window,
@@ -58,8 +62,8 @@ function slideContext(isa: CpuIsa, accumulator: Accumulator): Record<string, unk
 }
 
 /** What the template unrolls for one tile: the sums stay in registers beside the inputs of one shift and a weight. */
-function slideTile(name: string, { phases, window }: SlidePattern, rows: number, a: { isa: CpuIsa; width: number }) {
-  const count = Math.min(MOST_VECTORS, Math.floor((REGISTERS[a.isa] - 1) / (rows * phases.length + 1)));
+function slideTile(name: string, { phases, window }: SlidePattern, rows: number) {
+  const count = Math.min(MOST_VECTORS, Math.floor((REGISTERS - 1) / (rows * phases.length + 1)));
   const vectors = range(count);
   const sum = (row: number, phase: number, v: number) => `s${row}_${phase}_${v}`;
   const cells = range(rows).flatMap((row) => phases.map((_, phase) => ({ row, phase })));

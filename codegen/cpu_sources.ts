@@ -13,8 +13,8 @@ import { DIRECT_UNITS } from './cpu_direct.js';
 import { ENGINE_UNITS } from './cpu_engine.js';
 import { OPERATION_UNITS } from './cpu_operations.js';
 import { PANEL_UNITS } from './cpu_panel.js';
-import { SLIDE_UNITS } from './cpu_slide.js';
-import type { CpuUnit } from './cpu_unit.js';
+import { SLIDE_UNIT } from './cpu_slide.js';
+import { type CpuUnit, isasOf, isBuiltFor } from './cpu_unit.js';
 import { WGRAD_UNITS } from './cpu_wgrad.js';
 import { WINOGRAD_UNIT } from './cpu_winograd.js';
 import { CPU_ISAS, type CpuIsa } from './target.js';
@@ -31,19 +31,19 @@ export const CPU_UNITS: readonly CpuUnit[] = [
   ...DIRECT_UNITS,
   ...WGRAD_UNITS,
   ...PANEL_UNITS,
-  ...SLIDE_UNITS,
+  SLIDE_UNIT,
   WINOGRAD_UNIT,
   ...OPERATION_UNITS,
 ];
 
 /** The file names of every generated source, without rendering any. */
 export function cpuSourceNames(): string[] {
-  return [...CPU_UNITS.flatMap((unit) => CPU_ISAS.map((isa) => `${unit.what}.${isa}.cc`)), TABLES_FILE];
+  return [...CPU_UNITS.flatMap((unit) => isasOf(unit).map((isa) => `${unit.what}.${isa}.cc`)), TABLES_FILE];
 }
 
 /** The text of every generated source. */
 export function cpuSources(): CpuSource[] {
-  const units = CPU_UNITS.flatMap((unit) => CPU_ISAS.map((isa) => cpuSource(unit, isa)));
+  const units = CPU_UNITS.flatMap((unit) => isasOf(unit).map((isa) => cpuSource(unit, isa)));
   return [...units, { file: TABLES_FILE, text: tablesSource() }];
 }
 
@@ -94,7 +94,8 @@ function tableText(unit: CpuUnit, isa: CpuIsa): string {
 }
 
 function tablesSource(): string {
-  const names = (isas: readonly CpuIsa[]) => isas.flatMap((isa) => CPU_UNITS.map((unit) => tableName(unit, isa)));
+  const names = (isas: readonly CpuIsa[]) =>
+    isas.flatMap((isa) => CPU_UNITS.filter((unit) => isBuiltFor(unit, isa)).map((unit) => tableName(unit, isa)));
   const x86 = names(CPU_ISAS.filter((isa) => isa !== 'baseline'));
   const rest = names(['baseline']);
   const declare = (list: string[]) => list.map((name) => `extern const CpuKernelTable ${name};`);

@@ -1,6 +1,6 @@
 /** What becomes one generated CPU source file an instruction set; cpu_sources.ts has the list. */
 
-import type { CpuIsa } from './target.js';
+import { CPU_ISAS, type CpuIsa } from './target.js';
 
 /** One kernel of a unit; its entry in the generated file has the kernel's own name. */
 export interface CpuKernel {
@@ -14,7 +14,13 @@ export interface CpuKernel {
 /** One template that becomes one source file an instruction set. */
 export interface CpuUnit {
   readonly what: string;
+  /** All of them where nothing is said. */
+  readonly isas?: readonly CpuIsa[];
   readonly template: string;
   context(isa: CpuIsa): Record<string, unknown>;
   kernels(isa: CpuIsa): readonly CpuKernel[];
 }
+
+export const isasOf = ({ isas = CPU_ISAS }: CpuUnit): readonly CpuIsa[] => isas;
+
+export const isBuiltFor = (unit: CpuUnit, isa: CpuIsa): boolean => isasOf(unit).includes(isa);

@@ -2,6 +2,7 @@
 
 import { kernelContext } from './context.js';
 import { CPU_UNITS, cpuSource } from './cpu_sources.js';
+import { isBuiltFor } from './cpu_unit.js';
 import { FracstrideError } from './errors.js';
 import { kernelName, type Spec, variantOf } from './spec.js';
 import type { CpuIsa } from './target.js';
@@ -27,7 +28,9 @@ export function renderKernel(spec: Spec): string {
 
 /** The generated file that holds a CPU kernel. */
 export function cpuText(name: string, isa: CpuIsa): string {
-  const unit = CPU_UNITS.find((candidate) => candidate.kernels(isa).some((kernel) => kernel.name === name));
+  const unit = CPU_UNITS.find(
+    (candidate) => isBuiltFor(candidate, isa) && candidate.kernels(isa).some((kernel) => kernel.name === name),
+  );
   if (unit !== undefined) return cpuSource(unit, isa).text;
   throw new FracstrideError('ERR_ARGUMENT', `render: a CPU source must define the kernel, got ${name}`);
 }

@@ -16,6 +16,9 @@ export const SLIDE_VARIANT: Variant = {
   launch: () => ONE_LAUNCH,
 };
 
+/** What it is built for: it was measured to be faster nowhere else. */
+export const [SLIDE_ISA, SLIDE_ACCUMULATOR] = ['avx512', 'float'] as const;
+
 /** Neighbouring shifts of the input that each column phase reads: `taps` from `first` on, `window` in all. */
 export interface SlidePattern {
   readonly phases: readonly { readonly first: number; readonly taps: number }[];
@@ -56,7 +59,9 @@ function keyOf({ phases }: SlidePattern): string {
 /** Output channels of one tile, about. */
 const MOST_OUTPUTS = 6;
 
-function slideLegal({ geometry: g }: Problem): string | null {
+function slideLegal({ geometry: g, dtype }: Problem, _: Contraction, __: Tunables, { target }: Place): string | null {
+  if (target.kind !== 'cpu' || target.isa !== SLIDE_ISA) return `it is built for ${SLIDE_ISA}`;
+  if (DTYPE_TABLE[dtype].accumulator !== SLIDE_ACCUMULATOR) return 'it sums in float32';
   const [stride, outputs] = [g.stride[1], g.cl / g.groups];
   if (outputs > MOST_OUTPUTS) return `it takes at most ${MOST_OUTPUTS} output channels of a group, got ${outputs}`;
   if (g.dilation[1] !== 1) return 'it takes kernels without dilation along w';
@@ -73,14 +78,13 @@ const widthsText = (): string =>
 const [LEAST_INPUTS, NOT_MEASURED] = [32, 10];
 
 /**
- * By measurement, in the unit of the others: lanes that hold nothing, and rows that are copied. It was measured in float32
- * with AVX-512, beside `scatter`, which is faster in planes with 128 input channels.
+ * By measurement, in the unit of the others: lanes that hold nothing, and rows that are copied. It was measured in float32,
+ * beside `scatter`, which is faster in planes with 128 input channels.
  */
-function slideCost({ geometry: g, layout, dtype }: Problem, _: Contraction, __: Tunables, { target }: Place): number {
-  const isa = target.kind === 'cpu' ? target.isa : 'baseline';
-  const { width } = cpuTileOf(isa, DTYPE_TABLE[dtype].accumulator);
+function slideCost({ geometry: g, layout, dtype }: Problem): number {
+  const { width } = cpuTileOf(SLIDE_ISA, SLIDE_ACCUMULATOR);
   const positions = Math.ceil(g.wl / g.stride[1]);
   const filled = Math.max(0.01, positions / (Math.ceil(positions / width) * width));
-  const measured = isa === 'avx512' && dtype === 'float32' && g.groups === 1 && g.cs >= LEAST_INPUTS;
+  const measured = dtype === 'float32' && g.groups === 1 && g.cs >= LEAST_INPUTS;
   return (measured ? (layout === 'nchw' ? 1.12 + 2 / g.cs : 1.35) : NOT_MEASURED) / filled;
 }

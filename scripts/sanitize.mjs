@@ -51,16 +51,22 @@ async function generate(isas) {
   const load = (file) => import(pathToFileURL(join(root, 'dist/codegen', file)).href);
   const { cpuSource, CPU_UNITS } = await load('cpu_sources.js');
   const { OPERATION_UNITS } = await load('cpu_operations.js');
+  const { isBuiltFor } = await load('cpu_unit.js');
   fs.mkdirSync(folder, { recursive: true });
   const swept = CPU_UNITS.filter((unit) => !OPERATION_UNITS.includes(unit));
-  const families = swept.map(({ what }) => `use(${what}_##isa)`);
-  fs.writeFileSync(join(folder, 'families.h'), `#define FOR_EACH_FAMILY(use, isa) ${families.join(' ')}\n`);
+  const families = Object.keys(ISA_FLAGS).map((isa) => {
+    const uses = swept.filter((unit) => isBuiltFor(unit, isa)).map(({ what }) => `use(${what}_${isa})`);
+    return `#define FOR_EACH_FAMILY_${isa}(use) ${uses.join(' ')}\n`;
+  });
+  fs.writeFileSync(join(folder, 'families.h'), families.join(''));
   return swept.flatMap((unit) =>
-    isas.map((isa) => {
-      const { file, text } = cpuSource(unit, isa);
-      fs.writeFileSync(join(folder, file), text);
-      return { source: `build/sanitize/${file}`, flags: ISA_FLAGS[isa] };
-    }),
+    isas
+      .filter((isa) => isBuiltFor(unit, isa))
+      .map((isa) => {
+        const { file, text } = cpuSource(unit, isa);
+        fs.writeFileSync(join(folder, file), text);
+        return { source: `build/sanitize/${file}`, flags: ISA_FLAGS[isa] };
+      }),
   );
 }
 

@@ -20,7 +20,8 @@
 #include <string>
 #include <vector>
 
-// Defines FOR_EACH_FAMILY(use, isa): use(igemm_float_##isa) and so on, for every table of convolutions.
+// Defines FOR_EACH_FAMILY_avx2(use): use(igemm_float_avx2) and so on, for every table of convolutions, and so for each
+// instruction set.
 #include "families.h"
 #include "kernel.h"
 #include "team.h"
@@ -30,10 +31,10 @@
 
 namespace fracstride {
 #if defined(__x86_64__) && !defined(ONLY_BASELINE)
-FOR_EACH_FAMILY(DECLARE_TABLE, avx512)
-FOR_EACH_FAMILY(DECLARE_TABLE, avx2)
+FOR_EACH_FAMILY_avx512(DECLARE_TABLE)
+FOR_EACH_FAMILY_avx2(DECLARE_TABLE)
 #endif
-FOR_EACH_FAMILY(DECLARE_TABLE, baseline)
+FOR_EACH_FAMILY_baseline(DECLARE_TABLE)
 }  // namespace fracstride
 
 namespace {
@@ -373,14 +374,14 @@ void check(const CpuKernelRow& row, const Problem& p, const Operands& in, std::m
 }
 
 std::vector<const CpuKernelTable*> tables() {
-  std::vector<const CpuKernelTable*> list = {FOR_EACH_FAMILY(LIST_TABLE, baseline)};
+  std::vector<const CpuKernelTable*> list = {FOR_EACH_FAMILY_baseline(LIST_TABLE)};
 #if defined(__x86_64__) && !defined(ONLY_BASELINE)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    list.insert(list.end(), {FOR_EACH_FAMILY(LIST_TABLE, avx2)});
+    list.insert(list.end(), {FOR_EACH_FAMILY_avx2(LIST_TABLE)});
   }
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq")) {
-    list.insert(list.end(), {FOR_EACH_FAMILY(LIST_TABLE, avx512)});
+    list.insert(list.end(), {FOR_EACH_FAMILY_avx512(LIST_TABLE)});
   }
 #endif
   return list;
