@@ -17,7 +17,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { scope } from 'fracstride';
 import { table } from '../codegen/cli/table.js';
-import type { Work } from '../codegen/gpu_work.js';
+import { WARP, type Work } from '../codegen/gpu_work.js';
 import { bytes, flops } from '../codegen/passes.js';
 import { LAYOUTS, PASSES, type Problem } from '../codegen/problem.js';
 import { formatProblem, parseProblem } from '../codegen/problem_text.js';
@@ -137,7 +137,6 @@ function added<T extends object>(a: T, b: T): T {
   return Object.fromEntries(keys.map((key) => [key, sum(a[key], b[key])])) as T;
 }
 
-const WARP = 32;
 const instructionsOf = (works: readonly Work[]): number =>
   works.reduce((sum, { blocks, instructions }) => sum + blocks * instructions, 0);
 

@@ -40,6 +40,9 @@ export interface Work {
   readonly latency?: number;
 }
 
+/** Threads of a warp. */
+export const WARP = 32;
+
 /** Bytes of a sector, in which the second level of cache and device memory are read and written. */
 export const SECTOR = 32;
 
@@ -50,7 +53,6 @@ export const wholeSectors = (bytes: number): number => Math.ceil(bytes / SECTOR)
 const EXPOSED = 0.1;
 /** Schedulers of a multiprocessor; each issues one warp instruction a cycle. */
 const SCHEDULERS = 4;
-const WARP = 32;
 /** Bytes a cycle between one multiprocessor and the second level of cache, however idle the others are. */
 const PORT = 64;
 

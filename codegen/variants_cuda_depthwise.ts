@@ -9,7 +9,7 @@ import {
   depthwiseResident,
   parseDepthwiseTile,
 } from './depthwise_tiles.js';
-import { type Work, wholeSectors } from './gpu_work.js';
+import { WARP, type Work, wholeSectors } from './gpu_work.js';
 import { bytes } from './passes.js';
 import { positionsOf } from './phases.js';
 import type { Problem } from './problem.js';
@@ -76,7 +76,6 @@ function reason(problem: Problem, form: Volume, tunables: Tunables): string | nu
   return grid[0] > GRID_X ? 'its grid is too small for this many positions' : null;
 }
 
-const WARP = 32;
 /** Instructions of a thread: at its ends, of a group of positions, around a read, for a staged weight, for an output; more for 16 bits. */
 const ENDS = 100;
 const GROUP = 120;

@@ -12,7 +12,7 @@ import {
   parseDepthwiseWgradTile,
 } from './depthwise_wgrad_tiles.js';
 import { gpuOf } from './gpu.js';
-import { SECTOR, type Work, wholeSectors } from './gpu_work.js';
+import { SECTOR, WARP, type Work, wholeSectors } from './gpu_work.js';
 import { bytes } from './passes.js';
 import { positionsOf } from './phases.js';
 import type { Contraction, Geometry, Layout, Problem } from './problem.js';
@@ -137,7 +137,6 @@ function partsOf(problem: Problem, tunables: Tunables, target: Target): number {
   return bestParts(cut, gpuOf(target), 1);
 }
 
-const WARP = 32;
 /** Bytes of a thread's share of a wavefront. */
 const WORD = 4;
 /** Instructions of a thread: at its ends, of a group of positions, around a read, of a cell in a step of the tree, for a weight. */

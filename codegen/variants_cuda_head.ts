@@ -3,7 +3,7 @@
  * would be mostly empty.
  */
 
-import { SECTOR, type Work } from './gpu_work.js';
+import { SECTOR, WARP, type Work } from './gpu_work.js';
 import {
   HEAD_THREADS,
   type HeadPlan,
@@ -73,7 +73,6 @@ function reason(problem: Problem, form: Volume, tunables: Tunables): string | nu
   return grid[0] > GRID_X ? 'its grid is too small for this many positions' : null;
 }
 
-const WARP = 32;
 /** Instructions of a thread: at its ends, of a round of its loop, around a read, for a staged weight, for an output. */
 const ENDS = 200;
 const ROUND = 12;

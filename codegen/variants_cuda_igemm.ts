@@ -3,6 +3,7 @@
  * The weight is packed by a copy, once for every change of it.
  */
 
+import { WARP } from './gpu_work.js';
 import {
   gemmMemory,
   gemmPlan,
@@ -108,7 +109,6 @@ export function productReason(problem: Problem, form: Volume, { bytes }: Packing
   return m > GRID_X ? 'its grid is too small for this many positions' : null;
 }
 
-const WARP = 32;
 /**
  * Wavefronts of a load of four floats a thread: its quarters of a warp want few words, the same ones two by two (not
  * measured; the simulator counts four).

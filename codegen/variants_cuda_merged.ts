@@ -4,6 +4,7 @@
  * a tile.
  */
 
+import { WARP } from './gpu_work.js';
 import { isAsynchronous, PITCH_MULTIPLE, parseGemmTile } from './igemm_tiles.js';
 import { mergedProblem, mergedReason } from './merged.js';
 import { chunkOf } from './mma_tiles.js';
@@ -68,7 +69,6 @@ function merged(name: string, row: Variant, pitches: (problem: Problem) => Pitch
  * outputs lie, where one is alone its place among its neighbours.
  */
 const PLACED = { nchw: 8, nhwc: 4, alone: 24 } as const;
-const WARP = 32;
 
 /** Warp instructions of a block that stores residues among one another. */
 function storing({ layout, dtype, geometry: g }: Problem, tunables: Tunables): number {

@@ -3,6 +3,7 @@
  * for each residue class, all in one launch. Sums are float32. The weight is packed by a copy, once for every change of it.
  */
 
+import { WARP } from './gpu_work.js';
 import { gemmPlan, pixelsRead, sectorsStored } from './igemm_tiles.js';
 import {
   chunkOf,
@@ -94,7 +95,6 @@ function reason(problem: Problem, form: Volume, tunables: Tunables, place: Place
   return `it reads ${piece} bytes at a time, and the channels of a position come in pieces of ${widest}`;
 }
 
-const WARP = 32;
 /** Instructions of a thread: once, around a step of k, for a position of A, for a piece that it copies or carries, for an output. */
 const START = 300;
 const STEP = 40;

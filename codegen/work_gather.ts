@@ -3,7 +3,7 @@
  * and one multiply-add a term. Instructions are those of nvcc's code, which the simulator's counters check.
  */
 
-import { SECTOR, type Work } from './gpu_work.js';
+import { SECTOR, WARP, type Work } from './gpu_work.js';
 import { bytes, gradSide } from './passes.js';
 import type { Problem } from './problem.js';
 import { runLength } from './sums_geometry.js';
@@ -11,7 +11,6 @@ import { DTYPE_TABLE } from './target.js';
 import { sidesOf } from './tiles.js';
 import type { LaunchGeometry } from './variant.js';
 
-const WARP = 32;
 const WAVEFRONT = 128;
 /** Blocks that a multiprocessor shall hold at least, of 256 threads with 80 registers each. */
 export const GATHER_RESIDENT = 3;

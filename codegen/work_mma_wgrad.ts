@@ -1,7 +1,7 @@
 /** What the tensor-core kernels of the weight gradient do, and into how many parts that is best cut. */
 
 import { apart, togetherOf } from './diagonal.js';
-import { type Work, wholeSectors } from './gpu_work.js';
+import { WARP, type Work, wholeSectors } from './gpu_work.js';
 import { pixelsRead } from './igemm_tiles.js';
 import { MATRICES, PRODUCT, type Reading } from './mma_tiles.js';
 import { mmaWgradPlan, parseMmaWgradTile, parseWgradReadings, rowsArePositions } from './mma_wgrad_tiles.js';
@@ -13,7 +13,6 @@ import { wgradBlocks } from './wgrad_tiles.js';
 import { inParts } from './work_parts.js';
 import { bestPositions, weightResults } from './work_wgrad.js';
 
-const WARP = 32;
 const WAVEFRONT = 128;
 const WORD = 4;
 /**

@@ -1,9 +1,8 @@
 /** Sums in parts: what adding them up costs, and how many are best. */
 
 import type { Gpu } from './gpu.js';
-import { seconds, type Work } from './gpu_work.js';
+import { seconds, WARP, type Work } from './gpu_work.js';
 
-const WARP = 32;
 /** Bytes of all parts together. */
 export const MOST_BYTES = 64 * 2 ** 20;
 const MOST_PARTS = 1024;

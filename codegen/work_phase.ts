@@ -1,13 +1,12 @@
 /** What the phase kernels have to do. Instructions are those of nvcc's code, which the simulator's counters check. */
 
-import { SECTOR, type Work, wholeSectors } from './gpu_work.js';
+import { SECTOR, WARP, type Work, wholeSectors } from './gpu_work.js';
 import { bytes } from './passes.js';
 import type { Problem } from './problem.js';
 import { DTYPE_TABLE } from './target.js';
 import { type PhasePlan, parseTile, phasePlan, sidesOf, wgradSegments } from './tiles.js';
 import type { LaunchGeometry, Tunables } from './variant.js';
 
-const WARP = 32;
 const WAVEFRONT = 128;
 /** Cycles that a warp waits for a load. */
 const LOAD_LATENCY = 250;

@@ -1,7 +1,7 @@
 /** What the matrix-product kernels of the weight gradient do, and into how many parts that is best cut. */
 
 import { gpuOf } from './gpu.js';
-import type { Work } from './gpu_work.js';
+import { WARP, type Work } from './gpu_work.js';
 import { type GemmTile, pixelsRead, THREAD_M } from './igemm_tiles.js';
 import { bytes } from './passes.js';
 import type { Geometry, Problem } from './problem.js';
@@ -9,7 +9,6 @@ import { DTYPE_TABLE, type Target } from './target.js';
 import { wgradBlocks, wgradPlan, wgradResident } from './wgrad_tiles.js';
 import { bestParts, inParts, type Results } from './work_parts.js';
 
-const WARP = 32;
 /** Wavefronts of a load of four floats a thread, as in variants_cuda_igemm.ts. */
 const LOAD_WAVEFRONTS = 2;
 /** Instructions of a thread: once, for a chunk of positions, for a copy, around a step of k, for a sum that it stores. */
