@@ -31,10 +31,9 @@
 
 namespace fracstride {
 #if defined(__x86_64__) && !defined(ONLY_BASELINE)
-FOR_EACH_FAMILY_avx512(DECLARE_TABLE)
-FOR_EACH_FAMILY_avx2(DECLARE_TABLE)
+FOR_EACH_FAMILY_avx512(DECLARE_TABLE) FOR_EACH_FAMILY_avx2(DECLARE_TABLE)
 #endif
-FOR_EACH_FAMILY_baseline(DECLARE_TABLE)
+    FOR_EACH_FAMILY_baseline(DECLARE_TABLE)
 }  // namespace fracstride
 
 namespace {
