@@ -263,9 +263,9 @@ describe('cudnn', function () {
     for (const words of ['benchmark', 'benchmark,deterministic']) {
       simulatorOnly(`random problems, our kernels and cuDNN's against each other, ${words}`, async () => {
         // Always the same ones: their kernels are compiled once for all runs.
-        const summary = await random('--variants', 'any', '--runs', '6', '--settings', words, '--seed', '7');
+        const summary = await random('--variants', 'any', '--runs', '3', '--settings', words, '--seed', '7');
         expect(summary.failures.join('\n')).to.equal('');
-        expect(summary.variants.any!.ran.cudnn).to.be.above(1);
+        expect(summary.variants.any!.ran.cudnn).to.be.above(0);
       });
     }
   });

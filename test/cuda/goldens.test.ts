@@ -42,16 +42,16 @@ describeCuda('golden cases on cuda', function () {
     const orders = { nchw: 'reverse', nhwc: 'mixed:7' };
     const both = await Promise.all(
       LAYOUTS.map(async (layout) => {
-        const args = ['--variant', 'phase', '--layout', layout, '--every', '64'];
+        const args = ['--variant', 'phase', '--layout', layout, '--every', '96'];
         // One after the other: what the first compiles the second finds.
         return [await run(args), await run(args, `order=${orders[layout]}`)] as const;
       }),
     );
     for (const [forward, other] of both) {
       const { passed, variants } = forward;
-      expect(passed).to.be.at.least(4 * 7);
+      expect(passed).to.be.at.least(4 * 4);
       expect(variants!.wrong).to.deep.equal([]);
-      expect(variants!.ran.phase, 'contractions by phase kernels').to.be.at.least(25);
+      expect(variants!.ran.phase, 'contractions by phase kernels').to.be.at.least(16);
       expect(other.digests).to.deep.equal(forward.digests);
     }
   });

@@ -27,8 +27,8 @@ describeCuda('random problems on cuda', function () {
   });
 
   for (const { variant, runs, parts, words } of [
-    { variant: 'igemm', runs: 10, parts: 2, words: ['--dtype', 'float32'] },
-    { variant: 'mma', runs: 8, parts: 0, words: ['--dtype', 'bfloat16,float16', '--multiple', '2'] },
+    { variant: 'igemm', runs: 6, parts: 1, words: ['--dtype', 'float32'] },
+    { variant: 'mma', runs: 5, parts: 0, words: ['--dtype', 'bfloat16,float16', '--multiple', '2'] },
     { variant: 'mma', runs: 4, parts: 0, words: ['--dtype', 'float32', '--settings', 'tf32'] },
     { variant: 'pairwise', runs: 4, parts: 0, words: ['--most', '8', '--groups', '4', '--dtype', 'float32,bfloat16'] },
     { variant: 'mmadiagonal', runs: 3, parts: 0, words: ['--most', '8', '--groups', '8', '--dtype', 'bfloat16'] },
@@ -74,10 +74,10 @@ describeCuda('random problems on cuda', function () {
   const residues = 'r=4 stride=2 padding=1;r=9x4 stride=3x4 padding=4x1 outputPadding=2x0';
   const fewTaps = 'r=4 stride=2 padding=1;r=3 stride=2 padding=1 outputPadding=1';
   for (const [variant, dtypes, runs] of [
-    ['merged', 'float32', '7'],
-    ['mmamerged', 'bfloat16', '7'],
+    ['merged', 'float32', '5'],
+    ['mmamerged', 'bfloat16', '5'],
     ['folded', 'float32', '6'],
-    ['mmafolded', 'bfloat16', '8'],
+    ['mmafolded', 'bfloat16', '6'],
   ] as const)
     it(`results of ${variant} around the sizes of tiles are exact, with infinities and NaN too, warps in any order`, async () => {
       const places = variant.endsWith('folded')
@@ -94,12 +94,12 @@ describeCuda('random problems on cuda', function () {
         ),
       );
       expect(first!.failures).to.deep.equal([]);
-      expect(first!.problems).to.be.above(3);
+      expect(first!.problems).to.be.at.least(3);
       expect(other!.digest).to.equal(first!.digest);
     });
 
   it('so do some by the phase kernels (all 500 by npm run test:cuda), warps in any order', async () => {
-    const runs = Math.ceil(testRuns(500) / 25);
+    const runs = Math.ceil(testRuns(500) / 50);
     const first = await run('phase', runs);
     expectGood(first, runs);
     const others = await Promise.all(['reverse', 'mixed:7'].map((order) => run('phase', runs, `order=${order}`)));
