@@ -318,8 +318,20 @@ std::string part(const std::string& name, int index) {
 bool winograd_takes(const int32_t* v, int axis, int outputs, bool shared) {
   const int kernel = v[R + axis], stride = v[SH + axis], taps = (kernel + stride - 1) / stride;
   if (shared && kernel % stride != 0) return false;
-  if (stride > kernel || v[HL + axis] < stride || (kernel > 1 && v[DH + axis] > 1)) return false;
+  if (stride > kernel || v[HL + axis] < stride) return false;
+  // A dilation whose residues are maps alike.
+  const int d = v[DH + axis];
+  const bool alike = stride == 1 && v[PH + axis] % d == 0 && v[HS + axis] % d == 0 && v[HL + axis] % d == 0;
+  if (kernel > 1 && d > 1 && !alike) return false;
   return taps == 1 || (taps <= 3 && outputs + taps - 1 <= 4);
+}
+
+// Whether there is a pattern of shifts for the width of the kernel and the stride.
+bool slide_takes(const int32_t* v) {
+  const std::vector<int> widths[] = {{3, 5, 7, 9}, {2, 3, 4, 5, 6}, {3, 6, 9}, {4, 8}};
+  if (v[DW] != 1 || v[SW] > 4 || v[WL] < v[SW]) return false;
+  const std::vector<int>& taken = widths[v[SW] - 1];
+  return std::find(taken.begin(), taken.end(), v[S]) != taken.end();
 }
 
 // What the catalogue calls legal (codegen/variants_*.ts).
@@ -327,6 +339,7 @@ bool takes(const std::string& name, const Problem& p) {
   const int32_t* v = p.size;
   if (name.find("__depthwise") != std::string::npos) return v[CS] == v[G] && v[CL] == v[G];
   if (name.find("_nhwc__scatter") != std::string::npos) return v[S] == 1 || v[DW] == 1;
+  if (name.find("__slide") != std::string::npos) return slide_takes(v);
   if (name.find("__point") != std::string::npos) return v[G] == 1;
   if (is_winograd(name)) {
     const size_t at = name.find("__winograd_f") + 12;
