@@ -33,9 +33,9 @@ export function commandLine<const Rows extends Readonly<Record<string, Row>>>(na
   return parse(new Command(name), rows).opts() as Flags<Rows>;
 }
 
-/** The same of a program that takes problems in place of the layers: what they are by their names, which are their texts. */
+/** The same of a program that takes problems in place of the layers, each under its text for a name. */
 export function layersCommandLine<const Rows extends Readonly<Record<string, Row>>>(name: string, rows: Rows) {
-  const command = new Command(name).argument('[problems...]', 'problems in place of the layers', areProblems);
+  const command = new Command(name).argument('[problems...]', 'problems in place of the layers', addProblem);
   const { args } = parse(command, rows);
   const layers: Readonly<Record<string, string>> = Object.fromEntries(args.map((text) => [text, text]));
   return { asked: command.opts() as Flags<Rows>, layers: args.length > 0 ? layers : BENCH_LAYERS };
@@ -65,11 +65,10 @@ function parse(command: Command, rows: Readonly<Record<string, Row>>): Command {
 
 /** What a row may check its value with. */
 export const isCount = upTo(1_000_000);
-export const areCounts = (text: string): unknown => text.split(',').map(isCount);
-export const isPattern = parsePattern;
+const areCounts = (text: string): unknown => text.split(',').map(isCount);
 
-/** Of an argument: what it is among others. */
-function areProblems(text: string, before: readonly string[] = []): string[] {
+/** A problem that is named, behind those before it. */
+function addProblem(text: string, before: readonly string[] = []): string[] {
   try {
     parseProblem(text);
   } catch (error) {
@@ -85,3 +84,18 @@ export function areWords(choices: readonly string[]): (text: string) => void {
       throw new InvalidArgumentError(`Its words must be of ${choices.join(', ')}, got "${wrong}".`);
   };
 }
+
+/** Options that several programs have. */
+export const STORE = { about: 'add the rows to bench/results' } as const;
+export const LAYER = {
+  about: 'only layers whose name matches this regular expression',
+  value: '<pattern>',
+  default: '',
+  check: parsePattern,
+} as const;
+export const THREADS = {
+  about: 'numbers of CPU threads, separated by commas',
+  value: '<list>',
+  default: '1,2',
+  check: areCounts,
+} as const;

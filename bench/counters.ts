@@ -6,8 +6,9 @@
  *   npm run bench:counters -- [--dtype float32,bfloat16] [--layer REGEX] [--pass fwd,dgrad,wgrad] [--variant NAME] [--gather] [--json]
  *                             [--store] ['<problem>' …]
  *
- * Problems named after the options stand in for the layers, and --variant for the choice. --gather counts the fallback's instructions on the same problems too, and tells how many more it takes for the whole layer: its
- * own a multiply-add, which no size changes, by those that the kernel's row says, corrected by what was counted. Ideals:
+ * Problems named after the options stand in for the layers, and --variant for the choice. --gather counts the fallback's
+ * instructions on the same problems too, and tells how many more it takes for the whole layer: its own a multiply-add, which
+ * no size changes, by those that the kernel's row says, corrected by what was counted. Ideals:
  * `shared`, wavefronts without bank conflicts; `loads` and `stores`, the sectors that the distinct bytes of each request would
  * fill; `dram`, each tensor once.
  */
@@ -26,7 +27,7 @@ import { DTYPES } from '../codegen/target.js';
 import { operands } from '../src/bench/measure.js';
 import { resolveDevice, synchronize, targetOf } from '../src/device.js';
 import { preferVariant, runProblem } from '../src/kernels.js';
-import { areWords, isPattern, layersCommandLine } from './command_line.js';
+import { areWords, LAYER, layersCommandLine, STORE } from './command_line.js';
 import { cutDown } from './cut_down.js';
 import { keepEach } from './row.js';
 
@@ -92,17 +93,12 @@ const TOLERANCE = { model_instructions: [0.7, 1.4], model_shared: [0.4, 2], mode
 
 const { asked, layers } = layersCommandLine('bench:counters', {
   dtype: { about: 'element types, separated by commas', value: '<list>', default: 'float32', check: areWords(DTYPES) },
-  layer: {
-    about: 'only layers whose name matches this regular expression',
-    value: '<pattern>',
-    default: '',
-    check: isPattern,
-  },
+  layer: LAYER,
   pass: { about: 'passes, separated by commas', value: '<list>', default: 'fwd,dgrad,wgrad', check: areWords(PASSES) },
   variant: { about: 'this variant in place of the choice', value: '<name>' },
   gather: { about: 'gather beside the kernel that is chosen' },
   json: { about: 'each row as JSON' },
-  store: { about: 'add the rows to bench/results' },
+  store: STORE,
 });
 process.env.FRACSTRIDE_LIBCUDA ??= fileURLToPath(new URL('../../build/simulator/libcuda.so.1', import.meta.url));
 const driver = process.env.FRACSTRIDE_LIBCUDA;

@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { table } from '../codegen/cli/table.js';
 import { LAYOUTS, PASSES } from '../codegen/problem.js';
 import { BENCH_LAYERS } from '../src/bench/layers.js';
-import { areCounts, areWords, commandLine, isCount, isPattern } from './command_line.js';
+import { areWords, commandLine, isCount, LAYER, THREADS } from './command_line.js';
 import { plot } from './plot.js';
 import { keepLatest, readRows } from './row.js';
 import {
@@ -31,13 +31,8 @@ import {
 
 const here = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const flags = commandLine('bench:cpu', {
-  threads: { about: 'numbers of CPU threads, separated by commas', value: '<list>', default: '1,2', check: areCounts },
-  layer: {
-    about: 'only layers whose name matches this regular expression',
-    value: '<pattern>',
-    default: '',
-    check: isPattern,
-  },
+  threads: THREADS,
+  layer: LAYER,
   pass: {
     about: 'passes, separated by commas',
     value: '<list>',

@@ -13,21 +13,21 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { backends, manualSeed, nn, ones, optim, rand, randn, scope, type Tensor, zeros } from 'fracstride';
 import { table } from '../codegen/cli/table.js';
-import { areCounts, commandLine, isCount } from './command_line.js';
+import { commandLine, isCount, STORE, THREADS } from './command_line.js';
 import { Child, settle } from './peers/child.js';
 import { PYTORCH, python } from './peers/places.js';
 import { type Launch, launchesOf, type Share, shares } from './profile.js';
 import { quantiles, report } from './row.js';
 
 const flags = commandLine('bench:dcgan', {
-  threads: { about: 'numbers of CPU threads, separated by commas', value: '<list>', default: '2', check: areCounts },
+  threads: { ...THREADS, default: '2' },
   rounds: { about: 'rounds that a median is of', value: '<count>', default: '5', check: isCount },
   batch: { about: 'images of a step', value: '<count>', default: '64', check: isCount },
   alone: { about: 'without PyTorch' },
   profile: { about: 'where the time of a step goes' },
   launches: { about: 'the launches of a step too' },
   steps: { about: 'take so many steps and nothing else', value: '<count>', check: isCount },
-  store: { about: 'add the rows to bench/results' },
+  store: STORE,
 });
 const batch = Number(flags.batch);
 const NOISE = 100;

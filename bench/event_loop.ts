@@ -9,14 +9,14 @@
 
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { cuda, manualSeed, nn, optim, rand, scope, type Tensor } from 'fracstride';
-import { commandLine, isCount } from './command_line.js';
+import { commandLine, isCount, STORE } from './command_line.js';
 import { report } from './row.js';
 
 const options = commandLine('bench:event-loop', {
   device: { about: 'cpu, cuda or cuda:N (default: the CPU and CUDA where it runs)', value: '<device>' },
   steps: { about: 'steps that are measured', value: '<count>', default: '40', check: isCount },
   batch: { about: 'images of a step', value: '<count>', default: '16', check: isCount },
-  store: { about: 'add the rows to bench/results' },
+  store: STORE,
 });
 const [steps, batch] = [Number(options.steps), Number(options.batch)];
 const WARM = 3;

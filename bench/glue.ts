@@ -13,14 +13,14 @@ import { DTYPES, type Dtype } from '../codegen/target.js';
 import { peaks } from '../src/bench/peaks.js';
 import { resolveDevice, synchronize } from '../src/device.js';
 import { elementBytes } from '../src/dtype.js';
-import { areCounts, areWords, commandLine, isCount } from './command_line.js';
+import { areWords, commandLine, isCount, STORE, THREADS } from './command_line.js';
 import { report } from './row.js';
 
 const flags = commandLine('bench:glue', {
-  threads: { about: 'numbers of CPU threads, separated by commas', value: '<list>', default: '2', check: areCounts },
+  threads: { ...THREADS, default: '2' },
   dtype: { about: 'element type', value: '<type>', default: 'float32', check: areWords(DTYPES) },
   rounds: { about: 'rounds that the fastest is of', value: '<count>', default: '12', check: isCount },
-  store: { about: 'add the rows to bench/results' },
+  store: STORE,
 });
 const dtype = flags.dtype as Dtype;
 const place = { device: 'cpu', dtype } as const;

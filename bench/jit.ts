@@ -15,7 +15,7 @@ import { specOfName } from '../codegen/kernel.js';
 import { findNvcc } from '../codegen/toolchain.js';
 import { loadKernel } from '../src/images.js';
 import { native } from '../src/native.js';
-import { areWords, commandLine } from './command_line.js';
+import { areWords, commandLine, STORE } from './command_line.js';
 import { report } from './row.js';
 
 /** By target: an element-wise kernel, a reduction, a specialised and a general convolution; the first one is extra. */
@@ -37,7 +37,7 @@ const NULL_DRIVER = fileURLToPath(new URL('../../build/simulator/libcuda_null.so
 
 const flags = commandLine('bench:jit', {
   zone: { about: 'only one, in this process', value: '<target>', check: areWords(Object.keys(KERNELS)) },
-  store: { about: 'add the rows to bench/results' },
+  store: STORE,
 });
 if (flags.zone !== undefined) console.log(JSON.stringify(timesOf(flags.zone)));
 else main();

@@ -15,13 +15,13 @@ import { allocate, release, resolveDevice, synchronize } from '../src/device.js'
 import { runProblem } from '../src/kernels.js';
 import { pointer } from '../src/pointwise.js';
 import { allocateTensor, Tensor as Internal } from '../src/tensor.js';
-import { commandLine, isCount } from './command_line.js';
+import { commandLine, isCount, STORE } from './command_line.js';
 import { quantiles, report } from './row.js';
 
 const flags = commandLine('bench:launch-cost', {
   device: { about: 'cuda or cuda:N, or cpu', value: '<device>', default: 'cuda' },
   rounds: { about: 'rounds of 100 calls', value: '<count>', default: '2000', check: isCount },
-  store: { about: 'add the rows to bench/results' },
+  store: STORE,
 });
 const CALLS = 100;
 const WARM = 20_000;

@@ -11,13 +11,13 @@ import { usefulFlops } from '../codegen/passes.js';
 import { parseProblem } from '../codegen/problem_text.js';
 import { fmaPeak } from '../src/bench/peaks.js';
 import { resolveDevice, synchronize } from '../src/device.js';
-import { commandLine, isCount } from './command_line.js';
+import { commandLine, isCount, STORE } from './command_line.js';
 import { quantiles, report } from './row.js';
 
 const flags = commandLine('bench:small-call', {
   channels: { about: 'of the input and of the output', value: '<count>', default: '8', check: isCount },
   rounds: { about: 'rounds of 100 calls', value: '<count>', default: '2000', check: isCount },
-  store: { about: 'add the rows to bench/results' },
+  store: STORE,
 });
 const CALLS = 100;
 const WARM = 20_000;

@@ -4,21 +4,22 @@ import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /**
- * Makes a folder that only this user may enter, and those above it. Where a system answers ENOENT below a folder that is
- * there (/proc, mount points of file servers), Node's own `recursive` tries for ever; here that is the error it is.
+ * Makes a folder, and those above it, that only this user may enter unless `mode` says otherwise. Where a system answers
+ * ENOENT below a folder that is there (/proc, mount points of file servers), Node's own `recursive` tries for ever; here that
+ * is the error it is.
  */
-export function makeFolder(path: string): void {
-  if (attempt(path)) return;
+export function makeFolder(path: string, mode = 0o700): void {
+  if (attempt(path, mode)) return;
   const above = dirname(path);
-  if (!existsSync(above)) makeFolder(above);
+  if (!existsSync(above)) makeFolder(above, mode);
   // The folder above is there by now, if only because another process has made it.
-  if (!attempt(path)) mkdirSync(path);
+  if (!attempt(path, mode)) mkdirSync(path, { mode });
 }
 
 /** False where something above is missing. */
-function attempt(path: string): boolean {
+function attempt(path: string, mode: number): boolean {
   try {
-    mkdirSync(path, { mode: 0o700 });
+    mkdirSync(path, { mode });
     return true;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

@@ -76,7 +76,6 @@ const all = (kind: ArgKind, ...names: string[]): Arg[] => names.map((name) => ({
 const holding = (names: readonly string[], of: Holding['of'], ...factors: string[]): Record<string, Holding> =>
   Object.fromEntries(names.map((name) => [name, { of, factors }]));
 
-/** Sizes [n, c, hw] of a normalised tensor and its layout: 0 is [n, c, hw], 1 is [n, hw, c]. */
 /** What a batch norm sees of a tensor; `last`: its channels are neighbours in memory. */
 export interface Planes {
   readonly n: number;
@@ -85,6 +84,7 @@ export interface Planes {
   readonly last: boolean;
 }
 
+/** Sizes [n, c, hw] of a normalised tensor and its layout: 0 is [n, c, hw], 1 is [n, hw, c]. */
 const PLANES: readonly Arg[] = [...all('l', 'n', 'c', 'hw'), ...all('i', 'layout')];
 
 function pointwiseArguments(operation: PointwiseOperation): readonly Arg[] {

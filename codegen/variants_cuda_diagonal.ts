@@ -20,6 +20,7 @@ const TOGETHER = ['d4', 'd8', 'd16', 'd32'];
 /** Output channels of the tiles that are offered: more would be zeros for the most part, fewer do not hold four groups. */
 const MOST_OUTPUTS = 64;
 const LEAST_OUTPUTS = 32;
+
 export const DIAGONAL_VARIANTS: readonly Variant[] = [
   ...IGEMM_VARIANTS.map((row) => diagonal('diagonal', row, (tunables) => parseGemmTile(tunables).n, igemmWork)),
   ...MMA_VARIANTS.map((row) =>

@@ -4,7 +4,7 @@
  * fill a step of k.
  */
 
-import type { Work } from './gpu_work.js';
+import { WARP, type Work } from './gpu_work.js';
 import {
   gemmMemory,
   gemmPlan,
@@ -195,7 +195,7 @@ function workOf(product: Product, problem: Problem, tunables: Tunables, target: 
   const read = m * pixels * (g.cl / g.groups) * element;
   return {
     ...work,
-    instructions: work.instructions + (threads / 32) * steps * product.lookups(problem, tunables, target),
+    instructions: work.instructions + (threads / WARP) * steps * product.lookups(problem, tunables, target),
     l2Bytes: read + (steps * k + m) * n * element,
     dramBytes: bytes(problem),
   };

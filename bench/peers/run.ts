@@ -19,7 +19,7 @@ import { parseProblem } from '../../codegen/problem_text.js';
 import { circumstances, store } from '../../src/bench/facts.js';
 import { BENCH_LAYERS } from '../../src/bench/layers.js';
 import { resolveDevice, synchronize } from '../../src/device.js';
-import { areCounts, areWords, commandLine, isCount, isPattern } from '../command_line.js';
+import { areWords, commandLine, isCount, LAYER, THREADS } from '../command_line.js';
 import { geometricMean, keepLatest, quantiles, readRows } from '../row.js';
 import { Child, settle } from './child.js';
 import { oneDnn } from './onednn.js';
@@ -33,13 +33,8 @@ const flags = commandLine('bench:peers', {
     default: 'onnxruntime,pytorch,onednn',
     check: areWords(['onnxruntime', 'pytorch', 'onednn']),
   },
-  threads: { about: 'numbers of CPU threads, separated by commas', value: '<list>', default: '1,2', check: areCounts },
-  layer: {
-    about: 'only layers whose name matches this regular expression',
-    value: '<pattern>',
-    default: '',
-    check: isPattern,
-  },
+  threads: THREADS,
+  layer: LAYER,
   what: {
     about: 'forward, or both: with the gradients',
     value: '<list>',

@@ -1,9 +1,10 @@
 /** What a measurement was made on, for every row that is kept, and how many times are summed up. */
 
-import { appendFileSync, mkdirSync } from 'node:fs';
+import { appendFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
 import { cloneBuildFolder, packageVersion } from '../../codegen/cli/package.js';
+import { makeFolder } from '../../codegen/folders.js';
 import { runSync } from '../../codegen/processes.js';
 
 /** Middle of the values, and that of the values above it: what a noisy machine should be quoted with. */
@@ -28,7 +29,7 @@ export function circumstances(): Record<string, unknown> {
 
 /** Adds rows to a file, one JSON object a line. */
 export function store(file: string, rows: readonly object[]): void {
-  mkdirSync(dirname(file), { recursive: true });
+  makeFolder(dirname(file), 0o777);
   appendFileSync(file, rows.map((row) => `${JSON.stringify(row)}\n`).join(''));
 }
 

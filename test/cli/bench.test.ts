@@ -75,6 +75,14 @@ describe('fracstride bench', function () {
     expect(err).to.match(/^dcgan_n16_l1_\S+ fwd: \w+ [\d.]+ µs$/m);
   });
 
+  const linux = process.platform === 'linux' ? it : () => {};
+  linux('fails where rows can be kept nowhere, and does not wait', async () => {
+    const words = ['bench', '--device', 'cpu', '--layer', 'dcgan_n16_l1', '--pass', 'fwd', '--rounds', '1'];
+    const { code, err } = await fracstride([...words, '--store', '/proc/none/rows.jsonl'], { env: ABSENT });
+    expect(code).to.equal(1);
+    expect(err).to.match(/^fracstride: ENOENT: .* '\/proc\/none'$/m);
+  });
+
   it('measures with each number of threads that is asked for', async () => {
     const words = ['bench', '--device', 'cpu', '--layer', 'dcgan_n16_l1', '--pass', 'fwd', '--threads', '1,2'];
     const { code, out, err } = await fracstride([...words, '--rounds', '1'], { env: ABSENT });
