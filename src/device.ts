@@ -3,8 +3,8 @@
  * the CPU, device 1 + i is CUDA device i.
  */
 
-import { cpus } from 'node:os';
 import { CPU_ISAS, type CpuIsa, CUDA_ARCHITECTURES, type Target } from '../codegen/target.js';
+import { cpuModel } from './cpu_model.js';
 import { ERROR_CODES, FracstrideError, show } from './errors.js';
 import { type CudaDeviceInfo, type MemoryInfo, type Native, native } from './native.js';
 
@@ -249,7 +249,7 @@ export function identityOf(device: Device): string {
 export function modelOf(device: Device): string {
   const info = cudaDeviceInfo(device.index - 1);
   if (info !== undefined) return `${info.name} sm_${info.arch}`;
-  return `${cpus()[0]?.model.trim() ?? 'cpu'} ${cpuIsa()} ${cpuThreads()} threads`;
+  return `${cpuModel()} ${cpuIsa()} ${cpuThreads()} threads`;
 }
 
 /** Bytes of memory that a device has. */

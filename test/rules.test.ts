@@ -113,6 +113,7 @@ const SRC = [
     'dtype',
     'shape',
     'context',
+    'cpu_model',
     'device',
     'winograd',
     'products',

@@ -1,11 +1,12 @@
 /** What a measurement was made on, for every row that is kept, and how many times are summed up. */
 
 import { appendFileSync } from 'node:fs';
-import { availableParallelism, cpus, loadavg } from 'node:os';
+import { availableParallelism, loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
 import { cloneBuildFolder, packageVersion } from '../../codegen/cli/package.js';
 import { makeFolder } from '../../codegen/folders.js';
 import { runSync } from '../../codegen/processes.js';
+import { cpuModel } from '../cpu_model.js';
 
 /** Middle of the values, and that of the values above it: what a noisy machine should be quoted with. */
 export function quantiles(values: readonly number[]): { median: number; p90: number; min: number } {
@@ -20,7 +21,7 @@ export function circumstances(): Record<string, unknown> {
     date: new Date().toISOString().slice(0, 10),
     version: packageVersion(),
     commit: commit(),
-    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cpu: cpuModel(),
     threads: availableParallelism(),
     node: process.version,
     load: Number(loadavg()[0]!.toFixed(2)),

@@ -1,7 +1,7 @@
 /** The devices of a command line: which are meant, and what they are. */
 
-import { cpus } from 'node:os';
 import { Option } from 'commander';
+import { cpuModel } from '../cpu_model.js';
 import { cpuIsa, cpuThreads, cudaDeviceInfo, cudaUnavailableReason, resolveDevice } from '../device.js';
 import { FracstrideError } from '../errors.js';
 import { native } from '../native.js';
@@ -45,7 +45,7 @@ export interface DeviceFacts {
 export function describeDevice(device: string): DeviceFacts {
   const { index } = resolveDevice('devices', device);
   if (index === 0) {
-    const model = cpus()[0]?.model.trim() ?? 'unknown';
+    const model = cpuModel();
     return { device, model, text: `cpu: ${model}, ${cpuIsa()}, ${counted(cpuThreads(), 'thread')}` };
   }
   const { name, arch, totalMemory } = cudaDeviceInfo(index - 1)!;

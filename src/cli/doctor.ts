@@ -40,6 +40,7 @@ function sections(facts: Facts): string[] {
       ['Node', `${node.version}, ${node.platform} ${node.architecture}`],
     ]),
     ...section('CPU', [
+      ['model', facts.cpu],
       ['addon', addon.path ?? addon.reason ?? 'loaded'],
       ...(addon.reason === null
         ? ([

@@ -7,6 +7,7 @@ import { packageVersion } from '../../codegen/cli/package.js';
 import { FracstrideError } from '../../codegen/errors.js';
 import { defaultStoreDirectory, openStore, STORE_LIMIT } from '../../codegen/store.js';
 import { findNvcc, nvcc } from '../../codegen/toolchain.js';
+import { cpuModel } from '../cpu_model.js';
 import { type CudaDeviceInfo, native } from '../native.js';
 
 /** A library or program: what it is, or why it is of no use. */
@@ -30,6 +31,8 @@ export interface CacheFacts {
 export interface Facts {
   readonly package: { readonly version: string; readonly path: string };
   readonly node: { readonly version: string; readonly platform: string; readonly architecture: string };
+  /** As rows and winners of tuning name it. */
+  readonly cpu: string;
   readonly addon: Found & { readonly instructionSets: readonly string[]; readonly threads: number };
   readonly driver: Found & { readonly devices: readonly CudaDeviceInfo[] };
   readonly nvrtc: Found & { readonly architectures: readonly number[] };
@@ -56,6 +59,7 @@ export function gatherFacts(): Facts {
   return {
     package: { version: packageVersion(), path: ROOT.replace(/[\\/]$/, '') },
     node: { version: process.versions.node, platform: process.platform, architecture: process.arch },
+    cpu: cpuModel(),
     addon,
     ...(addon.reason === null ? libraryFacts() : NO_LIBRARIES),
     nvcc: nvccFacts(),

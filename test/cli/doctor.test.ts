@@ -146,6 +146,7 @@ describe('advice of the doctor', () => {
   const healthy: Facts = {
     package: { version: '0.1.0', path: '/app' },
     node: { version: '22.12.0', platform: 'linux', architecture: 'x64' },
+    cpu: 'a CPU',
     addon: { ...found, version: null, instructionSets: ['avx2', 'baseline'], threads: 8 },
     driver: { ...found, devices: [gpu] },
     nvrtc: { ...found, architectures: [75, 80, 90] },

@@ -56,6 +56,9 @@ describe('fracstride tune', function () {
     expect(Object.keys(row!.microseconds)).to.include(row!.fastest).and.have.length.greaterThan(1);
     // Whatever was fastest here: what the file says is what runs.
     const { tunings } = exported();
+    // A virtual machine may call every generation of a CPU the same.
+    if (process.platform === 'linux' && process.arch === 'x64')
+      expect(tunings[0]!.device).to.match(/^.+ \(family \d+ model \d+\) \w+ \d+ threads$/);
     const slowest = Object.entries(row!.microseconds).sort((a, b) => b[1] - a[1])[0]![0];
     tunings[0]!.microseconds = { ...tunings[0]!.microseconds, [slowest]: 0.001 };
     fs.writeFileSync(file(), JSON.stringify({ ...exported(), tunings }));
