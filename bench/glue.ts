@@ -2,9 +2,9 @@
  * What training spends outside of convolutions: bytes a second of element-wise operations, batch norm, losses and
  * optimiser steps on a CPU, beside what memory gives to a + 3 b in the same run.
  *
- * usage: node dist/bench/glue.js [--threads 1,2] [--dtype float32] [--rounds N] [--store]
+ * usage: node dist/bench/glue.js [--threads 1,2] [--dtype float32,bfloat16] [--rounds N] [--store]
  * Bytes are those that have to move: each tensor that is read or written, once. What a kernel reads again from memory, or
- * memory that is read because it is about to be written, shows as a smaller share. One row a number of threads.
+ * memory that is read because it is about to be written, shows as a smaller share. One row a number of threads and an element type.
  */
 
 import { backends, nn, optim, randn, scope, type Tensor } from 'fracstride';
@@ -18,12 +18,15 @@ import { report } from './row.js';
 
 const flags = commandLine('bench:glue', {
   threads: { ...THREADS, default: '2' },
-  dtype: { about: 'element type', value: '<type>', default: 'float32', check: areWords(DTYPES) },
+  dtype: {
+    about: 'element types, separated by commas',
+    value: '<list>',
+    default: 'float32',
+    check: areWords(DTYPES),
+  },
   rounds: { about: 'rounds that the fastest is of', value: '<count>', default: '12', check: isCount },
   store: STORE,
 });
-const dtype = flags.dtype as Dtype;
-const place = { device: 'cpu', dtype } as const;
 const device = resolveDevice('glue', 'cpu');
 /** A layer in the middle of DCGAN: 32 MiB in float32, larger than most caches. */
 const SHAPE = [64, 128, 32, 32] as const;
@@ -35,13 +38,14 @@ interface Work {
   readonly run: () => void;
 }
 
-for (const word of flags.threads.split(',')) measure(Number(word));
+for (const threads of flags.threads.split(','))
+  for (const dtype of flags.dtype.split(',')) measure(Number(threads), dtype as Dtype);
 
-function measure(threads: number): void {
+function measure(threads: number, dtype: Dtype): void {
   backends.cpu.threads = threads;
   const { triad_gbs: triad } = peaks(dtype);
   const rows = scope(() =>
-    Object.entries(works()).map(([what, { tensors, run }]) => {
+    Object.entries(works(dtype)).map(([what, { tensors, run }]) => {
       const bytes = tensors * ELEMENTS * elementBytes(dtype);
       const us = fastest(run);
       const gbs = bytes / us / 1e3;
@@ -53,7 +57,8 @@ function measure(threads: number): void {
   report('glue', { threads, dtype, shape: SHAPE, triad_gbs: triad, rows });
 }
 
-function works(): Record<string, Work> {
+function works(dtype: Dtype): Record<string, Work> {
+  const place = { device: 'cpu', dtype } as const;
   const [x, y] = [randn(SHAPE, place), randn(SHAPE, place)];
   const norm = new nn.BatchNorm2d(SHAPE[1], place);
   const normed = new nn.Sequential(norm, new nn.LeakyReLU(0.2));
