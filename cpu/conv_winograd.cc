@@ -57,11 +57,14 @@ class WinogradRun {
       : f_(filtering), e_(*filtering.engine.product), units_(std::move(units)) {
     panels_ = divide_up(f_.co, e_.lanes);
     tiles_ = f_.n * f_.h.tiles * f_.w.tiles;
-    tile_groups_ = divide_up(tiles_, e_.rows);
     for (const Unit& unit : units_) {
       const int64_t blocks = divide_up(unit.depth, max_depth());
       blocks_.push_back({blocks, round_up(divide_up(unit.depth, blocks), f_.engine.width)});
     }
+    // Sums depend on how many tiles are in a group, so groups may not depend on the number of threads; an even number
+    // of them, with a few tiles less in each, is what two threads can share.
+    tile_groups_ = divide_up(tiles_, e_.rows);
+    if (tile_groups_ > groups_of_block()) tile_groups_ = round_up(tile_groups_, 2);
   }
 
   int64_t filter_bytes() const { return f_.groups * panels_ * panel_elements() * e_.accumulator_bytes; }
@@ -85,11 +88,10 @@ class WinogradRun {
       if (blocks < threads) {
         run_shared(group, threads);
       } else {
-        // As many blocks for every thread.
-        const int64_t count = std::min(tile_groups_, blocks < 4 * threads ? round_up(blocks, threads) : blocks);
-        parallel_for(count, [&](int64_t i) {
-          run_block(group, block_of(tile_begin(tile_groups_, count, i), tile_begin(tile_groups_, count, i + 1)));
-        });
+        // As many blocks for every thread, those with one group more first.
+        const int64_t count = std::min(tile_groups_, round_up(blocks, threads));
+        const auto begin = [&](int64_t i) { return tile_groups_ / count * i + std::min(tile_groups_ % count, i); };
+        parallel_for(count, [&](int64_t i) { run_block(group, block_of(begin(i), begin(i + 1))); });
       }
     }
     return finite_;
