@@ -234,7 +234,7 @@ describe('spec', () => {
         for (const pass of ['fwd', 'dgrad']) {
           const text = `conv2d n=16 c=256 k=256 h=28 w=28 r=3 padding=1 groups=32 dtype=bfloat16 layout=${layout} pass=${pass}`;
           const spec = choose(parseProblem(text), { kind: 'cuda', arch: 90 });
-          expect([spec.variant, spec.baked!.groups], text).to.deep.equal(['mmadiagonal', 4]);
+          expect([spec.variant, spec.baked!.groups], text).to.deep.equal(['mmadiagonal', 8]);
         }
     });
 

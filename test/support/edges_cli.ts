@@ -1,8 +1,8 @@
 /**
  * `node edges_cli.js [--pass wgrad] [--runs 200] [--seed N] [--dtype float32] [--layout nchw] [--variant igemm] [--multiple 1]
- * [--most 136] [--groups 1,1,1,2,3] [--depthwise] [--shapes 'r=4 stride=4;r=2'] [--settings tf32] [--device cuda:0]`: passes
- * (several with commas between take turns) of random problems whose sizes lie around those of the variant's tiles, by each of
- * its tiles in turn; `--multiple 8` rounds channels of a group, of `--most` at most, up to multiples of eight, which are read in
+ * [--most 136] [--groups 1,1,1,2,3] [--depthwise] [--shapes 'r=4 stride=4;r=2'] [--settings tf32] [--device cuda:0] [--only REGEX]`:
+ * passes (several with commas between take turns) of random problems whose sizes lie around those of the variant's tiles, by each of
+ * its tiles in turn, or of those whose words match `--only`; `--multiple 8` rounds channels of a group, of `--most` at most, up to multiples of eight, which are read in
  * wider pieces; with --depthwise every channel is a group of its own. Operands are multiples of 1/8 up to ±1/2, so that every sum
  * is exact in any order; in every fourth problem a few are infinite or NaN. The results must be the oracle's, rounded once, to
  * the last bit. The last line is a JSON summary.
@@ -37,6 +37,7 @@ const { values } = parseArgs({
     groups: { type: 'string', default: '1,1,1,2,3' },
     settings: { type: 'string' },
     shapes: { type: 'string' },
+    only: { type: 'string', default: '' },
   },
 });
 
@@ -123,7 +124,7 @@ for (const { text, turn } of fc.sample(draws, { seed: Number(values.seed), numRu
   const bias = pass === 'fwd' && turn % 5 < 2;
   const problem = parseProblem(`${text} dtype=${dtype} layout=${layout} pass=${pass} bias=${bias}`);
   const legal = candidatesOn(resolveDevice('edges', values.device), problem).filter(
-    ({ variant, cost }) => variant === values.variant && cost !== null,
+    (row) => row.variant === values.variant && row.cost !== null && new RegExp(values.only).test(wordsOf(row)),
   );
   if (legal.length === 0) continue;
   const row = legal[turn % legal.length]!;
