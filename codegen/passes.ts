@@ -128,46 +128,35 @@ export function flops(problem: Problem): number {
   return 2 * g.n * g.hs * g.ws * g.cs * (g.cl / g.groups) * g.r * g.s;
 }
 
-/**
- * The multiply-adds times two that a result depends on: taps whose element of the large side exists. Rows and columns are
- * independent, so the taps of an image are those of its rows times those of its columns.
- */
+/** The multiply-adds times two that a result depends on: taps whose element of the large side exists. */
 export function usefulFlops(problem: Problem): number {
   if (problem.pass === 'bgrad') return flops(problem);
-  const { n, cs, cl, hs, ws, hl, wl, r, s, stride, padding, dilation, groups } = problem.geometry;
-  const rows = existingTaps({
-    small: hs,
-    large: hl,
-    taps: r,
-    stride: stride[0],
-    padding: padding[0],
-    dilation: dilation[0],
-  });
-  const columns = existingTaps({
-    small: ws,
-    large: wl,
-    taps: s,
-    stride: stride[1],
-    padding: padding[1],
-    dilation: dilation[1],
-  });
-  return 2 * n * cs * (cl / groups) * rows * columns;
+  const g = problem.geometry;
+  return 2 * g.n * g.cs * (g.cl / g.groups) * existingTaps(g);
 }
 
-/** Pairs of a position i of the small side and a tap a with 0 ≤ i · stride − padding + a · dilation < large, on one axis. */
-function existingTaps(axis: {
-  small: number;
-  large: number;
-  taps: number;
-  stride: number;
-  padding: number;
-  dilation: number;
-}): number {
+/** Products that an element of the result is the sum of, on average and at least one. */
+export function meanDepth(form: Contraction, g: Geometry): number {
+  const [inputs, results] = form === 'expand' ? [g.cs, g.hl * g.wl] : [g.cl, g.hs * g.ws];
+  return Math.max(1, ((inputs / g.groups) * existingTaps(g)) / Math.max(1, results));
+}
+
+/**
+ * Pairs of a position of the small side and a tap whose element of the large side exists, in one image. Rows and columns
+ * are independent, so they are those of the rows times those of the columns.
+ */
+export function existingTaps(g: Geometry): number {
+  return existingOnAxis(g, 0) * existingOnAxis(g, 1);
+}
+
+/** Pairs of a position i and a tap a with 0 ≤ i · stride − padding + a · dilation < large. */
+function existingOnAxis(g: Geometry, axis: 0 | 1): number {
+  const [small, large, taps] = axis === 0 ? [g.hs, g.hl, g.r] : [g.ws, g.wl, g.s];
   let pairs = 0;
-  for (let i = 0; i < axis.small; i++) {
-    for (let a = 0; a < axis.taps; a++) {
-      const at = i * axis.stride - axis.padding + a * axis.dilation;
-      if (at >= 0 && at < axis.large) pairs++;
+  for (let i = 0; i < small; i++) {
+    for (let a = 0; a < taps; a++) {
+      const at = i * g.stride[axis] - g.padding[axis] + a * g.dilation[axis];
+      if (at >= 0 && at < large) pairs++;
     }
   }
   return pairs;

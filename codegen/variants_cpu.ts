@@ -1,5 +1,6 @@
 /** The CPU rows of the catalogue: an implicit matrix product around register-blocked micro-kernels, and sums of rows. */
 
+import { meanDepth } from './passes.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ACCUMULATOR_BYTES, CPU_TILES, type CpuTile, cpuTileOf, DTYPE_TABLE, type Target } from './target.js';
 import { ONE_LAUNCH, PACKED_HEADER, type Packing, type Tunables, type Variant } from './variant.js';
@@ -81,7 +82,7 @@ function igemmCost(problem: Problem, form: Contraction, tunables: Tunables): num
   const positions = g.n * height * width;
   const lanes = lanesOf(tunables.tile);
   if (tunables.lanes === 'ch') {
-    const turned = problem.layout === 'nhwc' ? 1 : 1.1 + 15 / outputs + 190 / depthOf(g, form);
+    const turned = problem.layout === 'nhwc' ? 1 : 1.1 + 15 / outputs + 190 / meanDepth(form, g);
     return turned / filled(outputs, positions, lanes) + shortPieces(problem, form) * ((lanes - 8) / 24);
   }
   const layout = problem.layout === 'nchw' ? 1 + 2.2 / Math.max(1, width) : 1.2;
@@ -105,15 +106,13 @@ function gradientCost({ geometry: g }: Problem, _: Contraction, { tile }: Tunabl
 /** A weight on its way through memory, in multiply-adds. */
 const WEIGHT_COST = 19;
 
-/** Packing a vector of inputs, shared by the outputs that it serves, and storing one of outputs, by what was summed. */
+/**
+ * Packing a vector of inputs, shared by the outputs that it serves, and storing one of outputs, by what was summed. Rows
+ * of few positions, whose vectors come from and go to many images, do both element by element.
+ */
 function aroundPixels(g: Geometry, form: Contraction, outputs: number): number {
-  return 10 / Math.max(8, outputs) + 40 / depthOf(g, form);
-}
-
-/** Products that an output is the sum of. */
-function depthOf(g: Geometry, form: Contraction): number {
-  const taps = (g.r * g.s) / (form === 'expand' ? g.stride[0] * g.stride[1] : 1);
-  return Math.max(1, ((form === 'expand' ? g.cs : g.cl) / g.groups) * taps);
+  const short = Math.max(0, 1 / Math.max(1, g.ws) - 1 / 8);
+  return 10 / Math.max(8, outputs) + (90 * short) / Math.max(1, outputs) + (40 + 300 * short) / meanDepth(form, g);
 }
 
 /** The second number of a register tile's word, `t14x32`. */

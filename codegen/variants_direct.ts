@@ -1,5 +1,6 @@
 /** The CPU row of kernels with output positions in the lanes and inputs read where they lie. */
 
+import { meanDepth } from './passes.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ACCUMULATOR_BYTES, DTYPE_TABLE } from './target.js';
 import { ONE_LAUNCH, PACKED_HEADER, type Packing, type Variant } from './variant.js';
@@ -34,14 +35,11 @@ const FEW_OUTPUTS = 5;
  * the output and one of a copied input cost, in vector multiply-adds, shared by those that it takes part in.
  */
 function directCost({ geometry: g, layout, dtype }: Problem, form: Contraction): number {
-  const [inputs, outputs] = [
-    (form === 'expand' ? g.cs : g.cl) / g.groups,
-    (form === 'expand' ? g.cl : g.cs) / g.groups,
-  ];
+  const outputs = (form === 'expand' ? g.cl : g.cs) / g.groups;
   const merged = form === 'expand' && outputs < FEW_OUTPUTS ? g.stride[0] : 1;
   const taps = (g.r * g.s) / (form === 'expand' ? g.stride[0] * g.stride[1] : 1);
   const inPlace = form === 'expand' && layout === 'nchw' && (dtype === 'float32' || dtype === 'float64');
-  const store = (layout === 'nchw' ? 25 : 40) / (inputs * taps);
+  const store = (layout === 'nchw' ? 25 : 40) / meanDepth(form, g);
   const reads = outputs * (form === 'expand' ? g.r * g.s : taps / (g.stride[0] * g.stride[1]));
   const copy = inPlace ? 0 : (layout === 'nhwc' || strideOf(g, form) > 2 ? 30 : 10) / reads;
   return (1.1 * Math.max(1, 4 / (outputs * merged)) + store + copy) / lanesUsed(g, form);

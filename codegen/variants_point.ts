@@ -1,6 +1,7 @@
 /** The CPU row of kernels for small sides with few positions: one matrix product with the weight where it lies. */
 
-import type { Contraction, Problem } from './problem.js';
+import { existingTaps } from './passes.js';
+import type { Contraction, Geometry, Problem } from './problem.js';
 import { ONE_LAUNCH, type Variant } from './variant.js';
 
 export const POINT_VARIANT: Variant = {
@@ -34,10 +35,15 @@ function pointLegal({ geometry: g }: Problem): string | null {
 const FEW_ROWS = 64;
 
 /** By what was measured: the large side is gathered once, which pays for few rows; taps that read nothing are multiplied. */
-function pointCost({ geometry: g }: Problem, form: Contraction): number {
+function pointCost({ geometry: g, layout }: Problem, form: Contraction): number {
   const rows = g.n * g.hs * g.ws;
-  // The large side is gathered by element, whatever the channels of the small side.
-  const gathered = 30 / Math.max(1, g.cs);
+  // The large side is gathered by element, whatever the channels of the small side, or copied where it is the matrix.
+  const gathered = (layout === 'nchw' && isMatrix(g) ? 10 : 30) / Math.max(1, g.cs);
   if (form === 'contract') return gathered + (g.hs * g.ws > 1 || rows > FEW_ROWS ? 3 : 0.7);
   return gathered + (rows <= FEW_ROWS ? 0.8 : 1.75) + 19 / Math.max(1, rows);
+}
+
+/** Whether an image of the large side is a row of the matrix: all of it is the taps of the only position. */
+function isMatrix(g: Geometry): boolean {
+  return g.hs * g.ws === 1 && existingTaps(g) === g.r * g.s && g.hl * g.wl === g.r * g.s;
 }

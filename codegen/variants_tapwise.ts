@@ -1,5 +1,6 @@
 /** The CPU row of kernels for few positions, which read each weight once, tap by tap. */
 
+import { existingTaps, meanDepth } from './passes.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ACCUMULATOR_BYTES, type CpuTile, cpuTileOf, DTYPE_TABLE, type Target } from './target.js';
 import { ONE_LAUNCH, PACKED_HEADER, type Packing, type Tunables, type Variant } from './variant.js';
@@ -58,25 +59,12 @@ const FEW_POSITIONS = 16;
  * stores by what an output is the sum of.
  */
 function tapwiseCost({ geometry: g, layout }: Problem, form: Contraction, { lanes }: CpuTile): number {
-  const [inputs, outputs] = channels(g, form);
-  const pairs = g.n * pairsOf(g, 0) * pairsOf(g, 1);
-  const rows = Math.max(0.1, pairs / (g.r * g.s));
-  const results = g.n * (form === 'expand' ? g.hl * g.wl : g.hs * g.ws);
-  const depth = Math.max(1, (inputs * pairs) / Math.max(1, results));
+  const [, outputs] = channels(g, form);
+  const rows = Math.max(0.1, (g.n * existingTaps(g)) / (g.r * g.s));
   const half = lanes / 2;
   const filled = Math.max(1, outputs) / (Math.ceil(Math.max(1, outputs) / half) * half);
   const scattered = g.hs * g.ws > FEW_POSITIONS ? 0.4 : 0;
-  return (0.9 + 0.9 / rows + (layout === 'nchw' ? 15 : 8) / depth + scattered) / filled;
-}
-
-/** Pairs of a position of the small side and a tap that exist on one axis. */
-function pairsOf(g: Geometry, axis: 0 | 1): number {
-  const [small, large, kernel] = axis === 0 ? [g.hs, g.hl, g.r] : [g.ws, g.wl, g.s];
-  let pairs = 0;
-  for (let i = 0; i < small; i++)
-    for (let k = 0; k < kernel; k++) {
-      const at = i * g.stride[axis] - g.padding[axis] + k * g.dilation[axis];
-      if (at >= 0 && at < large) pairs++;
-    }
-  return pairs;
+  // In NCHW the large side is packed element by element, whatever the outputs.
+  const packed = form === 'contract' && layout === 'nchw' ? 16 / Math.max(1, outputs) : 0;
+  return (0.9 + 0.9 / rows + (layout === 'nchw' ? 15 : 8) / meanDepth(form, g) + scattered) / filled + packed;
 }

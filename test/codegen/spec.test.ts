@@ -113,6 +113,12 @@ describe('spec', () => {
     );
   });
 
+  it('a CPU computes the last layer of a discriminator, whose maps are points, by the kernels for few positions', () => {
+    const variantOf = (pass: string): string =>
+      choose(parseProblem(`conv2d n=64 c=512 k=1 h=4 w=4 r=4 pass=${pass}`), { kind: 'cpu', isa: 'avx512' }).variant;
+    expect(['fwd', 'dgrad', 'wgrad'].map(variantOf)).deep.equal(['point', 'tapwise', 'point']);
+  });
+
   it('has the names of the grammar', () => {
     const name = (text: string, target: Target) => kernelName(choose(parseProblem(text), target));
     expect(name(LAYER, { kind: 'cuda', arch: 90 })).match(/^ct2d_fwd_f32_nchw_k4s2p1__igemm_m\d+n\d+k16_t8x\d__sm90$/);
