@@ -149,15 +149,15 @@ export function existingTaps(g: Geometry): number {
   return existingOnAxis(g, 0) * existingOnAxis(g, 1);
 }
 
-/** Pairs of a position i and a tap a with 0 ≤ i · stride − padding + a · dilation < large. */
+/** Pairs of a position i and a tap a with 0 ≤ i · stride − padding + a · dilation < large: of each tap a run of positions. */
 function existingOnAxis(g: Geometry, axis: 0 | 1): number {
   const [small, large, taps] = axis === 0 ? [g.hs, g.hl, g.r] : [g.ws, g.wl, g.s];
+  const stride = g.stride[axis];
   let pairs = 0;
-  for (let i = 0; i < small; i++) {
-    for (let a = 0; a < taps; a++) {
-      const at = i * g.stride[axis] - g.padding[axis] + a * g.dilation[axis];
-      if (at >= 0 && at < large) pairs++;
-    }
+  for (let a = 0; a < taps; a++) {
+    const start = g.padding[axis] - a * g.dilation[axis];
+    const [first, last] = [Math.ceil(start / stride), Math.floor((start + large - 1) / stride)];
+    pairs += Math.max(0, Math.min(small - 1, last) - Math.max(0, first) + 1);
   }
   return pairs;
 }
