@@ -23,7 +23,7 @@ namespace {
 // What V and M of a block should fit into, at least this many tiles, and what U is that is too much to be read for
 // few tiles.
 constexpr int64_t BLOCK_BYTES = 512 * 1024, BLOCK_TILES = 28, LARGE_FILTERS = 4 << 20, LARGE_BLOCK_TILES = 112;
-// V of tiles that all threads share.
+// V of tiles that all threads share, and that a block may have.
 constexpr int64_t SHARED_BYTES = 16 << 20;
 // Tiles of a row whose inputs or outputs are transformed at once: so many that these stay in a first-level cache, and
 // in steps that lead to whole vectors of columns.
@@ -84,8 +84,9 @@ class WinogradRun {
     filters_ = reinterpret_cast<const float*>(filters);
     const int64_t threads = team_threads();
     const int64_t fitting = groups_of_block(), blocks = divide_up(tile_groups_, fitting);
+    const bool shared = blocks < threads || input_bytes(std::min(tiles_, fitting * e_.rows)) > SHARED_BYTES;
     for (int64_t group = 0; group < f_.groups; group++) {
-      if (blocks < threads) {
+      if (shared) {
         run_shared(group, threads);
       } else {
         // As many blocks for every thread, those with one group more first.
