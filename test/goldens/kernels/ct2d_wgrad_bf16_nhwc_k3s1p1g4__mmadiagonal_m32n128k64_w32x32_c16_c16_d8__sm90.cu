@@ -211,6 +211,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) ct2d_wgrad_bf16_nhwc_k3s1p1
     copy_16_unless(now.outside & b_tap, base + stage + further<B_ROW>(b_to, i * B_STEP), b_source + now.large);
   };
   // Reads the next TILE_K positions; positions behind the last, and taps outside of the large side, are zero.
+  const auto slot_of = [](int position) { return position; };
   int read_at = 0;
   const auto read = [&](int stage) {
     constexpr bool ALIKE = A_LANES == B_LANES;
@@ -247,7 +248,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) ct2d_wgrad_bf16_nhwc_k3s1p1
   // The table has two chunks of positions: one is read from while the next is made.
   int at = begin, used = 0;
   const auto locate = [&](int position) {
-    table[(position - block.begin) % TABLE] = position_of(position, block.end, hs, ws, hl, wl, cs, cl, steps);
+    table[slot_of(position - block.begin) % TABLE] = position_of(position, block.end, hs, ws, hl, wl, cs, cl, steps);
   };
   __syncthreads();
   locate(at + threadIdx.x);
@@ -273,7 +274,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) ct2d_wgrad_bf16_nhwc_k3s1p1
   // Rows of sums pass through shared memory, some at a time, so that neighbouring threads write neighbours: RUN taps of a
   // channel. Every 32 columns there are SPREAD words apart from the others, for banks of their own.
   constexpr int RUN = TOGETHER * 8 > TILE_N ? TILE_N / TOGETHER : 8, SPREAD = 32 / RUN;
-  constexpr int C_PITCH = TILE_N + TILE_N / 32 * SPREAD + (SPREAD < 8 ? 4 : 8), C_STEP = THREADS / TILE_N;
+  constexpr int C_WIDTH = TILE_N + TILE_N / 32 * SPREAD, C_STEP = THREADS / TILE_N;
   const Block here = block;
   const int mine = threadIdx.x % TILE_N;
   const int n_mine = TOGETHER == 1 ? mine : (mine / (TOGETHER * RUN) * RUN + mine % RUN) * TOGETHER + mine / RUN % TOGETHER;
@@ -296,6 +297,8 @@ extern "C" __global__ void __launch_bounds__(128, 3) ct2d_wgrad_bf16_nhwc_k3s1p1
     else
       weight[first_result + row * pitch] = store(sum);
   };
+  // Half a warp writes four rows at a time: eight words apart, or three times as many, they lie in different banks.
+  constexpr int C_PITCH = C_WIDTH + (40 - C_WIDTH % 32) % 32;
   const float* const staged = (const float*)memory + spread(n_mine);
 #pragma unroll
   for (int i = 0; i < WARP_M / 16; ++i) {

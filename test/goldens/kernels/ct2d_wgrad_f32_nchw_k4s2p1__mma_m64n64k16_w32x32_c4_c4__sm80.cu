@@ -198,7 +198,13 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nchw_k4s2p1_
     b_tap[column].word[c] = 1u << at.row | 0x10000u << at.column;
   }
   const int first = swizzled<ROW>(column, depth / 4) + depth % 4 * 4;
-  int read_at = depth * PAIR;
+  // First of two positions are neighbours in the table, then second ones, half of a line of banks further on: threads that write, or read, at the
+  // same time do so in different banks.
+  const auto slot_of = [](int position) {
+    const int pair = position % TILE_K / PAIR;
+    return position / TILE_K * TILE_K + (position % PAIR == 0 ? pair : DEPTH_LANES + (pair ^ 4));
+  };
+  int read_at = depth;
   const unsigned base = shared_address(memory) + first;
   // Reads the next TILE_K positions; positions behind the last, and taps outside of the large side, are zero.
   const auto read = [&](int stage) {
@@ -242,7 +248,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nchw_k4s2p1_
   // The table has two chunks of positions: one is read from while the next is made.
   int at = begin, used = 0;
   const auto locate = [&](int position) {
-    table[(position - block.begin) % TABLE] = position_of(position, block.end, hs, ws, hl, wl, cs, cl, steps);
+    table[slot_of(position - block.begin) % TABLE] = position_of(position, block.end, hs, ws, hl, wl, cs, cl, steps);
   };
   __syncthreads();
   locate(at + threadIdx.x);
@@ -268,7 +274,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nchw_k4s2p1_
   // Rows of sums pass through shared memory, some at a time, so that neighbouring threads write neighbours: RUN taps of a
   // channel. Every 32 columns there are SPREAD words apart from the others, for banks of their own.
   constexpr int RUN = TOGETHER * 8 > TILE_N ? TILE_N / TOGETHER : 8, SPREAD = 32 / RUN;
-  constexpr int C_PITCH = TILE_N + TILE_N / 32 * SPREAD + (SPREAD < 8 ? 4 : 8), C_STEP = THREADS / TILE_N;
+  constexpr int C_WIDTH = TILE_N + TILE_N / 32 * SPREAD, C_STEP = THREADS / TILE_N;
   const Block here = block;
   const int mine = threadIdx.x % TILE_N;
   const int n_mine = TOGETHER == 1 ? mine : (mine / (TOGETHER * RUN) * RUN + mine % RUN) * TOGETHER + mine / RUN % TOGETHER;
@@ -291,6 +297,8 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nchw_k4s2p1_
     else
       weight[first_result + row * pitch] = store(sum);
   };
+  // Half a warp writes four rows at a time: eight words apart, or three times as many, they lie in different banks.
+  constexpr int C_PITCH = C_WIDTH + (40 - C_WIDTH % 32) % 32;
   const float* const staged = (const float*)memory + spread(n_mine);
 #pragma unroll
   for (int i = 0; i < WARP_M / 16; ++i) {

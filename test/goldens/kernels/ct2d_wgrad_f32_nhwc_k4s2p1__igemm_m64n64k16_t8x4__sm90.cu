@@ -158,6 +158,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nhwc_k4s2p1_
     b_tap[column].word[c] = 1u << at.row | 0x10000u << at.column;
   }
   // Reads the next TILE_K positions; positions behind the last, and taps outside of the large side, are zero.
+  const auto slot_of = [](int position) { return position; };
   int read_at = depth;
   const unsigned to = shared_address(memory + depth * PITCH + column);
   const auto read = [&](int stage) {
@@ -198,7 +199,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nhwc_k4s2p1_
   // The table has two chunks of positions: one is read from while the next is made.
   int at = begin, used = 0;
   const auto locate = [&](int position) {
-    table[(position - block.begin) % TABLE] = position_of(position, block.end, hs, ws, hl, wl, cs, cl, steps);
+    table[slot_of(position - block.begin) % TABLE] = position_of(position, block.end, hs, ws, hl, wl, cs, cl, steps);
   };
   __syncthreads();
   locate(at + threadIdx.x);
@@ -223,7 +224,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nhwc_k4s2p1_
   // Rows of sums pass through shared memory, some at a time, so that neighbouring threads write neighbours: RUN taps of a
   // channel. Every 32 columns there are SPREAD words apart from the others, for banks of their own.
   constexpr int RUN = TOGETHER * 8 > TILE_N ? TILE_N / TOGETHER : 8, SPREAD = 32 / RUN;
-  constexpr int C_PITCH = TILE_N + TILE_N / 32 * SPREAD + (SPREAD < 8 ? 4 : 8), C_STEP = THREADS / TILE_N;
+  constexpr int C_WIDTH = TILE_N + TILE_N / 32 * SPREAD, C_STEP = THREADS / TILE_N;
   const Block here = block;
   const int mine = threadIdx.x % TILE_N;
   const int n_mine = TOGETHER == 1 ? mine : (mine / (TOGETHER * RUN) * RUN + mine % RUN) * TOGETHER + mine / RUN % TOGETHER;
@@ -246,6 +247,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nhwc_k4s2p1_
     else
       weight[first_result + row * pitch] = store(sum);
   };
+  constexpr int C_PITCH = C_WIDTH + (SPREAD < 8 ? 4 : 8);
   constexpr int C_ROWS = TILE_M / THREAD_M;
   const real* const rows = memory;
 #pragma unroll
