@@ -19,7 +19,7 @@ namespace fracstride {
 namespace {
 
 // Sums of one task and what it has packed, together in a second-level cache of a megabyte.
-constexpr int64_t SUM_BYTES = 320 << 10, PACKED_BYTES = 256 << 10;
+constexpr int64_t SUM_BYTES = 640 << 10, PACKED_BYTES = 256 << 10;
 // Tasks worth cutting chunks for, positions a chunk has at least, bytes that the sums of all chunks may take.
 constexpr int64_t WANTED_TASKS = 32, CHUNK_POSITIONS = 512, PARTIAL_BYTES = 64 << 20;
 
