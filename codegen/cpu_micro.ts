@@ -7,9 +7,9 @@ import type { CpuTile } from './target.js';
 
 /**
  * Where the operands of a micro-kernel lie: A by k or by rows in packed panels, A by k and B where the tensor has it, or
- * segments of packed panels with A by k or by rows.
+ * segments of packed panels with A by k.
  */
-export type MicroKind = 'by_k' | 'by_row' | 'direct' | 'segments' | 'row_segments';
+export type MicroKind = 'by_k' | 'by_row' | 'direct' | 'segments';
 
 /** Sizes of a register tile and of packed panels, in elements. */
 export interface MicroTile extends CpuTile {
@@ -34,7 +34,6 @@ const PARAMETERS: Readonly<Record<MicroKind, string>> = {
   by_row: PACKED,
   direct: DIRECT,
   segments: SEGMENTS,
-  row_segments: SEGMENTS,
 };
 
 /** Every micro-kernel of a kind: for one vector of lanes and for two, for 1, 2, … rows. */
@@ -98,7 +97,7 @@ function vectorsOf(shape: Shape) {
 /** One pass takes `ways` neighbouring k. */
 function loopOf(shape: Shape, ways: number) {
   const { tile, kind } = shape;
-  const [rowStep, kStep] = kind === 'by_row' || kind === 'row_segments' ? [tile.k_pitch, 1] : [1, tile.a_pitch];
+  const [rowStep, kStep] = kind === 'by_row' ? [tile.k_pitch, 1] : [1, tile.a_pitch];
   const bStep = (count: number) => (kind === 'direct' ? `${count} * pitch` : `${count * tile.lanes}`);
   const load = (offset: number, way: number, mask: number) =>
     kind === 'direct'

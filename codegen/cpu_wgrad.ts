@@ -19,13 +19,13 @@ const BLOCK_DEPTH = 128;
 
 function wgradContext(isa: CpuIsa, accumulator: Accumulator): Record<string, unknown> {
   const sizes = cpuTileOf(isa, accumulator);
-  const tile = { ...sizes, k_pitch: BLOCK_DEPTH + sizes.width };
-  const micro = (['segments', 'row_segments'] as const).map((kind) => microKernels(tile, kind));
+  const micro = microKernels({ ...sizes, k_pitch: 0 }, 'segments');
   return {
-    ...tile,
-    micro: micro.flat(2),
+    ...sizes,
+    depth: BLOCK_DEPTH,
+    micro: micro.flat(),
     ...dotsContext(isa),
-    tables: micro.map((halves) => halves.map((kernels) => kernels.map((kernel) => kernel.name).join(', '))),
+    tables: micro.map((kernels) => kernels.map((kernel) => kernel.name).join(', ')),
   };
 }
 

@@ -83,7 +83,8 @@ function igemmCost(problem: Problem, form: Contraction, tunables: Tunables): num
   const lanes = lanesOf(tunables.tile);
   if (tunables.lanes === 'ch') {
     const turned = problem.layout === 'nhwc' ? 1 : 1.1 + 15 / outputs + 190 / meanDepth(form, g);
-    return turned / filled(outputs, positions, lanes) + shortPieces(problem, form) * ((lanes - 8) / 24);
+    const pieces = shortPieces(problem, form) * ((lanes - 8) / 24);
+    return turned / filled(outputs, positions, lanes) + pieces + fewOutputs(problem, form, lanes);
   }
   const layout = problem.layout === 'nchw' ? 1 + 2.2 / Math.max(1, width) : 1.2;
   return layout / filled(positions, outputs, lanes) + aroundPixels(g, form, outputs);
@@ -95,6 +96,12 @@ function igemmCost(problem: Problem, form: Contraction, tunables: Tunables): num
  */
 function shortPieces({ geometry: g, layout }: Problem, form: Contraction): number {
   return layout === 'nhwc' && form === 'contract' ? (4 * g.groups) / Math.max(1, g.cl) : 0;
+}
+
+/** Packing positions tap by tap, where half a tile of outputs or less shares it and each product loads as much as it adds. */
+function fewOutputs({ geometry: g, layout }: Problem, form: Contraction, lanes: number): number {
+  const outputs = g.cs / g.groups;
+  return layout === 'nhwc' && form === 'contract' && lanes >= 32 && g.r * g.s > 1 ? Math.max(0, 20 / outputs - 0.6) : 0;
 }
 
 /** Time for each multiply-add of a weight gradient: what packing takes besides, and storing each weight once. */

@@ -9,27 +9,41 @@
 namespace fracstride {
 namespace {
 
-// Most elements of the planes of a channel, which lie far apart when taps do.
-constexpr int64_t MOST_PLANE = 1 << 15;
+// Most bytes of planes, a part of a second-level cache, and positions that blocks have if only one channel's are.
+constexpr int64_t MOST_BYTES = 512 * 1024, LEAST_POSITIONS = 64;
+// Bytes of the rows that are asked for before they are copied.
+constexpr int64_t AHEAD_BYTES = 4096, LINE = 64;
 
 }  // namespace
 
-Columns::Columns(const ConvShape& shape, const Pitches& large, const ColumnsEngine& engine, int64_t depth)
+Columns::Columns(const ConvShape& shape, const Pitches& large, const ColumnsEngine& engine, int64_t depth,
+                 int64_t together)
     : s_(shape), large_(large), e_(engine), cl_(shape.cl / shape.groups) {
+  cut(depth);
+  while ((!fits() || together * channel_bytes() > MOST_BYTES) && depth > LEAST_POSITIONS) cut(depth /= 2);
+  while (!fits() && depth > 1) cut(depth /= 2);
+  if (!fits()) return;
+  for (int64_t k = 0; k < cl_; k++)
+    for (int64_t r = 0; r < s_.r; r++)
+      for (int64_t s = 0; s < s_.s; s++) {
+        const int64_t h = r * s_.dh, w = s * s_.dw, plane = h % s_.sh * s_.sw + w % s_.sw;
+        at_.push_back(k * pitch_k_ + plane * pitch_plane_ + h / s_.sh * plane_w_ + w / s_.sw);
+      }
+}
+
+void Columns::cut(int64_t depth) {
   const int64_t width = std::max<int64_t>(s_.ws, 1);
   pieces_ = divide_up(width, depth);
   width_ = divide_up(width, pieces_);
   rows_ = std::min(std::max<int64_t>(1, s_.hs), std::max<int64_t>(1, depth / width_));
   in_image_ = divide_up(s_.hs, rows_);
   blocks_ = s_.n * in_image_ * pieces_;
-  plane_h_ = (rows_ - 1) * s_.sh + (s_.r - 1) * s_.dh + 1;
+  plane_h_ = rows_ + (s_.r - 1) * s_.dh / s_.sh;
   plane_w_ = width_ + (s_.s - 1) * s_.dw / s_.sw;
-  for (int64_t k = 0; k < cl_; k++)
-    for (int64_t r = 0; r < s_.r; r++)
-      for (int64_t s = 0; s < s_.s; s++) {
-        const int64_t row = (k * plane_h_ + r * s_.dh) * s_.sw + s * s_.dw % s_.sw;
-        at_.push_back(row * plane_w_ + s * s_.dw / s_.sw);
-      }
+  // A vector may reach behind the last row, and channels should not share the sets of a cache.
+  pitch_plane_ = divide_up(plane_h_ * plane_w_, e_.width) * e_.width + e_.width;
+  const int64_t vectors = s_.sh * s_.sw * pitch_plane_ / e_.width;
+  pitch_k_ = (vectors + 1 - vectors % 2) * e_.width;
 }
 
 ColumnsBlock Columns::block(int64_t i) const {
@@ -38,40 +52,53 @@ ColumnsBlock Columns::block(int64_t i) const {
           s_.ws * (piece + 1) / pieces_};
 }
 
-int64_t Columns::pitch() const {
-  const int64_t pair = 2 * e_.width, padded = divide_up(rows_ * width_, pair) * pair;
-  return padded + (padded / e_.width % 2 == 0 ? e_.width : pair);
-}
-
 bool Columns::fits() const {
-  return plane_h_ <= MOST_PLANE / (plane_w_ * s_.sw);
+  return plane_h_ <= MOST_BYTES / e_.accumulator_bytes / plane_w_ && channel_bytes() <= MOST_BYTES;
 }
 
-void Columns::gather(const void* large, int64_t group, const ColumnsBlock& block, void* to, int64_t pitch) const {
-  const int64_t elements = cl_ * plane_h_ * s_.sw * plane_w_;
-  char* const planes = static_cast<char*>(scratch(SCRATCH_ITEM_C, (elements + e_.width) * e_.accumulator_bytes));
-  std::memset(planes, 0, elements * e_.accumulator_bytes);
-  copy_planes(large, group, block, planes);
-  e_.gather({planes, at_.data(), count(), block.i1 - block.i0, block.width(), s_.sh * s_.sw * plane_w_, pitch}, to);
+const char* Columns::stage(const void* large, int64_t group, const ColumnsBlock& block, int64_t k0,
+                           int64_t channels) const {
+  const int64_t bytes = (channels * pitch_k_ + 2 * e_.width) * e_.accumulator_bytes;
+  char* const planes = static_cast<char*>(scratch(SCRATCH_ITEM_C, bytes));
+  std::memset(planes, 0, bytes);
+  const int64_t h0 = block.i0 * s_.sh - s_.ph, begin = std::max<int64_t>(0, h0);
+  const int64_t end = std::min(s_.hl, h0 + (block.rows() - 1) * s_.sh + (s_.r - 1) * s_.dh + 1);
+  // Channels that are neighbours are turned together; else the rows of one follow each other.
+  const int64_t together = large_.c == 1 ? channels : 1, rows = std::max<int64_t>(0, end - begin);
+  const int64_t row_bytes = s_.wl * (large_.c == 1 ? large_.w : 1) * e_.storage_bytes;
+  const int64_t ahead = divide_up(AHEAD_BYTES, std::max<int64_t>(1, row_bytes));
+  const auto row = [&](int64_t i) {
+    const int64_t k = i / rows * together, h = begin + i % rows;
+    const int64_t from = block.n * large_.n + (group * cl_ + k0 + k) * large_.c + h * large_.h;
+    return static_cast<const char*>(element(large, from, e_.storage_bytes));
+  };
+  const int64_t count = channels == 0 ? 0 : channels / together * rows;
+  for (int64_t i = -ahead; i < count; i++) {
+    for (int64_t at = 0; i + ahead < count && at < row_bytes; at += LINE) __builtin_prefetch(row(i + ahead) + at);
+    if (i < 0) continue;
+    stage_row(row(i), begin - h0 + i % rows, block, together, planes + i / rows * together * channel_bytes());
+  }
+  return planes;
 }
 
-// What exists of the rows and columns of L that the block meets: column first + t, which is residue (t mod stride).
-void Columns::copy_planes(const void* large, int64_t group, const ColumnsBlock& block, char* planes) const {
-  const int64_t h0 = block.i0 * s_.sh - s_.ph, w0 = block.j0 * s_.sw - s_.pw;
-  const int64_t h1 = std::min(s_.hl, h0 + (block.i1 - block.i0 - 1) * s_.sh + (s_.r - 1) * s_.dh + 1);
+// What exists of row h of those that the block meets: column first + t, which is residue (t mod stride).
+void Columns::stage_row(const void* from, int64_t h, const ColumnsBlock& block, int64_t channels, char* planes) const {
+  const int64_t w0 = block.j0 * s_.sw - s_.pw;
   const int64_t w1 = std::min(s_.wl, w0 + (block.width() - 1) * s_.sw + (s_.s - 1) * s_.dw + 1);
-  for (int64_t k = 0; k < cl_; k++)
-    for (int64_t h = std::max<int64_t>(0, h0); h < h1; h++)
-      for (int64_t residue = 0; residue < s_.sw; residue++) {
-        const int64_t skipped = w0 + residue < 0 ? divide_up(-(w0 + residue), s_.sw) : 0;
-        const int64_t first = w0 + residue + skipped * s_.sw;
-        if (first >= w1) continue;
-        const int64_t from = block.n * large_.n + (group * cl_ + k) * large_.c + h * large_.h + first * large_.w;
-        char* const to =
-            planes + (((k * plane_h_ + h - h0) * s_.sw + residue) * plane_w_ + skipped) * e_.accumulator_bytes;
-        // Vectors that reach behind a line end in zeros, and what belongs there is written later.
-        e_.load_line({element(large, from, e_.storage_bytes), s_.sw * large_.w, divide_up(w1 - first, s_.sw)}, to);
-      }
+  for (int64_t residue = 0; residue < s_.sw; residue++) {
+    const int64_t skipped = w0 + residue < 0 ? divide_up(-(w0 + residue), s_.sw) : 0;
+    const int64_t first = w0 + residue + skipped * s_.sw, count = divide_up(w1 - first, s_.sw);
+    if (first >= w1) continue;
+    const int64_t at = (h % s_.sh * s_.sw + residue) * pitch_plane_ + h / s_.sh * plane_w_ + skipped;
+    const void* const line = element(from, first * large_.w, e_.storage_bytes);
+    char* const to = planes + at * e_.accumulator_bytes;
+    if (channels > 1) {
+      e_.turn_lines({line, s_.sw * large_.w, count, channels, pitch_k_}, to);
+    } else {
+      // Vectors that reach behind a row end in zeros, and what belongs there is written later.
+      e_.load_line({line, s_.sw * large_.w, count}, to);
+    }
+  }
 }
 
 }  // namespace fracstride

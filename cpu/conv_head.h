@@ -1,6 +1,8 @@
 // contract where the large side has few channels, as its driver (cpu/conv_head.cc) and the generated files of one
 // instruction set see each other. With columns q = (channel of L, tap) it is a matrix product over few q (columns.h):
 //   S[c, position] = Σ_q W[c][q] · X[q][position]
+//
+// Columns are read where they lie, in planes of as many channels of L as a cache holds.
 #pragma once
 
 #include <stdint.h>
@@ -21,18 +23,23 @@ struct HeadForm {
   int64_t channels, columns;
   int activation;
   double slope;
-  // Whether positions are neighbours in S, and so the lanes; else channels are.
+  // Whether positions are the lanes; else channels are, of sums over all columns at once.
   bool channel_rows;
 };
 
-// The operands of a block: X as [q][pitch], W as turned. Unless `finite`, sums that are not may have met a zero that
-// stands for nothing. With `stream`, whole lines are written past the caches.
+// The operands of a block: columns [column, column + columns) begin at planes[at[…]], whose rows are `pitch` apart, and
+// W as turned. Unless these are the `first` ones, sums [channel][sums_pitch] are there already; after the `last` ones
+// they are stored. Unless `finite`, sums that are not may have met a zero that stands for nothing. With `stream`, whole
+// lines are written past the caches.
 struct HeadProduct {
   ColumnsBlock block;
-  const void* x;
+  const void* planes;
+  const int64_t* at;
+  int64_t column, columns, pitch;
   const void* weight;
-  int64_t pitch;
-  bool finite, stream;
+  void* sums;
+  int64_t sums_pitch;
+  bool first, last, finite, stream;
 };
 
 struct HeadEngine {

@@ -101,7 +101,7 @@ class WgradRun {
 
  private:
   // Positions that one product sums over: a panel of each operand then stays in the first-level cache.
-  int64_t depth() const { return e_.k_pitch - e_.half_lanes; }
+  int64_t depth() const { return e_.depth; }
   int64_t area() const { return s_.r * s_.s; }
   int64_t tile_elements() const { return e_.rows * e_.lanes; }
   int64_t tile_bytes() const { return tile_elements() * e_.accumulator_bytes; }
@@ -290,7 +290,7 @@ class WgradRun {
         const Segment* const segments = work.segments.data() + work.begin[tap];
         for (int64_t t = region.tile0; t < region.tile1; t++, c += tile_bytes()) {
           if (count == 0 && more) continue;
-          const SegmentsMicro micro = e_.micro[0][all][tile_begin(t + 1) - tile_begin(t) - 1];
+          const SegmentsMicro micro = e_.micro[all][tile_begin(t + 1) - tile_begin(t) - 1];
           micro(segments, count, a + (t - region.tile0) * a_bytes, b, c, more);
           fetch_ahead(work);
         }

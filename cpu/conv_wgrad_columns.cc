@@ -1,12 +1,12 @@
-// The weight gradient where L has few channels: with columns q = (k, tap), neighbours in the weight (columns.h),
+// The weight gradient with positions in the lanes: with columns q = (k, tap), neighbours in the weight (columns.h),
 //
 //   W[c, q] = Σ_{n, i, j} S[n, c, i, j] · X[q][n, i, j]
 //
-// Where positions are neighbours in S, both operands lie along them: sums are vectors of positions, added up in the
-// end. Where channels are, they are the lanes of matrix products whose rows are columns. A task sums over some blocks
-// of positions. A zero that stands for a position of L that does not exist makes a sum NaN when it meets something that
-// is not finite: then nothing is written and the caller sums over existing positions only. The number of tasks depends
-// on the problem alone.
+// Sums are vectors of positions, added up in the end. Columns are read where they lie in the planes of L; so are the
+// rows of S, where they are whole vectors of T, and else copies of them with zeros between, as far apart as the rows of
+// planes. A task sums over some blocks of positions for some channels of L. A zero that stands for a position that does
+// not exist makes a sum NaN when it meets something that is not finite: then nothing is written and the caller sums
+// over existing positions only. The number of tasks depends on the problem alone.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -20,12 +20,20 @@
 namespace fracstride {
 namespace {
 
-// Most channels k, and least channels c and columns, for which this is the faster way.
-constexpr int64_t MOST_CHANNELS = 5, LEAST_ROWS = 8, LEAST_COLUMNS = 4;
-constexpr int64_t WANTED_TASKS = 32, TASK_BLOCKS = 4, PARTIAL_BYTES = 16 << 20;
-// Positions of a block, and what its columns take, where sums are vectors of positions: adding those up is a small
-// part.
-constexpr int64_t MOST_POSITIONS = 1024, BLOCK_BYTES = 384 * 1024;
+// Least channels c and columns for which this is the faster way; channels of L that are few, and most channels c where
+// they are not.
+constexpr int64_t LEAST_ROWS = 8, LEAST_COLUMNS = 4, FEW_CHANNELS = 5, MOST_ROWS = 24;
+constexpr int64_t WANTED_TASKS = 32, PARTIAL_BYTES = 16 << 20;
+// Positions of a block: adding up lanes is then a small part.
+constexpr int64_t MOST_POSITIONS = 1024;
+// Planes of a task, in a second-level cache, those that a first-level cache holds, and channels c copied at once.
+constexpr int64_t PLANES_BYTES = 256 << 10, NEAR_BYTES = 48 << 10, COPIED_CHANNELS = 64;
+
+// Many channels of L: where channels c would leave lanes empty, and L need not be turned.
+bool better_in_lanes(const ConvShape& s, const WgradEngine& e, ConvLayout layout) {
+  const int64_t rows = s.cs / s.groups, lanes = divide_up(rows, e.half_lanes) * e.half_lanes;
+  return layout == NCHW && rows <= MOST_ROWS && 4 * rows < 3 * lanes;
+}
 
 class ColumnsRun {
  public:
@@ -33,12 +41,15 @@ class ColumnsRun {
       : call_(call),
         s_(call.shape),
         e_(engine),
-        along_(layout == NCHW),
         small_(pitches_of(layout, s_.cs, s_.hs, s_.ws)),
         cs_(s_.cs / s_.groups),
-        columns_(s_, pitches_of(layout, s_.cl, s_.hl, s_.wl), e_.columns, along_ ? along_depth() : panel_depth()) {
-    tiles_ = along_ ? divide_up(cs_, e_.dot_rows) : divide_up(count(), e_.rows);
-    panels_ = along_ ? divide_up(count(), e_.dot_columns) : divide_up(cs_, e_.lanes);
+        cl_(s_.cl / s_.groups),
+        columns_(s_, pitches_of(layout, s_.cl, s_.hl, s_.wl), e_.columns, MOST_POSITIONS, 1) {
+    if (!fits()) return;
+    const int64_t planes = std::max<int64_t>(1, PLANES_BYTES / columns_.channel_bytes());
+    parts_ = divide_up(cl_, planes);
+    const int64_t wanted = divide_up(WANTED_TASKS, s_.groups * parts_);
+    chunks_ = std::min({wanted, columns_.blocks(), PARTIAL_BYTES / (s_.groups * sum_bytes())});
   }
 
   bool fits() const {
@@ -47,142 +58,144 @@ class ColumnsRun {
   }
 
   bool run() {
-    const int64_t blocks = columns_.blocks();
-    tasks_ = std::max<int64_t>(1, std::min(divide_up(WANTED_TASKS, s_.groups), blocks / (along_ ? 1 : TASK_BLOCKS)));
-    tasks_ = std::min(tasks_, PARTIAL_BYTES / (s_.groups * sum_bytes()));
-    sums_ = static_cast<char*>(scratch(SCRATCH_CALL_A, tasks_ * s_.groups * sum_bytes()));
-    parallel_for(tasks_ * s_.groups, [&](int64_t i) { run_task(i / tasks_, i % tasks_, sums_ + i * sum_bytes()); });
-    // Sums of all tasks, in order, in pieces that do not depend on the number of threads.
+    sums_ = static_cast<char*>(scratch(SCRATCH_CALL_A, chunks_ * s_.groups * sum_bytes()));
+    parallel_for(s_.groups * parts_ * chunks_, [&](int64_t i) {
+      const int64_t group = i / (parts_ * chunks_), part = i / chunks_ % parts_, chunk = i % chunks_;
+      run_task(group, part, chunk, sums_ + (group * chunks_ + chunk) * sum_bytes());
+    });
+    // Sums of all chunks, in order, in pieces that do not depend on the number of threads.
     std::atomic<bool> finite{true};
     parallel_ranges(sum_elements(), PIECE, [&](int64_t begin, int64_t end) {
       for (int64_t group = 0; group < s_.groups; group++) {
-        char* const sum = sums_ + group * tasks_ * sum_bytes() + begin * e_.accumulator_bytes;
-        for (int64_t i = 1; i < tasks_; i++) e_.add(sum + i * sum_bytes(), end - begin, sum);
+        char* const sum = sums_ + group * chunks_ * sum_bytes() + begin * e_.accumulator_bytes;
+        for (int64_t i = 1; i < chunks_; i++) e_.add(sum + i * sum_bytes(), end - begin, sum);
         if (!e_.all_finite(sum, end - begin)) finite = false;
       }
     });
     if (!finite) return false;
-    for (int64_t group = 0; group < s_.groups; group++) store(group, sums_ + group * tasks_ * sum_bytes());
+    for (int64_t group = 0; group < s_.groups; group++) {
+      void* const to = element(call_.output, group * cs_ * count(), e_.storage_bytes);
+      e_.store_line(sums_ + group * chunks_ * sum_bytes(), cs_ * count(), to);
+    }
     return true;
   }
 
  private:
-  static constexpr int64_t PIECE = 4096;
+  static constexpr int64_t PIECE = 4096, LINE = 64, CHANNELS_AHEAD = 4;
 
-  int64_t panel_depth() const { return e_.k_pitch - e_.half_lanes; }
-  int64_t along_depth() const {
-    const int64_t columns = std::max<int64_t>(1, s_.cl / s_.groups * s_.r * s_.s), vector = e_.columns.width;
-    const int64_t fitting = BLOCK_BYTES / (columns * e_.accumulator_bytes) / vector * vector;
-    return std::min(MOST_POSITIONS, std::max(vector, fitting));
-  }
+  // Rows of S as the sums read them: `runs` of `length` whole vectors, of channels `pitch` apart.
+  struct Lines {
+    const char* data;
+    int64_t pitch, runs, length, step;
+  };
+  // What a task multiplies: channels [k0, k0 + channels) of L.
+  struct Part {
+    int64_t group, k0, channels;
+  };
+
   int64_t count() const { return columns_.count(); }
-  int64_t tile_elements() const { return e_.rows * e_.lanes; }
-  // Sums of a task: [c][q] along positions, else tiles of columns × channels by panel and tile; in whole vectors.
-  int64_t sum_elements() const {
-    return along_ ? divide_up(cs_ * count(), e_.lanes) * e_.lanes : tiles_ * panels_ * tile_elements();
-  }
+  // Sums of a chunk: [c][q], in whole vectors.
+  int64_t sum_elements() const { return divide_up(cs_ * count(), e_.lanes) * e_.lanes; }
   int64_t sum_bytes() const { return sum_elements() * e_.accumulator_bytes; }
   static int64_t part(int64_t whole, int64_t parts, int64_t i) { return whole * i / parts; }
+
   const void* small_at(int64_t group, int64_t c, const ColumnsBlock& block) const {
     const int64_t at = block.n * small_.n + (group * cs_ + c) * small_.c + block.i0 * small_.h + block.j0 * small_.w;
     return element(call_.first, at, e_.storage_bytes);
   }
 
-  void run_task(int64_t group, int64_t task, char* sums) const {
-    const int64_t begin = part(columns_.blocks(), tasks_, task), end = part(columns_.blocks(), tasks_, task + 1);
-    const int64_t pitch = along_ ? columns_.pitch() : e_.k_pitch;
-    char* const x = static_cast<char*>(scratch(SCRATCH_ITEM_A, count() * pitch * e_.accumulator_bytes));
-    std::memset(sums, 0, sum_bytes());
-    for (int64_t i = begin; i < end; i++) {
-      const ColumnsBlock block = columns_.block(i);
-      columns_.gather(call_.second, group, block, x, pitch);
-      if (along_) {
-        multiply_along(group, block, columns_.block(std::min(i + 1, end - 1)), x, pitch, sums);
-      } else {
-        multiply_panels(group, block, x, sums);
+  bool in_place(const ColumnsBlock& block) const {
+    return small_.w == 1 && e_.storage_bytes == e_.accumulator_bytes && block.width() % e_.columns.width == 0;
+  }
+
+  void run_task(int64_t group, int64_t i, int64_t chunk, char* sums) const {
+    const Part what = {group, part(cl_, parts_, i), part(cl_, parts_, i + 1) - part(cl_, parts_, i)};
+    const int64_t begin = part(columns_.blocks(), chunks_, chunk), end = part(columns_.blocks(), chunks_, chunk + 1);
+    const int64_t area = s_.r * s_.s, bytes = e_.accumulator_bytes;
+    char* const first = sums + what.k0 * area * bytes;
+    for (int64_t c = 0; c < cs_; c++) std::memset(first + c * count() * bytes, 0, what.channels * area * bytes);
+    for (int64_t b = begin; b < end; b++) {
+      const ColumnsBlock block = columns_.block(b), next = columns_.block(std::min(b + 1, end - 1));
+      const char* const planes = columns_.stage(call_.second, group, block, what.k0, what.channels);
+      const int64_t copied = in_place(block) ? cs_ : COPIED_CHANNELS;
+      for (int64_t c = 0; c < cs_; c += copied) {
+        const int64_t channels = std::min(copied, cs_ - c);
+        multiply(what, block, next, c, channels, planes, first + c * count() * bytes);
       }
     }
   }
 
-  void multiply_along(int64_t group, const ColumnsBlock& block, const ColumnsBlock& next, const char* x, int64_t pitch,
-                      char* sums) const {
-    const int64_t positions = block.positions(), vector = e_.columns.width, bytes = e_.accumulator_bytes;
-    const int64_t padded = divide_up(positions, vector) * vector;
-    const bool in_place = e_.storage_bytes == e_.accumulator_bytes && padded == positions;
-    char* const lines = static_cast<char*>(scratch(SCRATCH_ITEM_B, e_.dot_rows * pitch * bytes));
-    for (int64_t t = 0; t < tiles_; t++) {
-      const int64_t c = part(cs_, tiles_, t), rows = part(cs_, tiles_, t + 1) - c;
-      if (!in_place) copy_lines(group, c, rows, block, padded, pitch, lines);
-      const void* const a = in_place ? small_at(group, c, block) : lines;
-      const int64_t ahead = t + 1 < tiles_ ? part(cs_, tiles_, t + 1) : 0;
-      const ColumnsBlock& after = t + 1 < tiles_ ? block : next;
-      for (int64_t p = 0; p < panels_; p++) {
-        fetch(small_at(group, ahead, after), p, after.positions());
-        const int64_t q = part(count(), panels_, p), columns = part(count(), panels_, p + 1) - q;
-        e_.dots[rows - 1][columns - 1]({a, x + q * pitch * bytes, in_place ? small_.c : pitch, pitch, padded,
-                                        sums + (c * count() + q) * bytes, count()});
-      }
+  // Columns that a first-level cache holds meet all channels c in turn; of more, some columns meet all channels first.
+  void multiply(const Part& what, const ColumnsBlock& block, const ColumnsBlock& next, int64_t c, int64_t channels,
+                const char* planes, char* sums) const {
+    const Lines lines =
+        in_place(block) ? lines_in_place(what.group, c, block) : copy_lines(what.group, c, channels, block);
+    const int64_t columns = what.channels * s_.r * s_.s;
+    const int64_t tiles = divide_up(channels, e_.dot_rows), panels = divide_up(columns, e_.dot_columns);
+    const auto tile = [&](int64_t t, int64_t p) {
+      const int64_t row = part(channels, tiles, t), rows = part(channels, tiles, t + 1) - row;
+      const int64_t q = part(columns, panels, p), some = part(columns, panels, p + 1) - q;
+      e_.dots[rows - 1][some - 1]({lines.data + row * lines.pitch * e_.accumulator_bytes, planes, columns_.at() + q,
+                                   lines.pitch, lines.runs, lines.length, lines.step, columns_.pitch(),
+                                   sums + (row * count() + q) * e_.accumulator_bytes, count()});
+    };
+    if (what.channels * columns_.channel_bytes() > NEAR_BYTES) {
+      for (int64_t p = 0; p < panels; p++)
+        for (int64_t t = 0; t < tiles; t++) tile(t, p);
+      return;
     }
+    for (int64_t t = 0; t < tiles; t++)
+      for (int64_t p = 0; p < panels; p++) {
+        const bool last = t + 1 == tiles;
+        if (in_place(block)) fetch(what.group, last ? 0 : part(channels, tiles, t + 1), last ? next : block, p, panels);
+        tile(t, p);
+      }
   }
 
-  // Asks for a part of the lines that the next tile reads.
-  void fetch(const void* from, int64_t p, int64_t positions) const {
-    const int64_t bytes = positions * e_.storage_bytes, first = part(bytes, panels_, p) / LINE * LINE;
+  // Asks for a part of the rows that the next tile reads.
+  void fetch(int64_t group, int64_t c, const ColumnsBlock& block, int64_t p, int64_t panels) const {
+    const char* const from = static_cast<const char*>(small_at(group, c, block));
+    const int64_t bytes = block.positions() * e_.storage_bytes, first = part(bytes, panels, p) / LINE * LINE;
     for (int64_t row = 0; row < e_.dot_rows; row++)
-      for (int64_t at = first; at < part(bytes, panels_, p + 1); at += LINE) {
-        __builtin_prefetch(static_cast<const char*>(from) + row * small_.c * e_.storage_bytes + at, 0, 2);
+      for (int64_t at = first; at < part(bytes, panels, p + 1); at += LINE) {
+        __builtin_prefetch(from + row * small_.c * e_.storage_bytes + at);
       }
   }
 
-  void copy_lines(int64_t group, int64_t c, int64_t rows, const ColumnsBlock& block, int64_t padded, int64_t pitch,
-                  char* to) const {
-    const int64_t bytes = e_.accumulator_bytes, positions = block.positions();
-    for (int64_t r = 0; r < rows; r++, to += pitch * bytes) {
-      e_.columns.load_line({small_at(group, c + r, block), 1, positions}, to);
-      std::memset(to + positions * bytes, 0, (padded - positions) * bytes);
-    }
+  Lines lines_in_place(int64_t group, int64_t c, const ColumnsBlock& block) const {
+    return {static_cast<const char*>(small_at(group, c, block)), small_.c, block.rows(), block.width(), small_.h};
   }
 
-  // Rows are columns q, lanes are channels, which are packed by position.
-  void multiply_panels(int64_t group, const ColumnsBlock& block, const char* x, char* sums) const {
-    const Segment all = {0, 0, block.positions()};
-    char* const b = static_cast<char*>(scratch(SCRATCH_ITEM_B, e_.k_pitch * e_.lanes * e_.accumulator_bytes));
-    for (int64_t p = 0; p < panels_; p++) {
-      const int64_t c = p * e_.lanes, channels = std::min<int64_t>(e_.lanes, cs_ - c);
-      e_.pack({small_at(group, c, block), small_.c, small_.h, small_.w, channels, block.i1 - block.i0, block.width(),
-               e_.lanes},
-              b);
-      for (int64_t t = 0; t < tiles_; t++, sums += tile_elements() * e_.accumulator_bytes) {
-        const int64_t q = part(count(), tiles_, t), rows = part(count(), tiles_, t + 1) - q;
-        e_.micro[1][channels > e_.half_lanes][rows - 1](&all, 1, x + q * e_.k_pitch * e_.accumulator_bytes, b, sums, 1);
+  Lines copy_lines(int64_t group, int64_t c, int64_t channels, const ColumnsBlock& block) const {
+    const int64_t vector = e_.columns.width, bytes = e_.accumulator_bytes;
+    const int64_t length = divide_up(columns_.reach(block), vector) * vector;
+    // Not a power of two, and room for a vector behind the last row.
+    const int64_t pitch = length + (length / vector % 2 == 0 ? vector : 2 * vector);
+    char* const lines = static_cast<char*>(scratch(SCRATCH_ITEM_B, channels * pitch * bytes));
+    std::memset(lines, 0, channels * pitch * bytes);
+    for (int64_t i = 0; i < block.rows(); i++) {
+      const char* const from = static_cast<const char*>(small_at(group, c, block)) + i * small_.h * e_.storage_bytes;
+      char* const to = lines + i * columns_.pitch() * bytes;
+      if (small_.c == 1) {
+        e_.columns.turn_lines({from, small_.w, block.width(), channels, pitch}, to);
+        continue;
+      }
+      for (int64_t k = 0; k < channels; k++) {
+        const char* const ahead = from + (k + CHANNELS_AHEAD) * small_.c * e_.storage_bytes;
+        for (int64_t at = 0; at < block.width() * e_.storage_bytes; at += LINE) __builtin_prefetch(ahead + at);
+        e_.columns.load_line({from + k * small_.c * e_.storage_bytes, small_.w, block.width()}, to + k * pitch * bytes);
       }
     }
+    return {lines, pitch, 1, length, 0};
   }
-
-  void store(int64_t group, const char* sums) const {
-    void* const to = element(call_.output, group * cs_ * count(), e_.storage_bytes);
-    if (along_) return e_.store_line(sums, cs_ * count(), to);
-    std::vector<int64_t> at;
-    for (int64_t t = 0; t < tiles_; t++)
-      for (int64_t q = part(count(), tiles_, t); q < part(count(), tiles_, t + 1); q++) {
-        at.push_back(t * tile_elements() + (q - part(count(), tiles_, t)) * e_.lanes);
-      }
-    for (int64_t p = 0; p < panels_; p++, sums += tiles_ * tile_elements() * e_.accumulator_bytes) {
-      const int64_t c = p * e_.lanes, channels = std::min<int64_t>(e_.lanes, cs_ - c);
-      e_.store({sums, at.data(), count(), channels, count()}, element(to, c * count(), e_.storage_bytes));
-    }
-  }
-
-  static constexpr int64_t LINE = 64;
 
   const ConvCall& call_;
   const ConvShape& s_;
   const WgradEngine& e_;
-  bool along_;
   Pitches small_;
-  int64_t cs_;
+  int64_t cs_, cl_;
   Columns columns_;
-  int64_t tiles_, panels_, tasks_ = 1;
+  int64_t parts_ = 1, chunks_ = 1;
   char* sums_ = nullptr;
 };
 
@@ -190,7 +203,8 @@ class ColumnsRun {
 
 bool wgrad_by_columns(const ConvCall& call, const WgradEngine& engine, ConvLayout layout) {
   const ConvShape& s = call.shape;
-  if (s.cl / s.groups > MOST_CHANNELS || s.cl < s.groups || s.cs < s.groups || s.r * s.s > 1 << 15) return false;
+  if (s.cl < s.groups || s.cs < s.groups || s.r * s.s > 1 << 15) return false;
+  if (s.cl / s.groups > FEW_CHANNELS && !better_in_lanes(s, engine, layout)) return false;
   ColumnsRun run(call, engine, layout);
   return run.fits() && run.run();
 }

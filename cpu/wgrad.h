@@ -1,8 +1,7 @@
 // The engine of weight gradients, as its driver (cpu/conv_wgrad.cc) and the generated files of one instruction set see
 // each other: plain data and function pointers only. Sums run in the accumulator type T.
 //
-// A product is C[row][lane] = Σ_k A[k][row] · B[k][lane] over positions k; A is packed [k][a_pitch] or [row][k_pitch],
-// B [k][lanes].
+// A product is C[row][lane] = Σ_k A[k][row] · B[k][lane] over positions k; A is packed [k][a_pitch], B [k][lanes].
 #pragma once
 
 #include <stdint.h>
@@ -38,12 +37,13 @@ struct StoreColumns {
   int64_t count, lanes, pitch;
 };
 
-// Sums over K of whole vectors in both operands: sums[row · pitch_sums + column] += Σ_k a[row · pitch_a + k] ·
-// b[column · pitch_b + k] for k < count.
+// Sums over `runs` of `length` positions, whole vectors: sums[row · pitch_sums + column] += Σ_run Σ_j
+// a[row · pitch_a + run · step_a + j] · b[at[column] + run · step_b + j].
 struct Dots {
   const void* a;
   const void* b;
-  int64_t pitch_a, pitch_b, count;
+  const int64_t* at;
+  int64_t pitch_a, runs, length, step_a, step_b;
   void* sums;
   int64_t pitch_sums;
 };
@@ -52,10 +52,10 @@ constexpr int MAX_DOT_ROWS = 4, MAX_DOT_COLUMNS = 6;
 
 struct WgradEngine {
   int storage_bytes, accumulator_bytes;
-  // Register tile, pitches of A by k and by rows.
-  int rows, lanes, half_lanes, a_pitch, k_pitch;
-  // [A by k | A by rows][half | all lanes][rows − 1]
-  SegmentsMicro micro[2][2][MAX_TILE_ROWS];
+  // Register tile, pitch of A, and positions of one product.
+  int rows, lanes, half_lanes, a_pitch, depth;
+  // [half | all lanes][rows − 1]
+  SegmentsMicro micro[2][MAX_TILE_ROWS];
   void (*pack)(const PackGrid& what, void* to);
   void (*store_line)(const void* from, int64_t count, void* to);
   void (*store)(const StoreColumns& what, void* to);
