@@ -103,6 +103,11 @@ const GEOMETRIES: Readonly<Record<string, Geometry>> = {
     stride: [2, 2],
     padding: [1, 1],
   },
+  'few channels, taps far apart: a cache holds the planes of some': {
+    ...plain,
+    ...size(1, 9, [8, 64], 8, [71, 127], [2, 2]),
+    dilation: [63, 63],
+  },
   'one channel': { ...plain, ...size(2, 40, [6, 33], 1, [18, 99], [9, 9]), stride: [3, 3], padding: [4, 4] },
 };
 
