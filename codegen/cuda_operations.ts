@@ -23,6 +23,7 @@ import {
 import type { Arg } from './passes.js';
 import { targetName } from './target.js';
 import { renderTemplate } from './template.js';
+import { withoutUnused } from './unused.js';
 import type { LaunchGeometry } from './variant.js';
 
 const FAMILY_ROWS: readonly CudaFamily[] = [...ELEMENTWISE, ...REDUCTIONS, ...GROUPS];
@@ -76,7 +77,7 @@ export function cudaOperationText({ operation: name, type, target }: OperationSp
     parameters: parametersText(operation),
     threads: row.threads,
   });
-  if (checked.success) return renderTemplate(row.template, checked.data);
+  if (checked.success) return withoutUnused(renderTemplate(row.template, checked.data));
   const issue = checked.error.issues[0]!;
   const why = `${issue.path.join('.')}: ${issue.message}`;
   throw new FracstrideError('ERR_ARGUMENT', `render: the operation must fit its template's schema, got ${why}`);

@@ -7,6 +7,7 @@ import { FracstrideError } from './errors.js';
 import { kernelName, type Spec, variantOf } from './spec.js';
 import type { CpuIsa } from './target.js';
 import { renderTemplate } from './template.js';
+import { withoutUnused } from './unused.js';
 
 export { renderTemplate } from './template.js';
 
@@ -23,7 +24,7 @@ export function renderKernel(spec: Spec): string {
     const sentence = `kernel: a kernel that has a text must be named, got ${kernelName(spec)}, which ${name} computes`;
     throw new FracstrideError('ERR_ARGUMENT', sentence);
   }
-  return renderTemplate(template, kernelContext(spec, template));
+  return withoutUnused(renderTemplate(template, kernelContext(spec, template)));
 }
 
 /** The generated file that holds a CPU kernel. */

@@ -96,11 +96,11 @@ export function findNvcc(environment: Environment = process.env): string | null 
 }
 
 /**
- * The installed nvcc.
+ * The installed nvcc, which is told `more` behind all else.
  *
  * @throws FracstrideError ERR_KERNEL_COMPILE when there is none or it does not run.
  */
-export function nvcc(environment: Environment = process.env): Compiler {
+export function nvcc(environment: Environment = process.env, more: readonly string[] = []): Compiler {
   const path = findNvcc(environment);
   if (path === null) {
     throw compileError('nvcc must be on PATH, or in CUDA_HOME or CUDA_PATH, to compile for CUDA, got none of them');
@@ -108,7 +108,7 @@ export function nvcc(environment: Environment = process.env): Compiler {
   const version = versionOf(path);
   let known: readonly number[] | undefined;
   const architectures = () => (known ??= architecturesOf(path));
-  const flags = (target: Target, format: ImageFormat) => nvccFlags(target, format, architectures());
+  const flags = (target: Target, format: ImageFormat) => [...nvccFlags(target, format, architectures()), ...more];
   return {
     id: `nvcc ${version}`,
     formats: (target) => formatsFor(target, architectures()),

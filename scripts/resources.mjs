@@ -1,7 +1,8 @@
 // Compiles a preset, and kernels that fill their registers, for every checked architecture, through the same pipeline and
 // store as a build, and prints registers by kernel and architecture, static shared memory and spills. Exits 1 on a spill,
 // on a kernel that needs more registers than its __launch_bounds__ leave it, on one of which as many blocks as the catalogue's
-// row declares do not fit a multiprocessor (registers, shared memory, warps), and on one that does not compile.
+// row declares do not fit a multiprocessor (registers, shared memory, warps), and on one that does not compile without a
+// warning.
 // Convolutions are checked for every architecture; the other operations, which are far from their limits, for the
 // oldest and the newest, unless --every asks for all.
 // With --layers also what is chosen for every layer of the presets, forward and gradients, each for one of the
@@ -46,6 +47,9 @@ const [
   ].map(fromDist),
 );
 
+/** What a kernel defines and does not use, or is in doubt about, is an error. */
+const WARNINGS = ['-Werror', 'all-warnings'];
+
 /** Registers of one multiprocessor, on every architecture here. */
 const REGISTER_FILE = 65536;
 
@@ -83,7 +87,10 @@ async function main() {
     ),
     ...specsFor(items.filter(isOperation), few),
   ]);
-  const place = { store: openStore(join(root, 'build/kernels'), { owner: statSync(root).uid }), compiler: nvcc() };
+  const place = {
+    store: openStore(join(root, 'build/kernels'), { owner: statSync(root).uid }),
+    compiler: nvcc(process.env, WARNINGS),
+  };
   const plan = planBuild(specs, place);
   const report = await runBuild(plan, place, { jobs: availableParallelism(), progress: progressLine });
   const rows = report.kernels.map((built, i) => rowOf(built, plan[i], problems.get(built.name)));

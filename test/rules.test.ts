@@ -80,6 +80,7 @@ const CODEGEN = [
   ],
   ...[
     'template',
+    'unused',
     'cpu_unit',
     'cpu_micro',
     'cpu_engine',

@@ -245,7 +245,7 @@ describe('cudnn', function () {
         expect(failures.join('\n'), `seed ${seed}`).to.equal('');
         const { ran, wrong } = variants.cudnn!;
         expect(wrong).to.deep.equal([]);
-        expect(ran.cudnn).to.be.above(12);
+        expect(ran.cudnn).to.be.above(4);
       });
     }
 

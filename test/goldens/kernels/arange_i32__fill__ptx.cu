@@ -6,7 +6,6 @@
 // out[i] = start + i · step, in double and rounded once. A thread writes 4 neighbours at once.
 
 typedef int stored;
-typedef double real;
 
 // Element types: what is stored, and what it is computed in; conversions round to the nearest, ties to even.
 // Integers are computed with as doubles, which hold them all; what does not fit becomes the nearest end, NaN becomes 0.

@@ -7,7 +7,6 @@
 // at once.
 
 typedef unsigned short stored;
-typedef float real;
 
 // Element types: what is stored, and what it is computed in; conversions round to the nearest, ties to even.
 // A double as a float that lies on the same side of every 16-bit number and every tie between two of them (round to odd).
@@ -34,8 +33,8 @@ struct BF16 {
   static __device__ __forceinline__ float load(Stored half) { return __uint_as_float((unsigned)half << 16); }
   static __device__ __forceinline__ Stored store(float value) {
     const unsigned bits = __float_as_uint(value);
-    const unsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    return (Stored)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded);
+    const unsigned nearest = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    return (Stored)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : nearest);
   }
   static __device__ __forceinline__ Stored from_double(double x) { return store(to_odd(x)); }
 };

@@ -15,8 +15,8 @@ static __device__ __forceinline__ real load(stored half) { return __uint_as_floa
 
 static __device__ __forceinline__ stored store(real value) {
   const unsigned bits = __float_as_uint(value);
-  const unsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  return (stored)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded);
+  const unsigned nearest = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return (stored)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : nearest);
 }
 
 static __device__ __forceinline__ real tanh_of(real x) { return tanhf(x); }
@@ -37,41 +37,8 @@ static __device__ __forceinline__ unsigned shared_address(const void* at) { retu
 
 // Copies from global to shared memory (by its 32-bit address) that end behind copies_landed; what `depth` says is not
 // `left` any more becomes zeros.
-static __device__ __forceinline__ void copy_4(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-static __device__ __forceinline__ void copy_4_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
 static __device__ __forceinline__ void copy_16(unsigned to, const void* from, int depth, int left) {
   asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-// Zeros also where any bit of `absent` is set.
-static __device__ __forceinline__ void copy_4_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
 }
 
 // What was copied since the last call is a group; all but the newest `pending` groups have landed.
@@ -94,12 +61,6 @@ static __device__ __forceinline__ int swizzled(int row, int chunk) {
 // Four matrices of 8 by 16 bytes: lanes 8 j … 8 j + 7 tell where the rows of matrix j begin; a lane gets word t of row g.
 static __device__ __forceinline__ void load_matrices(unsigned (&to)[4], unsigned at) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
-}
-
-// The same, but a lane gets 16-bit elements g of rows 2 t and 2 t + 1.
-static __device__ __forceinline__ void load_transposed(unsigned (&to)[4], unsigned at) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
 }
 
@@ -129,15 +90,13 @@ constexpr int A_ROWS = TILE_M / A_STEP, B_ROWS = TILE_N / B_STEP;
 
 // Taps of the rows and of the columns, residue by residue, and how far from a position each of them reads.
 static __constant__ const int ROW_START[] = {0, 4};
-static __constant__ const int ROW_TAP[] = {0, 1, 2, 3};
 static __constant__ const int ROW_DELTA[] = {-1, 0, 1, 2};
 static __constant__ const int COLUMN_START[] = {0, 4};
-static __constant__ const int COLUMN_TAP[] = {0, 1, 2, 3};
 static __constant__ const int COLUMN_DELTA[] = {-1, 0, 1, 2};
 
 // Taps whose channels are one list of k.
 constexpr int FOLDED = 16;
-constexpr int TAPS = 1, KERNEL_WIDTH = 4, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
+constexpr int TAPS = 1, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
 constexpr int ROW_STEP = 1, COLUMN_STEP = 1;
 // Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
 constexpr int RESIDUES = 1, ROW_ORIGIN = 0, COLUMN_ORIGIN = 0;
@@ -183,11 +142,6 @@ static __device__ __forceinline__ unsigned outside_of(const Phase& phase, int y,
 struct __align__(16) Chunk {
   stored at[CHUNK];
 };
-// The source is read PIECE neighbouring elements at a time.
-constexpr int PIECE = 2 / sizeof(stored);
-struct __align__(2) Piece {
-  stored at[PIECE];
-};
 
 // Sums pass through shared memory, sixteen rows of a warp's tile at a time: where the chunk of four sums `chunk` of row
 // `row` lies, in bytes. Lanes that write, or read, at the same time do so in different banks.
@@ -223,9 +177,9 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_dgrad_bf16_nhwc_k4s2p1
 
   if (threadIdx.x == 0) block = {phase, row_phase, column_phase, group, first_channel, first_position, 0};
   // One entry for each k: a channel of a tap, in the order of memory. Behind the last, what is outside everywhere.
-  const int taps = 1, channels = inputs / FOLDED;
+  const int taps = 1;
   for (int k = threadIdx.x; k < (inputs + TILE_K - 1) / TILE_K * TILE_K; k += THREADS) {
-    const int channel = k % channels, t = k / channels;
+    const int channels = inputs / FOLDED, channel = k % channels, t = k / channels;
     const int a = t / phase.columns, b = t % phase.columns;
     const int shift = k < inputs ? ROW_DELTA[a] * row_step + COLUMN_DELTA[b] * column_step + channel * channel_step : 0;
     taps_read[entry_of(k)] = {k < inputs ? 1u << a | 0x10000u << b : NOWHERE, shift};

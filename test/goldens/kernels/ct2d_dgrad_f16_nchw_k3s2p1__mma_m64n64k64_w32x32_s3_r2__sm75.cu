@@ -56,12 +56,6 @@ static __device__ __forceinline__ void load_matrices(unsigned (&to)[4], unsigned
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
 }
 
-// The same, but a lane gets 16-bit elements g of rows 2 t and 2 t + 1.
-static __device__ __forceinline__ void load_transposed(unsigned (&to)[4], unsigned at) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
-}
-
 // c += a b: 16 by 8 sums in float32, 32 bytes of k.
 static __device__ __forceinline__ void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
   asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
@@ -98,7 +92,8 @@ static __constant__ const int COLUMN_DELTA[] = {-1, 0, 1};
 
 // Taps whose channels are one list of k.
 constexpr int FOLDED = 1;
-constexpr int TAPS = 9, KERNEL_WIDTH = 3, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
+constexpr int KERNEL_WIDTH = 3;
+constexpr int TAPS = 9, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
 constexpr int ROW_STEP = 1, COLUMN_STEP = 1;
 // Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
 constexpr int RESIDUES = 1, ROW_ORIGIN = 0, COLUMN_ORIGIN = 0;

@@ -36,19 +36,12 @@ static __device__ __forceinline__ real activate(int activation, real x, real slo
     default: return x;
   }
 }
-typedef long long wide;
 
 // `COUNT` neighbours in memory, read or written by accesses of up to 16 bytes.
 template <class Element, int COUNT>
 struct __align__(COUNT * sizeof(Element) < 16 ? COUNT * sizeof(Element) : 16) Pack {
   Element at[COUNT];
 };
-
-// Whether a Pack may be read or written there.
-template <class Element, int COUNT>
-static __device__ __forceinline__ bool packed(const Element* at) {
-  return (unsigned long long)at % sizeof(Pack<Element, COUNT>) % 16 == 0;
-}
 
 constexpr int POSITIONS = 2, OUTPUTS = 1, GROUPS = 1, THREADS = 128;
 // Threads along positions, threads that share the input channels, channels that a thread reads at once.

@@ -30,41 +30,13 @@ static __device__ __forceinline__ unsigned shared_address(const void* at) { retu
 
 // Copies from global to shared memory (by its 32-bit address) that end behind copies_landed; what `depth` says is not
 // `left` any more becomes zeros.
-static __device__ __forceinline__ void copy_4(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-static __device__ __forceinline__ void copy_4_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
 static __device__ __forceinline__ void copy_16(unsigned to, const void* from, int depth, int left) {
   asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
 }
 
-// Zeros also where any bit of `absent` is set.
-static __device__ __forceinline__ void copy_4_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
+// The same with zeros where `left_out`.
+static __device__ __forceinline__ void copy_4_unless(unsigned left_out, unsigned to, const void* from) {
+  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
 }
 
 // What was copied since the last call is a group; all but the newest `pending` groups have landed.
@@ -94,15 +66,13 @@ static __device__ __forceinline__ real product(real x, real w) { return x * w; }
 
 // Taps of the rows and of the columns, residue by residue, and how far from a position each of them reads.
 static __constant__ const int ROW_START[] = {0, 4};
-static __constant__ const int ROW_TAP[] = {0, 1, 2, 3};
 static __constant__ const int ROW_DELTA[] = {-1, 0, 1, 2};
 static __constant__ const int COLUMN_START[] = {0, 4};
-static __constant__ const int COLUMN_TAP[] = {0, 1, 2, 3};
 static __constant__ const int COLUMN_DELTA[] = {-1, 0, 1, 2};
 
 // Taps whose channels are one list of k.
 constexpr int FOLDED = 16;
-constexpr int TAPS = 1, KERNEL_WIDTH = 4, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
+constexpr int TAPS = 1, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
 constexpr int ROW_STEP = 1, COLUMN_STEP = 1;
 // Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
 constexpr int RESIDUES = 1, ROW_ORIGIN = 0, COLUMN_ORIGIN = 0;
@@ -166,7 +136,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) ct2d_dgrad_f32_nchw_k4s2p1_
 
   if (threadIdx.x == 0) block = {phase, row_phase, column_phase, group, first_channel, first_position, 0};
   // One entry for each k: a channel of a tap, in the order of memory. Behind the last, what is outside everywhere.
-  const int taps = 1, channels = inputs / FOLDED;
+  const int taps = 1;
   for (int k = threadIdx.x; k < (inputs + TILE_K - 1) / TILE_K * TILE_K; k += THREADS) {
     const int channel = k / FOLDED, t = k % FOLDED;
     const int a = t / phase.columns, b = t % phase.columns;

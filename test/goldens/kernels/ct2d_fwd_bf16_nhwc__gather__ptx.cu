@@ -16,8 +16,8 @@ static __device__ __forceinline__ real load(stored half) { return __uint_as_floa
 
 static __device__ __forceinline__ stored store(real value) {
   const unsigned bits = __float_as_uint(value);
-  const unsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  return (stored)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded);
+  const unsigned nearest = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return (stored)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : nearest);
 }
 
 static __device__ __forceinline__ real tanh_of(real x) { return tanhf(x); }
@@ -54,9 +54,9 @@ extern "C" __global__ void __launch_bounds__(256, 3) ct2d_fwd_bf16_nhwc__gather_
   const wide taps = (wide)r * s;
   for (wide at = (wide)blockIdx.x * 256 + threadIdx.x; at < total; at += (wide)gridDim.x * 256) {
     const wide channel = at % planes, x = at / planes % width, y = at / (planes * width) % height;
-    const wide image = at / (planes * height * width), group = channel / outputs, member = channel % outputs;
+    const wide image = at / (planes * height * width), group = channel / outputs;
     const stored* const first = small + image * cs * source_plane + group * inputs * channel_step;
-    const stored* const factors = weight + (group * inputs * outputs + member) * taps;
+    const stored* const factors = weight + (group * inputs * outputs + channel % outputs) * taps;
     const wide weight_step = outputs * taps;
     real sum = 0;
     for (wide a = 0; a < r; ++a) {

@@ -15,8 +15,8 @@ static __device__ __forceinline__ real load(stored half) { return __uint_as_floa
 
 static __device__ __forceinline__ stored store(real value) {
   const unsigned bits = __float_as_uint(value);
-  const unsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  return (stored)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded);
+  const unsigned nearest = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return (stored)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : nearest);
 }
 
 static __device__ __forceinline__ real tanh_of(real x) { return tanhf(x); }
@@ -37,40 +37,12 @@ static __device__ __forceinline__ unsigned shared_address(const void* at) { retu
 
 // Copies from global to shared memory (by its 32-bit address) that end behind copies_landed; what `depth` says is not
 // `left` any more becomes zeros.
-static __device__ __forceinline__ void copy_4(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-static __device__ __forceinline__ void copy_4_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
 static __device__ __forceinline__ void copy_16(unsigned to, const void* from, int depth, int left) {
   asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
 }
 
-// Zeros also where any bit of `absent` is set.
-static __device__ __forceinline__ void copy_4_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
+// Zeros behind what is left, and where any bit of `absent` is set.
+static __device__ __forceinline__ void copy_16_within_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
   asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
 }
 
@@ -94,12 +66,6 @@ static __device__ __forceinline__ int swizzled(int row, int chunk) {
 // Four matrices of 8 by 16 bytes: lanes 8 j … 8 j + 7 tell where the rows of matrix j begin; a lane gets word t of row g.
 static __device__ __forceinline__ void load_matrices(unsigned (&to)[4], unsigned at) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
-}
-
-// The same, but a lane gets 16-bit elements g of rows 2 t and 2 t + 1.
-static __device__ __forceinline__ void load_transposed(unsigned (&to)[4], unsigned at) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
 }
 
@@ -138,7 +104,8 @@ static __constant__ const int COLUMN_DELTA[] = {0, -1, 1, 0};
 
 // Taps whose channels are one list of k.
 constexpr int FOLDED = 1;
-constexpr int TAPS = 16, KERNEL_WIDTH = 4, GROUPS = 1, PHASES = 4, COLUMN_PHASES = 2;
+constexpr int KERNEL_WIDTH = 4;
+constexpr int TAPS = 16, GROUPS = 1, PHASES = 4, COLUMN_PHASES = 2;
 constexpr int ROW_STEP = 2, COLUMN_STEP = 2;
 // Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
 constexpr int RESIDUES = 1, ROW_ORIGIN = 0, COLUMN_ORIGIN = 0;
@@ -176,14 +143,8 @@ static __device__ __forceinline__ unsigned outside_of(const Phase& phase, int y,
   return bits;
 }
 
-struct __align__(16) Chunk {
-  stored at[CHUNK];
-};
 // The source is read PIECE neighbouring elements at a time.
 constexpr int PIECE = 16 / sizeof(stored);
-struct __align__(16) Piece {
-  stored at[PIECE];
-};
 
 // Sums pass through shared memory, sixteen rows of a warp's tile at a time: where the chunk of four sums `chunk` of row
 // `row` lies, in bytes. Lanes that write, or read, at the same time do so in different banks.
@@ -267,7 +228,7 @@ extern "C" __global__ void __launch_bounds__(128, 2) ct2d_fwd_bf16_nhwc_k4s2p1_b
       const unsigned absent = places[i].outside & now.bits;
 #pragma unroll
       for (int v = 0; v < CHUNK; v += PIECE)
-        copy_16_unless(absent, stage + i * A_STEP * ROW + v * (int)sizeof(stored), from + v, v, left);
+        copy_16_within_unless(absent, stage + i * A_STEP * ROW + v * (int)sizeof(stored), from + v, v, left);
     }
     const stored* const from = weights + (now.weight + weight_depth);
 #pragma unroll

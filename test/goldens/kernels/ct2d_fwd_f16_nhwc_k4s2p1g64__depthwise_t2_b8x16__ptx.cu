@@ -37,19 +37,12 @@ static __device__ __forceinline__ real activate(int activation, real x, real slo
     default: return x;
   }
 }
-typedef long long wide;
 
 // `COUNT` neighbours in memory, read or written by accesses of up to 16 bytes.
 template <class Element, int COUNT>
 struct __align__(COUNT * sizeof(Element) < 16 ? COUNT * sizeof(Element) : 16) Pack {
   Element at[COUNT];
 };
-
-// Whether a Pack may be read or written there.
-template <class Element, int COUNT>
-static __device__ __forceinline__ bool packed(const Element* at) {
-  return (unsigned long long)at % sizeof(Pack<Element, COUNT>) % 16 == 0;
-}
 
 constexpr int POSITIONS = 2, VECTOR = 8, THREADS = 128;
 constexpr int ROW_PHASES = 2, COLUMN_PHASES = 2, COLUMNS = POSITIONS * COLUMN_PHASES;

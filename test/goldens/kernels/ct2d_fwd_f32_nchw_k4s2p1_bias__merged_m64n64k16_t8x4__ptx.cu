@@ -54,7 +54,8 @@ static __constant__ const int COLUMN_DELTA[] = {0, -1};
 
 // Taps whose channels are one list of k.
 constexpr int FOLDED = 1;
-constexpr int TAPS = 4, KERNEL_WIDTH = 2, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
+constexpr int KERNEL_WIDTH = 2;
+constexpr int TAPS = 4, GROUPS = 1, PHASES = 1, COLUMN_PHASES = 1;
 constexpr int ROW_STEP = 2, COLUMN_STEP = 2;
 // Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
 constexpr int RESIDUES = 4, ROW_ORIGIN = 1, COLUMN_ORIGIN = 1;

@@ -33,38 +33,8 @@ static __device__ __forceinline__ unsigned shared_address(const void* at) { retu
 static __device__ __forceinline__ void copy_4(unsigned to, const void* from, int depth, int left) {
   asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
 }
-
-static __device__ __forceinline__ void copy_8(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-static __device__ __forceinline__ void copy_4_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
 static __device__ __forceinline__ void copy_16(unsigned to, const void* from, int depth, int left) {
   asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-// Zeros also where any bit of `absent` is set.
-static __device__ __forceinline__ void copy_4_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
 }
 
 // What was copied since the last call is a group; all but the newest `pending` groups have landed.
@@ -101,7 +71,8 @@ static __constant__ const int COLUMN_DELTA[] = {0, -1, 1, 0};
 
 // Taps whose channels are one list of k.
 constexpr int FOLDED = 1;
-constexpr int TAPS = 16, KERNEL_WIDTH = 4, GROUPS = 1, PHASES = 4, COLUMN_PHASES = 2;
+constexpr int KERNEL_WIDTH = 4;
+constexpr int TAPS = 16, GROUPS = 1, PHASES = 4, COLUMN_PHASES = 2;
 constexpr int ROW_STEP = 2, COLUMN_STEP = 2;
 // Of the outputs of one position: how many there are of a channel, and how far before the others the first lies.
 constexpr int RESIDUES = 1, ROW_ORIGIN = 0, COLUMN_ORIGIN = 0;

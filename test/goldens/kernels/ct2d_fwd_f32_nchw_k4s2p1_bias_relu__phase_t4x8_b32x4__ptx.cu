@@ -87,7 +87,7 @@ template <bool GUARDED>
 static __device__ __forceinline__ void add_columns_0(
     real (&sums)[TOGETHER][POSITIONS][CHANNELS], const stored* source, const int (&at)[POSITIONS],
     const unsigned (&exists)[POSITIONS], int column_step, const real* factors) {
-  real values[POSITIONS];
+  [[maybe_unused]] real values[POSITIONS]; // of residues that no tap reaches
   read<0>(values, source, at, exists, -1 * column_step);
   multiply<GUARDED, 0>(sums[0], values, exists, factors + 0 * WIDTH);
   read<1>(values, source, at, exists, 0 * column_step);

@@ -16,49 +16,15 @@ static __device__ __forceinline__ real load(stored half) { return __uint_as_floa
 
 static __device__ __forceinline__ stored store(real value) {
   const unsigned bits = __float_as_uint(value);
-  const unsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  return (stored)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded);
+  const unsigned nearest = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return (stored)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : nearest);
 }
 
 static __device__ __forceinline__ unsigned shared_address(const void* at) { return (unsigned)__cvta_generic_to_shared(at); }
 
-// Copies from global to shared memory (by its 32-bit address) that end behind copies_landed; what `depth` says is not
-// `left` any more becomes zeros.
-static __device__ __forceinline__ void copy_4(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-static __device__ __forceinline__ void copy_4_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
+// The same with zeros where `left_out`.
 static __device__ __forceinline__ void copy_16_unless(unsigned left_out, unsigned to, const void* from) {
   asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-// Zeros also where any bit of `absent` is set.
-static __device__ __forceinline__ void copy_4_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
 }
 
 // What was copied since the last call is a group; all but the newest `pending` groups have landed.
@@ -78,12 +44,6 @@ static __device__ __forceinline__ int swizzled(int row, int chunk) {
   return row * ROW_BYTES + (chunk ^ row / TOGETHER % (CHUNKS < 8 ? CHUNKS : 8)) * 16;
 }
 
-// Four matrices of 8 by 16 bytes: lanes 8 j … 8 j + 7 tell where the rows of matrix j begin; a lane gets word t of row g.
-static __device__ __forceinline__ void load_matrices(unsigned (&to)[4], unsigned at) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(at) : "memory");
-}
-
 // The same, but a lane gets 16-bit elements g of rows 2 t and 2 t + 1.
 static __device__ __forceinline__ void load_transposed(unsigned (&to)[4], unsigned at) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -95,9 +55,6 @@ static __device__ __forceinline__ void multiply_add(float (&c)[4], const unsigne
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
-
-// Only TF32 is rounded.
-static __device__ __forceinline__ void round_fragment(unsigned (&)[4]) {}
 
 static __device__ __forceinline__ float product(float x, float w) { return x * w; }
 
@@ -159,11 +116,6 @@ constexpr int A_BYTES = TILE_K * A_ROW, STAGE = A_BYTES + TILE_K * B_ROW;
 // A thread reads one piece of a row of A, and of every A_STEP-th one behind it; B likewise.
 constexpr int A_PIECE = 16 / SIZE, A_LANES = TILE_M / A_PIECE, A_STEP = THREADS / A_LANES, A_ROWS = TILE_K / A_STEP;
 constexpr int B_PIECE = 16 / SIZE, B_LANES = TILE_N / B_PIECE, B_STEP = THREADS / B_LANES, B_ROWS = TILE_K / B_STEP;
-
-template <int BYTES>
-struct __align__(BYTES) Piece {
-  stored at[BYTES / SIZE];
-};
 
 // Where what lies at `at`, in a row before row `rows`, which is a power of two or a multiple of one, lies that many rows on.
 template <int ROW_BYTES>

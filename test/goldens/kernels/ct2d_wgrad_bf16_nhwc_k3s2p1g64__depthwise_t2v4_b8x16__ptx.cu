@@ -17,10 +17,9 @@ static __device__ __forceinline__ real load(stored half) { return __uint_as_floa
 
 static __device__ __forceinline__ stored store(real value) {
   const unsigned bits = __float_as_uint(value);
-  const unsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  return (stored)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded);
+  const unsigned nearest = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return (stored)((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : nearest);
 }
-typedef long long wide;
 
 // `COUNT` neighbours in memory, read or written by accesses of up to 16 bytes.
 template <class Element, int COUNT>
@@ -28,19 +27,12 @@ struct __align__(COUNT * sizeof(Element) < 16 ? COUNT * sizeof(Element) : 16) Pa
   Element at[COUNT];
 };
 
-// Whether a Pack may be read or written there.
-template <class Element, int COUNT>
-static __device__ __forceinline__ bool packed(const Element* at) {
-  return (unsigned long long)at % sizeof(Pack<Element, COUNT>) % 16 == 0;
-}
-
 // PAIRS channels of the large side are with one of the small side's, or with as many (VECTOR).
 constexpr int POSITIONS = 2, PAIRS = 4, VECTOR = 4, THREADS = 128, PIECE = 4, GROUPS = 64;
 constexpr int ROW_PHASES = 2, COLUMN_PHASES = 2, COLUMNS = POSITIONS * COLUMN_PHASES;
 constexpr int FIRST = 0, SPAN = 3, TAPS = 9, KERNEL_WIDTH = 3, CELLS = TAPS * PAIRS;
 constexpr int LANES = 8, BLOCK_CHANNELS = 16, CHANNELS = BLOCK_CHANNELS * PAIRS;
 constexpr bool GROUPED = false;
-
 
 // Columns of one source row, by their place in a window that begins FIRST columns from the first position's; what does not
 // exist is 0. ALIGNED: what is read at once lies on a multiple of its size, and exists as a whole or not at all.

@@ -14,7 +14,6 @@ typedef float real;
 
 static __device__ __forceinline__ real load(stored value) { return value; }
 static __device__ __forceinline__ stored store(real value) { return value; }
-typedef long long wide;
 
 // `COUNT` neighbours in memory, read or written by accesses of up to 16 bytes.
 template <class Element, int COUNT>
@@ -22,19 +21,12 @@ struct __align__(COUNT * sizeof(Element) < 16 ? COUNT * sizeof(Element) : 16) Pa
   Element at[COUNT];
 };
 
-// Whether a Pack may be read or written there.
-template <class Element, int COUNT>
-static __device__ __forceinline__ bool packed(const Element* at) {
-  return (unsigned long long)at % sizeof(Pack<Element, COUNT>) % 16 == 0;
-}
-
 // PAIRS channels of the large side are with one of the small side's, or with as many (VECTOR).
 constexpr int POSITIONS = 8, PAIRS = 2, VECTOR = 1, THREADS = 128, PIECE = 4, GROUPS = 8;
 constexpr int ROW_PHASES = 1, COLUMN_PHASES = 1, COLUMNS = POSITIONS * COLUMN_PHASES;
 constexpr int FIRST = -4, SPAN = 16, TAPS = 9, KERNEL_WIDTH = 3, CELLS = TAPS * PAIRS;
 constexpr int LANES = 128, BLOCK_CHANNELS = 1, CHANNELS = BLOCK_CHANNELS * PAIRS;
 constexpr bool GROUPED = true;
-
 
 // Columns of one source row, by their place in a window that begins FIRST columns from the first position's; what does not
 // exist is 0. ALIGNED: what is read at once lies on a multiple of its size, and exists as a whole or not at all.

@@ -16,43 +16,9 @@ static __device__ __forceinline__ stored store(real value) { return value; }
 
 static __device__ __forceinline__ unsigned shared_address(const void* at) { return (unsigned)__cvta_generic_to_shared(at); }
 
-// Copies from global to shared memory (by its 32-bit address) that end behind copies_landed; what `depth` says is not
-// `left` any more becomes zeros.
-static __device__ __forceinline__ void copy_4(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
+// The same with zeros where `left_out`.
 static __device__ __forceinline__ void copy_4_unless(unsigned left_out, unsigned to, const void* from) {
   asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16_unless(unsigned left_out, unsigned to, const void* from) {
-  asm volatile("{ .reg .pred p; setp.ne.u32 p, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left_out) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16(unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p; setp.le.s32 p, %2, %3; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth) : "memory");
-}
-
-// Zeros also where any bit of `absent` is set.
-static __device__ __forceinline__ void copy_4_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 4, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
-}
-
-static __device__ __forceinline__ void copy_8_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.ca.shared.global [%0], [%1], 8, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
-}
-
-static __device__ __forceinline__ void copy_16_unless(unsigned absent, unsigned to, const void* from, int depth, int left) {
-  asm volatile("{ .reg .pred p, q; setp.le.s32 q, %2, %3; setp.ne.or.u32 p, %4, 0, q; cp.async.cg.shared.global [%0], [%1], 16, p; }" ::"r"(to), "l"(from), "r"(left), "r"(depth), "r"(absent) : "memory");
 }
 
 // What was copied since the last call is a group; all but the newest `pending` groups have landed.

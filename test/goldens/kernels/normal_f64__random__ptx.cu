@@ -8,7 +8,6 @@
 // key; float64 takes a second block, whose third counter word is 1, for its low bits. A thread makes one block's numbers.
 
 typedef double stored;
-typedef double real;
 
 // Element types: what is stored, and what it is computed in; conversions round to the nearest, ties to even.
 struct F64 {

@@ -14,34 +14,12 @@ static __device__ __forceinline__ stored store(real value) { return value; }
 // Elementary functions as templates/lib/math.cpp.njk defines them: the same special values, a few units in the last place.
 #define FS_FUNCTION __device__ __forceinline__
 FS_FUNCTION real fs_exp(real x) { return exp(x); }
-FS_FUNCTION real fs_log(real x) { return log(x); }
-FS_FUNCTION real fs_log1p(real x) { return log1p(x); }
 FS_FUNCTION real fs_abs(real x) { return fabs(x); }
-FS_FUNCTION real fs_sqrt(real x) { return sqrt(x); }
-FS_FUNCTION real fs_tanh(real x) { return tanh(x); }
-FS_FUNCTION real fs_pow(real x, real exponent) { return pow(x, exponent); }
 FS_FUNCTION real fs_sigmoid(real x) {
   const real e = fs_exp(-fs_abs(x));
   return (x < (real)0 ? e : (real)1) / ((real)1 + e);
 }
-// 0 for NaN.
-FS_FUNCTION real fs_sign(real x) {
-  return (x > (real)0 ? (real)1 : (real)0) - (x < (real)0 ? (real)1 : (real)0);
-}
-// NaN when either is.
-FS_FUNCTION real fs_max(real a, real b) {
-  const real larger = a > b ? a : b;
-  return a != a ? a : larger;
-}
-FS_FUNCTION real fs_min(real a, real b) {
-  const real smaller = a < b ? a : b;
-  return a != a ? a : smaller;
-}
-// min(max(x, low), high), NaN kept.
-FS_FUNCTION real fs_clamp(real x, real low, real high) {
-  const real above = x < low ? low : x;
-  return above > high ? high : above;
-}
+
 typedef long long wide;
 
 // `COUNT` neighbours in memory, read or written by accesses of up to 16 bytes.
