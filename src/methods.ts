@@ -11,7 +11,7 @@ import * as elementwise from './ops/elementwise.js';
 import { max, mean } from './ops/reduce.js';
 import { expand, sum } from './ops/sum.js';
 import * as views from './ops/views.js';
-import { detached, Tensor } from './tensor.js';
+import { detached, INSPECT, Tensor } from './tensor.js';
 
 const { permute, transpose, narrow, select, reshape, flatten, unsqueeze, squeeze, contiguous, clone } = views;
 const { add, sub, mul, div, maximum, minimum, gt, eq } = elementwise;
@@ -62,7 +62,7 @@ for (const [name, fn] of Object.entries({ ...functions, ...arithmetic, ...others
 define('data', async function (this: unknown): Promise<TensorData> {
   return readDataAsync(checkTensor('data', 'this', this));
 });
-for (const name of ['toString', Symbol.for('nodejs.util.inspect.custom')]) {
+for (const name of ['toString', INSPECT]) {
   define(name, function (this: unknown): string {
     return describe(this);
   });

@@ -18,6 +18,9 @@ import { Storage, type Window } from './storage.js';
 
 export type { Window };
 
+/** What `console.log` asks an object for, by its registered name: declarations then need no types of Node. */
+export const INSPECT = Symbol.for('nodejs.util.inspect.custom');
+
 /** What a Tensor object, and after it the finalizer, gives back exactly once. It must not lead to a Tensor. */
 interface Lease {
   readonly storage: Storage;

@@ -10,9 +10,8 @@
  *   }
  */
 
-import { inspect } from 'node:util';
 import { checkBoolean, fail } from '../checks.js';
-import { keep, Tensor } from '../tensor.js';
+import { INSPECT, keep, Tensor } from '../tensor.js';
 import { isParameter, type Parameter } from './parameter.js';
 import { moveTensors, type Placement } from './placement.js';
 import { moduleText } from './repr.js';
@@ -168,7 +167,7 @@ export abstract class Module {
     return moduleText(this.constructor.name, this.extraRepr(), children);
   }
 
-  [inspect.custom](): string {
+  [INSPECT](): string {
     return this.toString();
   }
 
