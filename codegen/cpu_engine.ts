@@ -4,13 +4,14 @@
  */
 
 import { microKernels } from './cpu_micro.js';
+import { turnStages } from './cpu_turn.js';
 import type { CpuKernel, CpuUnit } from './cpu_unit.js';
 import { contractionExtents, extentsText } from './extents.js';
 import { kindsOf } from './operations.js';
 import { argumentTable } from './passes.js';
 import type { Contraction, Layout } from './problem.js';
 import { LAYOUTS } from './problem.js';
-import { CPU_TILES, type CpuIsa, cpuTileOf, DTYPE_TABLE, type DtypeRow } from './target.js';
+import { ACCUMULATOR_BYTES, CPU_TILES, type CpuIsa, cpuTileOf, DTYPE_TABLE, type DtypeRow } from './target.js';
 
 export type Accumulator = DtypeRow['accumulator'];
 
@@ -158,6 +159,7 @@ export function vectorContext(width: number, accumulator: Accumulator): Record<s
   });
   return {
     thirds,
+    turning: turnStages(width, ACCUMULATOR_BYTES[accumulator]),
     zip_low: zipped.slice(0, width).join(', '),
     zip_high: zipped.slice(width).join(', '),
     // And back: every second lane of both, from the first on and from the second on.

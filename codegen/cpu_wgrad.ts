@@ -17,12 +17,16 @@ export const WGRAD_UNITS = familyUnits('wgrad', wgradKernels, wgradContext);
 /** Positions of one product: a panel of each operand then stays in a first-level cache. */
 const BLOCK_DEPTH = 128;
 
+/** Planes of columns that lie in turn in memory and are packed together; as many as MAX_PACKED_PLANES. */
+const TURNED_PLANES = [2, 4];
+
 function wgradContext(isa: CpuIsa, accumulator: Accumulator): Record<string, unknown> {
   const sizes = cpuTileOf(isa, accumulator);
   const micro = microKernels({ ...sizes, k_pitch: 0 }, 'segments');
   return {
     ...sizes,
     depth: BLOCK_DEPTH,
+    turned_planes: TURNED_PLANES.filter((planes) => sizes.width % planes === 0),
     micro: micro.flat(),
     ...dotsContext(isa),
     tables: micro.map((kernels) => kernels.map((kernel) => kernel.name).join(', ')),

@@ -115,7 +115,7 @@ function igemmCost(problem: Problem, form: Contraction, tunables: Tunables): num
     return turned / filled(outputs, positions, lanes) + pieces + fewOutputs(problem, form, lanes);
   }
   const layout = problem.layout === 'nchw' ? 1 + 2.2 / Math.max(1, width) : 1.2;
-  return layout / filled(positions, outputs, lanes) + aroundPixels(g, form, outputs);
+  return layout / filled(positions, outputs, lanes) + aroundPixels(problem, form, outputs);
 }
 
 /**
@@ -145,9 +145,22 @@ const WEIGHT_COST = 19;
  * Packing a vector of inputs, shared by the outputs that it serves, and storing one of outputs, by what was summed. Rows
  * of few positions, whose vectors come from and go to many images, do both element by element.
  */
-function aroundPixels(g: Geometry, form: Contraction, outputs: number): number {
+function aroundPixels(problem: Problem, form: Contraction, outputs: number): number {
+  const g: Geometry = problem.geometry;
   const short = Math.max(0, 1 / Math.max(1, g.ws) - 1 / 8);
-  return 10 / Math.max(8, outputs) + (90 * short) / Math.max(1, outputs) + (40 + 300 * short) / meanDepth(form, g);
+  const shuffled = form === 'expand' && shufflesPixels(problem);
+  const served = Math.max(8, outputs) * (shuffled ? g.r * g.s : 1);
+  const store = (shuffled ? 10 : 40) + 300 * short;
+  return 10 / served + (90 * short) / Math.max(1, outputs) + store / meanDepth(form, g);
+}
+
+/**
+ * Whether each output is one tap of one position, packed once for all outputs of it, and those of a row leave as whole
+ * vectors of neighbouring columns.
+ */
+function shufflesPixels({ geometry: g, layout }: Problem): boolean {
+  const once = g.r === g.stride[0] && g.s === g.stride[1] && g.dilation.every((d) => d === 1);
+  return layout === 'nchw' && once && g.padding.every((p) => p === 0) && [1, 2, 4].includes(g.stride[1]);
 }
 
 /** The second number of a register tile's word, `t14x32`. */

@@ -83,9 +83,9 @@ std::vector<Interval> whole_interval(const std::vector<Interval>& exact) {
   return {whole};
 }
 
-Depth cut_depth(int64_t taps, int64_t channels, int64_t depth) {
+Depth cut_depth(int64_t taps, int64_t channels, int64_t depth, int64_t together) {
   const int64_t t = std::max<int64_t>(taps, 1), c = std::max<int64_t>(channels, 1);
-  const int64_t most_taps = std::max<int64_t>(depth / std::min<int64_t>(c, 8), 1);
+  const int64_t most_taps = std::max<int64_t>(depth / std::min(c, together), 1);
   const int64_t tap_block = divide_up(t, divide_up(t, most_taps));
   const int64_t most_channels = std::max<int64_t>(depth / tap_block, 1);
   return {taps, channels, tap_block, divide_up(c, divide_up(c, most_channels))};

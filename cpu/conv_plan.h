@@ -56,12 +56,13 @@ std::vector<Interval> exact_intervals(const Axis& axis, const AxisPhase& phase);
 std::vector<Interval> whole_interval(const std::vector<Interval>& exact);
 
 // How the K dimension of a product of `taps` taps and `channels` channels is cut: blocks of channels, in each blocks of
-// taps, in each the taps, in each the channels. No block is deeper than `depth`.
+// taps, in each the taps, in each the channels. No block is deeper than `depth`, and as many channels as `together` are
+// in one where there are so many.
 struct Depth {
   int64_t taps, channels, tap_block, channel_block;
 };
 
-Depth cut_depth(int64_t taps, int64_t channels, int64_t depth);
+Depth cut_depth(int64_t taps, int64_t channels, int64_t depth, int64_t together);
 
 // Rows [h0, h1) × columns [w0, w1) of every image.
 struct Grid {

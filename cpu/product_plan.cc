@@ -9,6 +9,8 @@ namespace {
 constexpr int64_t TASK_BYTES = 256 * 1024;
 // Tiles of inputs in a task, at least: better so few than that other tasks pack them again.
 constexpr int64_t LEAST_BLOCK = 2;
+// Channels of a block of K, at least: taps of one channel share its lines in memory, unless channels are neighbours.
+constexpr int64_t FEW_CHANNELS = 8;
 // What copying one short piece of a row costs, in vector multiply-adds.
 constexpr double COPY_COST = 4;
 
@@ -18,7 +20,7 @@ ProductPlan::ProductPlan(const Product& product) : p_(product), e_(product.engin
   for (const Alike& h : alike_phases(p_.h, p_.h.step)) {
     for (const Alike& w : alike_phases(p_.w, p_.px() ? e_.rows : p_.w.step)) {
       const int64_t taps = static_cast<int64_t>(h.first->taps.size() * w.first->taps.size());
-      const Depth depth = cut_depth(taps, p_.ci, p_.max_depth());
+      const Depth depth = cut_depth(taps, p_.ci, p_.max_depth(), p_.by_row() ? p_.max_depth() : FEW_CHANNELS);
       phases_.push_back({h.first, w.first, h.count, w.count, depth, tiling_of(w.count), packed_elements_});
       packed_elements_ += p_.groups * phases_.back().weight_tiles() * taps * p_.ci * p_.weight_pitch();
     }

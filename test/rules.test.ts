@@ -83,6 +83,7 @@ const CODEGEN = [
     'unused',
     'cpu_unit',
     'cpu_micro',
+    'cpu_turn',
     'cpu_engine',
     'cpu_depthwise',
     'cpu_direct',
