@@ -4,7 +4,6 @@
  */
 
 import { microKernels } from './cpu_micro.js';
-import { turnStages } from './cpu_turn.js';
 import type { CpuKernel, CpuUnit } from './cpu_unit.js';
 import { contractionExtents, extentsText } from './extents.js';
 import { kindsOf } from './operations.js';
@@ -148,6 +147,11 @@ function engineContext(isa: CpuIsa, accumulator: Accumulator): Record<string, un
 export function vectorContext(width: number, accumulator: Accumulator): Record<string, unknown> {
   // Lanes of two vectors a and b, of b from `width` on, in the order a0 b0 a1 b1 …: the first half, then the second.
   const zipped = range(2 * width).map((i) => (i >> 1) + (i % 2) * width);
+  // The same within each block of 16 bytes, and every second block of both: what instructions do without crossing blocks.
+  const block = 16 / ACCUMULATOR_BYTES[accumulator];
+  const unpacked = (first: number) =>
+    range(width).map((i) => i - (i % block) + first + ((i % block) >> 1) + (i % 2) * width);
+  const blocks = (first: number) => range(width).map((i) => (2 * Math.floor(i / block) + first) * block + (i % block));
   // Of three vectors in the order a0 b0 c0 a1 …: vector by vector, the lanes of a and b, then of those and c.
   const thirds = range(3).map((third) => {
     const places = range(width).map((lane) => third * width + lane);
@@ -159,7 +163,6 @@ export function vectorContext(width: number, accumulator: Accumulator): Record<s
   });
   return {
     thirds,
-    turning: turnStages(width, ACCUMULATOR_BYTES[accumulator]),
     zip_low: zipped.slice(0, width).join(', '),
     zip_high: zipped.slice(width).join(', '),
     // And back: every second lane of both, from the first on and from the second on.
@@ -169,6 +172,11 @@ export function vectorContext(width: number, accumulator: Accumulator): Record<s
     odd_lanes: range(width)
       .map((i) => 2 * i + 1)
       .join(', '),
+    block,
+    unpack_low: unpacked(0).join(', '),
+    unpack_high: unpacked(block / 2).join(', '),
+    even_blocks: blocks(0).join(', '),
+    odd_blocks: blocks(1).join(', '),
     lane_integer: accumulator === 'float' ? 'int32_t' : 'int64_t',
   };
 }

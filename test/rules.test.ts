@@ -83,7 +83,6 @@ const CODEGEN = [
     'unused',
     'cpu_unit',
     'cpu_micro',
-    'cpu_turn',
     'cpu_engine',
     'cpu_depthwise',
     'cpu_direct',
