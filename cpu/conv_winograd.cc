@@ -25,6 +25,8 @@ namespace {
 constexpr int64_t BLOCK_BYTES = 512 * 1024, BLOCK_TILES = 28, LARGE_FILTERS = 4 << 20, LARGE_BLOCK_TILES = 112;
 // V of tiles that all threads share, and that a block may have.
 constexpr int64_t SHARED_BYTES = 16 << 20;
+// Tensors and filters of which a last-level cache may have lost what is read next.
+constexpr int64_t DISTANT_BYTES = 16 << 20;
 // Tiles of a row whose inputs or outputs are transformed at once: so many that these stay in a first-level cache, and
 // in steps that lead to whole vectors of columns.
 constexpr int64_t STRIP_BYTES = 40 * 1024, STRIP_STEP = 8;
@@ -65,6 +67,8 @@ class WinogradRun {
     // of them, with a few tiles less in each, is what two threads can share.
     tile_groups_ = divide_up(tiles_, e_.rows);
     if (tile_groups_ > groups_of_block()) tile_groups_ = round_up(tile_groups_, 2);
+    const int64_t inputs = f_.n * f_.ci * f_.source.h * f_.source.w, results = f_.n * f_.co * f_.height * f_.width;
+    distant_ = f_.groups * (inputs + results) * e_.storage_bytes + filter_bytes() > DISTANT_BYTES;
   }
 
   int64_t filter_bytes() const { return f_.groups * panels_ * panel_elements() * e_.accumulator_bytes; }
@@ -179,37 +183,50 @@ class WinogradRun {
     return std::max(fitting / STRIP_STEP, int64_t{1}) * STRIP_STEP;
   }
 
-  // Calls visit(n, row, first tile in the row, tiles, first tile in `part`) for strips of at most `most` tiles.
+  // Calls visit(strip, the strip that comes next) for strips of at most `most` tiles of a row, which begin with tile
+  // strip.at of `part`. After the last one comes the first one again, of the next channels.
   template <class Visit>
   void each_strip(const Block& part, int64_t most, const Visit& visit) const {
-    static thread_local std::vector<Run> runs;
+    static thread_local std::vector<Run> runs, strips;
     runs.clear();
+    strips.clear();
     add_runs({f_.n, 0, f_.h.tiles, 0, f_.w.tiles}, part.tile, part.tile + part.tiles, runs);
     for (const Run& run : runs)
       for (int64_t at = 0; at < run.count; at += most)
-        visit(run.n, run.qh, run.qw + at, std::min(most, run.count - at), run.at + at);
+        strips.push_back({run.at + at, std::min(most, run.count - at), run.n, run.qh, run.qw + at});
+    for (size_t i = 0; i < strips.size(); i++) visit(strips[i], strips[(i + 1) % strips.size()]);
+  }
+
+  // What is asked for while a strip is staged: the next one's inputs, unless a last-level cache has them.
+  int64_t ahead(const Run& strip, const Run& next) const {
+    const int64_t columns = f_.w.inputs_of(strip.count);
+    if (!distant_ || !ResidueMaps::is_short(f_.source, columns, e_.storage_bytes)) return 0;
+    const int64_t channels = next.at > strip.at ? 0 : f_.engine.width;
+    return f_.maps.distance(f_.source, strip, next, f_.h.in_step * f_.outputs, f_.w.in_step * f_.outputs) +
+           channels * f_.source.pitch_c;
   }
 
   // Channels [c, c + width) of the tiles of `part`, which are among those of `block`.
   void transform_inputs(int64_t group, int64_t c, const Block& block, const Block& part, float* to) const {
     const int64_t width = f_.engine.width, most = strip_tiles(f_.h.inputs_of(1) * f_.w.in_step * f_.outputs);
-    each_strip(part, most, [&](int64_t n, int64_t th, int64_t tw, int64_t tiles, int64_t first) {
-      Strip strip = {f_.maps.map_of(f_.source, n, e_.storage_bytes),
+    each_strip(part, most, [&](const Run& tiles, const Run& next) {
+      Strip strip = {f_.maps.map_of(f_.source, tiles.n, e_.storage_bytes),
                      0,
                      group * f_.ci + c,
                      std::min(width, f_.ci - c),
-                     f_.h.first_input(th),
-                     f_.w.first_input(tw),
+                     f_.h.first_input(tiles.qh),
+                     f_.w.first_input(tiles.qw),
                      f_.h.inputs_of(1),
-                     f_.w.inputs_of(tiles),
-                     (f_.w.inputs_of(tiles) + width) * width};
+                     f_.w.inputs_of(tiles.count),
+                     (f_.w.inputs_of(tiles.count) + width) * width,
+                     ahead(tiles, next)};
       float* const staged = static_cast<float*>(scratch(SCRATCH_ITEM_C, strip.rows * strip.row_pitch * sizeof(float)));
       f_.engine.stage(strip, staged);
       Windows windows = {nullptr,
                          f_.h.in_step * strip.row_pitch,
                          f_.w.in_step * width,
                          f_.w.in_step * f_.outputs * width,
-                         tiles,
+                         tiles.count,
                          nullptr,
                          0,
                          e_.k_pitch};
@@ -222,7 +239,7 @@ class WinogradRun {
                          (f_.w.parts[pair.w].in_first - f_.w.first_input(0)) * width;
           windows.point_pitch = input_pitch(u, block.tiles);
           windows.to = to + input_begin(u, block.tiles) + k % blocks_[u].depth +
-                       (k_block * block.tiles + part.tile - block.tile + first) * e_.k_pitch;
+                       (k_block * block.tiles + part.tile - block.tile + tiles.at) * e_.k_pitch;
           f_.engine.input[f_.outputs - MIN_OUTPUTS][taps_h(pair) - 1][taps_w(pair) - 1](windows);
         }
       }
@@ -275,8 +292,8 @@ class WinogradRun {
   // Channels [c, c + width) of the tiles of `part`.
   void transform_results(int64_t group, int64_t c, const Block& part, int64_t pitch, const float* from) {
     const int64_t width = f_.engine.width, most = strip_tiles(f_.h.outputs_of(1) * f_.w.outputs_of(1));
-    each_strip(part, most, [&](int64_t n, int64_t th, int64_t tw, int64_t tiles, int64_t first) {
-      Sink sink = f_.maps.map_of(f_.sink, n, e_.storage_bytes);
+    each_strip(part, most, [&](const Run& tiles, const Run&) {
+      Sink sink = f_.maps.map_of(f_.sink, tiles.n, e_.storage_bytes);
       sink.data = element(sink.data, group * f_.co * sink.pitch_c, e_.storage_bytes);
       sink.bias = element(sink.bias, group * f_.co, e_.storage_bytes);
       StripOutput strip = {nullptr,
@@ -287,10 +304,10 @@ class WinogradRun {
                            0,
                            c,
                            std::min(width, f_.co - c),
-                           f_.h.first_output(th),
-                           f_.w.first_output(tw),
+                           f_.h.first_output(tiles.qh),
+                           f_.w.first_output(tiles.qw),
                            f_.h.outputs_of(1),
-                           f_.w.outputs_of(tiles)};
+                           f_.w.outputs_of(tiles.count)};
       strip.row_pitch = strip.columns * width;
       float* const made = static_cast<float*>(scratch(SCRATCH_ITEM_C, strip.rows * strip.row_pitch * sizeof(float)));
       Products products = {nullptr,
@@ -300,13 +317,14 @@ class WinogradRun {
                            f_.h.out_step * strip.row_pitch,
                            f_.w.out_step * width,
                            f_.w.out_step * f_.outputs * width,
-                           tiles,
+                           tiles.count,
                            false};
       for (size_t u = 0; u < units_.size(); u++) {
         const Unit& unit = units_[u];
         for (size_t o = 0; o < unit.outputs.size(); o++) {
           const PartPair& pair = unit.outputs[o];
-          products.from = from + (unit.first_result + static_cast<int64_t>(o) * unit.points) * pitch + first * e_.lanes;
+          products.from =
+              from + (unit.first_result + static_cast<int64_t>(o) * unit.points) * pitch + tiles.at * e_.lanes;
           products.to = made + (f_.h.parts[pair.h].out_first - f_.h.first_output(0)) * strip.row_pitch +
                         (f_.w.parts[pair.w].out_first - f_.w.first_output(0)) * width;
           products.add = f_.sums && u > 0;
@@ -360,6 +378,7 @@ class WinogradRun {
   const std::vector<Unit> units_;
   std::vector<Cut> blocks_;
   int64_t panels_ = 0, tiles_ = 0, tile_groups_ = 0;
+  bool distant_ = false;
   const float* filters_ = nullptr;
   std::atomic<bool> finite_{true};
 };

@@ -27,6 +27,8 @@ namespace {
 constexpr int64_t SMALL_BYTES = 12 << 20, VALUE_BYTES = 6 << 20, SUM_BYTES = 512 << 10, DEPTH = 128;
 // Tasks for every thread, and items that make P and V of a block.
 constexpr int64_t TASKS_A_THREAD = 4, ITEM_TILES = 64;
+// Tensors of which a last-level cache may have lost what is read next.
+constexpr int64_t DISTANT_BYTES = 8 << 20;
 // What keeps points from falling into the same cache sets.
 constexpr int64_t PAD = 16;
 
@@ -52,18 +54,19 @@ class WinogradGradient {
     panels_ = divide_up(cs_, p_.lanes);
     chunks_ = divide_up(cl_, e_.width);
     tiles_ = s_.n * h_.tiles * w_.tiles;
+    distant_ = s_.n * (s_.cs * s_.hs * s_.ws + s_.cl * s_.hl * s_.wl) * p_.storage_bytes > DISTANT_BYTES;
     cut();
   }
 
   // False when some tap is not finite: then what was written is not the result.
   bool run() {
-    const int64_t most = divide_up(tiles_, blocks_), small_elements = small_begin(units_.size(), most);
+    const int64_t most = block_tiles_, small_elements = small_begin(units_.size(), most);
     float* const small = static_cast<float*>(
         scratch(SCRATCH_CALL_A, (small_elements + large_begin(units_.size(), most)) * p_.accumulator_bytes));
     if (blocks_ > 1) kept_ = static_cast<char*>(scratch(SCRATCH_CALL_B, tasks_of(0, chunks_) * task_bytes_));
     for (int64_t group = 0; group < s_.groups; group++)
       for (int64_t i = 0; i < blocks_; i++) {
-        const Block block = {group, tiles_ * i / blocks_, tiles_ * (i + 1) / blocks_, i == 0, i + 1 == blocks_};
+        const Block block = {group, i * most, std::min((i + 1) * most, tiles_), i == 0, i + 1 == blocks_};
         for (int64_t chunk = 0; chunk < chunks_; chunk += range_) {
           run_range(block, chunk, std::min(chunk + range_, chunks_), small, small + small_elements);
         }
@@ -127,13 +130,15 @@ class WinogradGradient {
   void cut() {
     const int64_t small = small_points() * panels_ * p_.lanes * p_.accumulator_bytes;
     const int64_t large = large_points() * e_.width * p_.accumulator_bytes;
-    blocks_ = 1;
+    block_tiles_ = tiles_;
     range_ = chunks_;
     if (tiles_ * small <= SMALL_BYTES) {
       range_ = std::min(chunks_, std::max<int64_t>(1, VALUE_BYTES / (tiles_ * large)));
     } else {
-      blocks_ = divide_up(tiles_, std::max(DEPTH, VALUE_BYTES / (small + chunks_ * large)));
+      block_tiles_ = std::max(VALUE_BYTES / (small + chunks_ * large) / DEPTH, int64_t{1}) * DEPTH;
     }
+    blocks_ = divide_up(tiles_, block_tiles_);
+    if (block_tiles_ == DEPTH) block_tiles_ = divide_up(tiles_, blocks_);
     rows_ = range_;
     lanes_ = panels_;
     const int64_t wanted = TASKS_A_THREAD * team_threads();
@@ -182,35 +187,47 @@ class WinogradGradient {
     });
   }
 
-  // Calls visit(n, row, column, tiles, first tile in the block) for runs of tiles in a row.
+  // Calls visit(run, what comes after it) for runs of tiles in a row, which begin with tile run.at of the block. After
+  // its last tile comes the first one.
   template <class Visit>
   void each_run(const Block& block, int64_t first, int64_t last, const Visit& visit) const {
     static thread_local std::vector<Run> runs;
+    const Grid grid = {s_.n, 0, h_.tiles, 0, w_.tiles};
+    const int64_t after = last < block.last ? last : block.first;
     runs.clear();
-    add_runs({s_.n, 0, h_.tiles, 0, w_.tiles}, first, last, runs);
-    for (const Run& run : runs) visit(run.n, run.qh, run.qw, run.count, first - block.first + run.at);
+    add_runs(grid, first, last, runs);
+    for (Run& run : runs) run.at += first - block.first;
+    add_runs(grid, after, after + 1, runs);
+    for (size_t i = 0; i + 1 < runs.size(); i++) visit(runs[i], runs[i + 1]);
   }
 
-  // A strip of `rows` × `columns` positions from (h, w) on, `width` channels from c on of those before c1.
-  const float* stage(const Source& source, int64_t n, int64_t c, int64_t c1, int64_t h, int64_t w, int64_t rows,
-                     int64_t columns, int64_t* row_pitch) const {
+  // Stages the strip that has the inputs of `tiles`: `width` channels from c on of those before `end`. Before the strip
+  // of `next`, whose inputs are `step_h` and `step_w` positions a tile further.
+  const float* stage(const Source& source, const Run& tiles, const Run& next, int64_t c, int64_t end, int64_t step_h,
+                     int64_t step_w, Strip* strip) const {
     const int64_t width = e_.width;
-    const Source map = maps_.map_of(source, n, p_.storage_bytes);
-    const Strip strip = {map, 0, c, std::min(width, c1 - c), h, w, rows, columns, (columns + width) * width};
-    float* const staged = static_cast<float*>(scratch(SCRATCH_ITEM_C, rows * strip.row_pitch * sizeof(float)));
-    e_.stage(strip, staged);
-    *row_pitch = strip.row_pitch;
+    strip->source = maps_.map_of(source, tiles.n, p_.storage_bytes);
+    strip->c0 = c;
+    strip->channels = std::min(width, end - c);
+    strip->row_pitch = (strip->columns + width) * width;
+    const bool asks = distant_ && ResidueMaps::is_short(source, strip->columns, p_.storage_bytes);
+    strip->ahead = asks ? maps_.distance(source, tiles, next, step_h, step_w) : 0;
+    float* const staged = static_cast<float*>(scratch(SCRATCH_ITEM_C, strip->rows * strip->row_pitch * sizeof(float)));
+    e_.stage(*strip, staged);
     return staged;
   }
 
   void transform_small(const Block& block, int64_t c, int64_t first, int64_t last, float* to) const {
     const int64_t width = e_.width, panel = c / p_.lanes;
-    each_run(block, first, last, [&](int64_t n, int64_t th, int64_t tw, int64_t tiles, int64_t at) {
-      Windows windows = {nullptr, 0, width, outputs_ * width, tiles, nullptr, small_pitch(block.tiles()), p_.lanes};
-      windows.from = stage(small_, n, block.group * cs_ + c, (block.group + 1) * cs_, th * outputs_, tw * outputs_,
-                           outputs_, tiles * outputs_, &windows.row_pitch);
+    each_run(block, first, last, [&](const Run& tiles, const Run& next) {
+      Windows windows = {nullptr, 0, width, outputs_ * width, tiles.count, nullptr, small_pitch(block.tiles()),
+                         p_.lanes};
+      Strip strip = {{}, 0, 0, 0, tiles.qh * outputs_, tiles.qw * outputs_, outputs_, tiles.count * outputs_, 0, 0};
+      windows.from =
+          stage(small_, tiles, next, block.group * cs_ + c, (block.group + 1) * cs_, outputs_, outputs_, &strip);
+      windows.row_pitch = strip.row_pitch;
       for (size_t u = 0; u < units_.size(); u++) {
-        windows.to = to + small_begin(u, block.tiles()) + (panel * block.tiles() + at) * p_.lanes + c % p_.lanes;
+        windows.to = to + small_begin(u, block.tiles()) + (panel * block.tiles() + tiles.at) * p_.lanes + c % p_.lanes;
         e_.outward[outputs_ - MIN_OUTPUTS][taps_h(u) - 1][taps_w(u) - 1](windows);
       }
     });
@@ -219,20 +236,23 @@ class WinogradGradient {
   // `chunk` of all, which is chunk `place` of its range.
   void transform_large(const Block& block, int64_t chunk, int64_t place, int64_t first, int64_t last, float* to) const {
     const int64_t width = e_.width, c = chunk * width;
-    each_run(block, first, last, [&](int64_t n, int64_t th, int64_t tw, int64_t tiles, int64_t at) {
-      Windows windows = {nullptr, 0, w_.in_step * width, w_.in_step * outputs_ * width, tiles, nullptr, 0, width};
-      int64_t row_pitch;
-      const float* const staged = stage(large_, n, block.group * cl_ + c, (block.group + 1) * cl_, h_.first_input(th),
-                                        w_.first_input(tw), h_.inputs_of(1), w_.inputs_of(tiles), &row_pitch);
-      windows.row_pitch = h_.in_step * row_pitch;
+    const int64_t step_h = h_.in_step * outputs_, step_w = w_.in_step * outputs_;
+    each_run(block, first, last, [&](const Run& tiles, const Run& next) {
+      Windows windows = {nullptr, 0, w_.in_step * width, step_w * width, tiles.count, nullptr, 0, width};
+      Strip strip = {
+          {}, 0, 0, 0, h_.first_input(tiles.qh), w_.first_input(tiles.qw), h_.inputs_of(1), w_.inputs_of(tiles.count),
+          0,  0};
+      const float* const staged =
+          stage(large_, tiles, next, block.group * cl_ + c, (block.group + 1) * cl_, step_h, step_w, &strip);
+      windows.row_pitch = h_.in_step * strip.row_pitch;
       for (size_t u = 0; u < units_.size(); u++) {
         windows.point_pitch = large_pitch(u, block.tiles());
         for (size_t i = 0; i < units_[u].inputs.size(); i++) {
           const PartPair& pair = units_[u].inputs[i];
-          windows.from = staged + (h_.parts[pair.h].in_first - h_.first_input(0)) * row_pitch +
+          windows.from = staged + (h_.parts[pair.h].in_first - h_.first_input(0)) * strip.row_pitch +
                          (w_.parts[pair.w].in_first - w_.first_input(0)) * width;
           windows.to = to + large_begin(u, block.tiles()) +
-                       ((static_cast<int64_t>(i) * range_ + place) * block.tiles() + at) * width;
+                       ((static_cast<int64_t>(i) * range_ + place) * block.tiles() + tiles.at) * width;
           e_.input[outputs_ - MIN_OUTPUTS][taps_h(u) - 1][taps_w(u) - 1](windows);
         }
       }
@@ -260,6 +280,9 @@ class WinogradGradient {
   void multiply(const Task& task, int64_t chunk0, size_t unit, int64_t tiles, int64_t at, const float* small,
                 const float* large, float* to, bool more) const {
     const int64_t depth = std::min(DEPTH, tiles - at);
+    // Register tiles are as few as possible, as equal as possible.
+    const auto tile_rows_of = [&](int64_t rows) { return divide_up(rows, divide_up(rows, p_.rows)); };
+    const int64_t tile_rows = tile_rows_of(e_.width), last_rows = tile_rows_of(rows_of(chunks_ - 1));
     const auto rows_from = [&](int64_t input, int64_t chunk) {
       return large + ((input * range_ + chunk - chunk0) * tiles + at) * e_.width;
     };
@@ -274,10 +297,9 @@ class WinogradGradient {
           const float* next = rows_from(0, task.chunk0) + (panel + 1 < task.panel1 ? 0 : large_pitch(unit, tiles));
           if (i + 1 < inputs_of(unit)) next = rows_from(i + 1, task.chunk0);
           if (chunk + 1 < task.chunk1) next = rows_from(i, chunk + 1);
-          const int64_t rows = rows_of(chunk), parts = divide_up(rows, p_.rows);
-          for (int64_t part = 0; part < parts; part++) {
-            const int64_t row = rows * part / parts, count = rows * (part + 1) / parts - row;
-            p_.micro[0][all][count - 1](depth, a + row, b, to + row * p_.lanes, more, next);
+          const int64_t rows = rows_of(chunk), most = rows == e_.width ? tile_rows : last_rows;
+          for (int64_t row = 0; row < rows; row += most) {
+            p_.micro[0][all][std::min(most, rows - row) - 1](depth, a + row, b, to + row * p_.lanes, more, next);
           }
         }
     }
@@ -336,8 +358,9 @@ class WinogradGradient {
   std::vector<Unit> units_;
   Source small_, large_;
   int64_t panels_ = 0, chunks_ = 0, tiles_ = 0;
-  // Blocks of tiles, chunks of a range; chunks and panels of a task, and bytes of its sums.
-  int64_t blocks_ = 1, range_ = 0, rows_ = 0, lanes_ = 0, task_bytes_ = 0;
+  // Tiles of a block, and blocks; chunks of a range; chunks and panels of a task, and bytes of its sums.
+  int64_t block_tiles_ = 0, blocks_ = 1, range_ = 0, rows_ = 0, lanes_ = 0, task_bytes_ = 0;
+  bool distant_ = false;
   char* kept_ = nullptr;
   std::atomic<bool> finite_{true};
 };

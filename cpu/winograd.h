@@ -15,10 +15,11 @@ namespace fracstride {
 constexpr int MIN_OUTPUTS = 2, MAX_OUTPUTS = 5, MAX_TAPS = 3;
 
 // Channels [c0, c0 + channels) of rows × columns positions from (h, w) on of image n: to[row · row_pitch + column ·
-// width + channel]; what does not exist is 0. Less than `width` columns more may be written.
+// width + channel]; what does not exist is 0. Less than `width` columns more may be written. Lines `ahead` elements
+// further on, if not 0, are asked for.
 struct Strip {
   Source source;
-  int64_t n, c0, channels, h, w, rows, columns, row_pitch;
+  int64_t n, c0, channels, h, w, rows, columns, row_pitch, ahead;
 };
 
 // to[point · point_pitch + tile · tile_pitch] = Bᵀ x B of each tile's window x of a strip; or A y Aᵀ of its outputs y.
