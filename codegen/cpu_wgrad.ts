@@ -28,7 +28,7 @@ function wgradContext(isa: CpuIsa, accumulator: Accumulator): Record<string, unk
     depth: BLOCK_DEPTH,
     turned_planes: TURNED_PLANES.filter((planes) => sizes.width % planes === 0),
     micro: micro.flat(),
-    ...dotsContext(isa),
+    ...tilesContext(isa),
     tables: micro.map((kernels) => kernels.map((kernel) => kernel.name).join(', ')),
   };
 }
@@ -40,17 +40,29 @@ const DOT_TILES: Readonly<Record<CpuIsa, readonly [rows: number, columns: number
   baseline: [3, 4],
 };
 
-function dotsContext(isa: CpuIsa): Record<string, unknown> {
-  const [rows, columns] = DOT_TILES[isa];
+/** Sums of elements of patches in lanes, as many as registers hold beside a patch's vectors and what they are multiplied by. */
+const PATCH_TILES: Readonly<Record<CpuIsa, readonly [rows: number, vectors: number]>> = {
+  avx512: [8, 3],
+  avx2: [4, 3],
+  baseline: [4, 2],
+};
+
+function tilesContext(isa: CpuIsa): Record<string, unknown> {
   const upTo = (count: number) => Array.from({ length: count }, (_, i) => i + 1);
-  return {
-    dot_rows: rows,
-    dot_columns: columns,
-    dots: upTo(rows).map((r) =>
-      upTo(columns)
-        .map((c) => `dots<${r}, ${c}>`)
+  const table = (name: string, first: number, second: number) =>
+    upTo(first).map((i) =>
+      upTo(second)
+        .map((j) => `${name}<${i}, ${j}>`)
         .join(', '),
-    ),
+    );
+  const [[dot_rows, dot_columns], [sum_rows, sum_vectors]] = [DOT_TILES[isa], PATCH_TILES[isa]];
+  return {
+    dot_rows,
+    dot_columns,
+    dots: table('dots', dot_rows, dot_columns),
+    sum_rows,
+    sum_vectors,
+    patch_sums: table('patch_sums', sum_vectors, sum_rows),
   };
 }
 

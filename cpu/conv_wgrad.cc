@@ -13,6 +13,7 @@
 #include "conv_plan.h"
 #include "team.h"
 #include "wgrad_columns.h"
+#include "wgrad_patches.h"
 #include "wgrad_plan.h"
 
 namespace fracstride {
@@ -393,7 +394,8 @@ class WgradRun {
 
 void conv_wgrad(void** params, const WgradEngine& engine, ConvLayout layout) {
   const ConvCall call = read_wgrad_call(params);
-  if (!wgrad_by_columns(call, engine, layout)) WgradRun(call, engine, layout).run();
+  if (wgrad_by_patches(call, engine, layout) || wgrad_by_columns(call, engine, layout)) return;
+  WgradRun(call, engine, layout).run();
 }
 
 }  // namespace fracstride

@@ -20,20 +20,13 @@
 namespace fracstride {
 namespace {
 
-// Least channels c and columns for which this is the faster way; channels of L that are few, and most channels c where
-// they are not.
-constexpr int64_t LEAST_ROWS = 8, LEAST_COLUMNS = 4, FEW_CHANNELS = 5, MOST_ROWS = 24;
+// Least channels c and columns for which this is the faster way, and channels of L that are few.
+constexpr int64_t LEAST_ROWS = 8, LEAST_COLUMNS = 4, FEW_CHANNELS = 5;
 constexpr int64_t WANTED_TASKS = 32, PARTIAL_BYTES = 16 << 20;
 // Positions of a block: adding up lanes is then a small part.
 constexpr int64_t MOST_POSITIONS = 1024;
 // Planes of a task, in a second-level cache, those that a first-level cache holds, and channels c copied at once.
 constexpr int64_t PLANES_BYTES = 256 << 10, NEAR_BYTES = 48 << 10, COPIED_CHANNELS = 64;
-
-// Many channels of L: where channels c would leave lanes empty, and L need not be turned.
-bool better_in_lanes(const ConvShape& s, const WgradEngine& e, ConvLayout layout) {
-  const int64_t rows = s.cs / s.groups, lanes = divide_up(rows, e.half_lanes) * e.half_lanes;
-  return layout == NCHW && rows <= MOST_ROWS && 4 * rows < 3 * lanes;
-}
 
 class ColumnsRun {
  public:
@@ -44,7 +37,7 @@ class ColumnsRun {
         small_(pitches_of(layout, s_.cs, s_.hs, s_.ws)),
         cs_(s_.cs / s_.groups),
         cl_(s_.cl / s_.groups),
-        columns_(s_, pitches_of(layout, s_.cl, s_.hl, s_.wl), e_.columns, MOST_POSITIONS, 1) {
+        columns_(s_, pitches_of(layout, s_.cl, s_.hl, s_.wl), e_.patches.lines, MOST_POSITIONS, 1) {
     if (!fits()) return;
     const int64_t planes = std::max<int64_t>(1, PLANES_BYTES / columns_.channel_bytes());
     parts_ = divide_up(cl_, planes);
@@ -105,7 +98,7 @@ class ColumnsRun {
   }
 
   bool in_place(const ColumnsBlock& block) const {
-    return small_.w == 1 && e_.storage_bytes == e_.accumulator_bytes && block.width() % e_.columns.width == 0;
+    return small_.w == 1 && e_.storage_bytes == e_.accumulator_bytes && block.width() % e_.patches.lines.width == 0;
   }
 
   void run_task(int64_t group, int64_t i, int64_t chunk, char* sums) const {
@@ -167,7 +160,7 @@ class ColumnsRun {
   }
 
   Lines copy_lines(int64_t group, int64_t c, int64_t channels, const ColumnsBlock& block) const {
-    const int64_t vector = e_.columns.width, bytes = e_.accumulator_bytes;
+    const int64_t vector = e_.patches.lines.width, bytes = e_.accumulator_bytes;
     const int64_t length = divide_up(columns_.reach(block), vector) * vector;
     // Not a power of two, and room for a vector behind the last row.
     const int64_t pitch = length + (length / vector % 2 == 0 ? vector : 2 * vector);
@@ -177,13 +170,14 @@ class ColumnsRun {
       const char* const from = static_cast<const char*>(small_at(group, c, block)) + i * small_.h * e_.storage_bytes;
       char* const to = lines + i * columns_.pitch() * bytes;
       if (small_.c == 1) {
-        e_.columns.turn_lines({from, small_.w, block.width(), channels, pitch}, to);
+        e_.patches.lines.turn_lines({from, small_.w, block.width(), channels, pitch}, to);
         continue;
       }
       for (int64_t k = 0; k < channels; k++) {
         const char* const ahead = from + (k + CHANNELS_AHEAD) * small_.c * e_.storage_bytes;
         for (int64_t at = 0; at < block.width() * e_.storage_bytes; at += LINE) __builtin_prefetch(ahead + at);
-        e_.columns.load_line({from + k * small_.c * e_.storage_bytes, small_.w, block.width()}, to + k * pitch * bytes);
+        e_.patches.lines.load_line({from + k * small_.c * e_.storage_bytes, small_.w, block.width()},
+                                   to + k * pitch * bytes);
       }
     }
     return {lines, pitch, 1, length, 0};
@@ -204,7 +198,7 @@ class ColumnsRun {
 bool wgrad_by_columns(const ConvCall& call, const WgradEngine& engine, ConvLayout layout) {
   const ConvShape& s = call.shape;
   if (s.cl < s.groups || s.cs < s.groups || s.r * s.s > 1 << 15) return false;
-  if (s.cl / s.groups > FEW_CHANNELS && !better_in_lanes(s, engine, layout)) return false;
+  if (s.cl / s.groups > FEW_CHANNELS) return false;
   ColumnsRun run(call, engine, layout);
   return run.fits() && run.run();
 }

@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-#include "columns.h"
 #include "conv.h"
+#include "patches.h"
 
 namespace fracstride {
 
@@ -48,7 +48,23 @@ struct Dots {
   int64_t pitch_sums;
 };
 
+// Sums (tap, k) of a line to to[k · pitch + tap].
+struct StoredPatch {
+  int64_t taps, channels, pitch;
+};
+
+// sums[row · pitch_sums + lane] += Σ_p a[row · pitch_a + p · step_a] · b[p · pitch_b + lane] over `depth` positions p;
+// vectors of b are `apart` elements apart.
+struct PatchSums {
+  const void* a;
+  const void* b;
+  int64_t pitch_a, step_a, depth, pitch_b, apart;
+  void* sums;
+  int64_t pitch_sums;
+};
+
 constexpr int MAX_DOT_ROWS = 4, MAX_DOT_COLUMNS = 6;
+constexpr int MAX_SUM_ROWS = 8, MAX_SUM_VECTORS = 3;
 
 struct WgradEngine {
   int storage_bytes, accumulator_bytes;
@@ -62,10 +78,14 @@ struct WgradEngine {
   // to[i] += from[i], both of T.
   void (*add)(const void* from, int64_t count, void* to);
   bool (*all_finite)(const void* sums, int64_t count);
-  ColumnsEngine columns;
   // [rows − 1][columns − 1]
   int dot_rows, dot_columns;
   void (*dots[MAX_DOT_ROWS][MAX_DOT_COLUMNS])(const Dots& what);
+  PatchEngine patches;
+  void (*store_patch)(const void* from, const StoredPatch& what, void* to);
+  // [vectors − 1][rows − 1]
+  int sum_rows, sum_vectors;
+  void (*patch_sums[MAX_SUM_VECTORS][MAX_SUM_ROWS])(const PatchSums& what);
 };
 
 void conv_wgrad(void** params, const WgradEngine& engine, ConvLayout layout);

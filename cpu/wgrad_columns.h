@@ -1,4 +1,4 @@
-// The weight gradient of few channels k: pairs (k, tap) are the lanes.
+// The weight gradient of few channels k: positions are the lanes, and pairs (k, tap) columns of them.
 #pragma once
 
 #include "conv_args.h"

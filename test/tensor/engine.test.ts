@@ -108,6 +108,19 @@ const GEOMETRIES: Readonly<Record<string, Geometry>> = {
     ...size(1, 9, [8, 64], 8, [71, 127], [2, 2]),
     dilation: [63, 63],
   },
+  'few rows of many channels, pieces of whole vectors': {
+    ...plain,
+    ...size(1, 9, [3, 40], 7, [6, 328], [2, 16]),
+    stride: [2, 8],
+  },
+  'few channels in groups, taps apart': {
+    ...plain,
+    ...size(2, 16, [5, 9], 4, [5, 12], [2, 4]),
+    padding: [0, 1],
+    dilation: [1, 2],
+    groups: 2,
+  },
+  'five channels': { ...plain, ...size(1, 8, [6, 7], 5, [7, 8], [4, 4]), padding: [1, 1] },
   'one channel': { ...plain, ...size(2, 40, [6, 33], 1, [18, 99], [9, 9]), stride: [3, 3], padding: [4, 4] },
 };
 

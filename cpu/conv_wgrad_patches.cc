@@ -1,0 +1,210 @@
+// The weight gradient with elements of patches q = (r, s, k) in the lanes (patches.h):
+//
+//   W[c, q] = Σ_{n, i, j} S[n, c, i, j] · X[n, i, j][q]
+//
+// Some vectors of a block's patches are copied once for all channels c, or read where they were staged; sums of some
+// channels and these vectors are in registers, and elements of S are read one by one where they lie, unless they are
+// stored as another type than T. A task sums over some blocks of positions for a slab of the patches. A zero that
+// stands for a position that does not exist makes a sum NaN when it meets something that is not finite: then nothing is
+// written and the caller sums over existing positions only. The number of tasks depends on the problem alone.
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <vector>
+
+#include "conv_plan.h"
+#include "patches.h"
+#include "team.h"
+#include "wgrad_patches.h"
+
+namespace fracstride {
+namespace {
+
+// Least channels c for which this is the faster way; channels of L that are few, and most channels c where they are
+// not.
+constexpr int64_t LEAST_ROWS = 8, FEW_CHANNELS = 5, MOST_ROWS = 24;
+// Least part of the lanes that must hold something: sums of positions in the lanes (conv_wgrad_columns.cc) waste none.
+constexpr double LEAST_FILLED = 0.9;
+constexpr int64_t WANTED_TASKS = 32, PARTIAL_BYTES = 16 << 20;
+// Positions of a block: three vectors of patches are then in a first-level cache. Least positions of a row for which
+// their sums are loaded and stored, and channels c copied at once.
+constexpr int64_t MOST_POSITIONS = 256, LEAST_POSITIONS = 32, COPIED_CHANNELS = 64;
+
+// Many channels of L: where channels c would leave lanes empty.
+bool better_in_lanes(const ConvShape& s, const WgradEngine& e) {
+  const int64_t rows = s.cs / s.groups, lanes = divide_up(rows, e.half_lanes) * e.half_lanes;
+  return rows <= MOST_ROWS && 4 * rows < 3 * lanes;
+}
+
+class PatchesRun {
+ public:
+  PatchesRun(const ConvCall& call, const WgradEngine& engine, ConvLayout layout)
+      : call_(call),
+        s_(call.shape),
+        e_(engine),
+        small_(pitches_of(layout, s_.cs, s_.hs, s_.ws)),
+        cs_(s_.cs / s_.groups),
+        cl_(s_.cl / s_.groups),
+        patches_(s_, pitches_of(layout, s_.cl, s_.hl, s_.wl), e_.patches, MOST_POSITIONS) {
+    if (!fits()) return;
+    const int64_t wanted = divide_up(WANTED_TASKS, s_.groups * patches_.slabs());
+    chunks_ = std::min({wanted, patches_.blocks(), PARTIAL_BYTES / (s_.groups * sum_bytes())});
+  }
+
+  bool fits() const {
+    return cs_ >= LEAST_ROWS && filled() && s_.ws > 0 && patches_.blocks() > 0 && patches_.fits() &&
+           s_.groups * sum_bytes() <= PARTIAL_BYTES;
+  }
+
+  bool run() {
+    sums_ = static_cast<char*>(scratch(SCRATCH_CALL_A, chunks_ * s_.groups * sum_bytes()));
+    const int64_t slabs = patches_.slabs();
+    parallel_for(s_.groups * slabs * chunks_, [&](int64_t i) {
+      const int64_t group = i / (slabs * chunks_), slab = i / chunks_ % slabs, chunk = i % chunks_;
+      run_task(group, slab, chunk, sums_ + (group * chunks_ + chunk) * sum_bytes());
+    });
+    // Sums of all chunks, in order, in pieces that do not depend on the number of threads.
+    std::atomic<bool> finite{true};
+    parallel_ranges(cs_ * pitch(), PIECE, [&](int64_t begin, int64_t end) {
+      for (int64_t group = 0; group < s_.groups; group++) {
+        char* const sum = sums_ + group * chunks_ * sum_bytes() + begin * e_.accumulator_bytes;
+        for (int64_t i = 1; i < chunks_; i++) e_.add(sum + i * sum_bytes(), end - begin, sum);
+        if (!e_.all_finite(sum, end - begin)) finite = false;
+      }
+    });
+    if (!finite) return false;
+    parallel_for(s_.groups * cs_, [&](int64_t i) { store(i / cs_, i % cs_); });
+    return true;
+  }
+
+ private:
+  static constexpr int64_t PIECE = 4096, LINE = 64, CHANNELS_AHEAD = 4;
+
+  // Elements of S as sums read them: of channels `pitch` apart and positions `step` apart.
+  struct Elements {
+    const char* data;
+    int64_t pitch, step;
+  };
+
+  bool filled() const {
+    return static_cast<double>(patches_.lanes()) >= LEAST_FILLED * static_cast<double>(slab_lanes());
+  }
+  int64_t area() const { return s_.r * s_.s; }
+  // Sums of a chunk: [c][slab][lane], in whole vectors.
+  int64_t slab_lanes() const { return divide_up(patches_.lanes(), e_.patches.lines.width) * e_.patches.lines.width; }
+  int64_t pitch() const { return patches_.slabs() * slab_lanes(); }
+  int64_t sum_bytes() const { return cs_ * pitch() * e_.accumulator_bytes; }
+  static int64_t part(int64_t whole, int64_t parts, int64_t i) { return whole * i / parts; }
+
+  const void* small_at(int64_t group, int64_t c, const ColumnsBlock& block) const {
+    const int64_t at = block.n * small_.n + (group * cs_ + c) * small_.c + block.i0 * small_.h + block.j0 * small_.w;
+    return element(call_.first, at, e_.storage_bytes);
+  }
+
+  bool in_place() const { return e_.storage_bytes == e_.accumulator_bytes; }
+
+  void run_task(int64_t group, int64_t i, int64_t chunk, char* sums) const {
+    const Slab slab = patches_.slab(i);
+    const int64_t begin = part(patches_.blocks(), chunks_, chunk), end = part(patches_.blocks(), chunks_, chunk + 1);
+    const int64_t bytes = e_.accumulator_bytes;
+    char* const first = sums + i * slab_lanes() * bytes;
+    for (int64_t c = 0; c < cs_; c++) std::memset(first + c * pitch() * bytes, 0, slab_lanes() * bytes);
+    for (int64_t b = begin; b < end; b++) {
+      const ColumnsBlock block = patches_.block(b), next = patches_.block(std::min(b + 1, end - 1));
+      const char* const staged = patches_.stage(call_.second, group, block, slab);
+      const int64_t together = in_place() ? cs_ : COPIED_CHANNELS;
+      for (int64_t c = 0; c < cs_; c += together) {
+        const int64_t channels = std::min(together, cs_ - c);
+        multiply(block, elements(group, c, channels, block), channels, staged, first + c * pitch() * bytes,
+                 [&](int64_t t, int64_t tiles) { fetch(group, next, c, channels, t, tiles); });
+      }
+    }
+  }
+
+  // Some vectors of patches meet all channels c in turn.
+  template <class Fetch>
+  void multiply(const ColumnsBlock& block, const Elements& small, int64_t channels, const char* staged, char* sums,
+                const Fetch& fetch) const {
+    const int64_t width = e_.patches.lines.width, bytes = e_.accumulator_bytes, lanes = patches_.lanes();
+    const int64_t vectors = divide_up(lanes, width), panels = divide_up(vectors, e_.sum_vectors);
+    const int64_t tiles = divide_up(channels, e_.sum_rows);
+    char* const copy = static_cast<char*>(scratch(SCRATCH_ITEM_A, block.positions() * e_.sum_vectors * width * bytes));
+    for (int64_t p = 0; p < panels; p++) {
+      const int64_t first = part(vectors, panels, p), some = part(vectors, panels, p + 1) - first;
+      const int64_t q = first * width, count = std::min(some * width, lanes - q);
+      const int64_t apart = block.width() < LEAST_POSITIONS ? 0 : patches_.apart(q, count);
+      const bool in_place = apart > 0;
+      if (!in_place) patches_.copy(staged, block, q, count, some * width, copy);
+      const int64_t runs = in_place ? block.rows() : 1, depth = block.positions() / runs;
+      for (int64_t t = 0; t < tiles; t++) {
+        const int64_t row = part(channels, tiles, t), rows = part(channels, tiles, t + 1) - row;
+        for (int64_t run = 0; run < runs; run++) {
+          const char* const x = small.data + (row * small.pitch + run * depth * small.step) * bytes;
+          e_.patch_sums[some - 1][rows - 1]({x, in_place ? patches_.at(staged, run, q) : copy, small.pitch, small.step,
+                                             depth, in_place ? patches_.step() : some * width, in_place ? apart : width,
+                                             sums + (row * pitch() + q) * bytes, pitch()});
+        }
+        if (p == 0) fetch(t, tiles);
+      }
+    }
+  }
+
+  // Asks for part i of `parts` of a block's elements of some channels, into the second level.
+  void fetch(int64_t group, const ColumnsBlock& block, int64_t c, int64_t channels, int64_t i, int64_t parts) const {
+    const char* const from = static_cast<const char*>(small_at(group, c, block));
+    const int64_t lines = small_.c == 1 ? block.positions() : channels, pitch = small_.c == 1 ? small_.w : small_.c;
+    const int64_t bytes = (small_.c == 1 ? channels : block.positions()) * e_.storage_bytes;
+    for (int64_t l = part(lines, parts, i); l < part(lines, parts, i + 1); l++)
+      for (int64_t at = 0; at < bytes; at += LINE) __builtin_prefetch(from + l * pitch * e_.storage_bytes + at, 0, 2);
+  }
+
+  Elements elements(int64_t group, int64_t c, int64_t channels, const ColumnsBlock& block) const {
+    const char* const from = static_cast<const char*>(small_at(group, c, block));
+    if (in_place()) return {from, small_.c, small_.w};
+    const int64_t vector = e_.patches.lines.width, bytes = e_.accumulator_bytes;
+    const int64_t count = small_.c == 1 ? channels : block.positions(),
+                  lines = small_.c == 1 ? block.positions() : channels;
+    // Not a power of two, and room for a vector behind the last element.
+    const int64_t vectors = divide_up(count, vector), pitch = (vectors + 1 + vectors % 2) * vector;
+    char* const to = static_cast<char*>(scratch(SCRATCH_ITEM_B, (lines * pitch + vector) * bytes));
+    const int64_t step = small_.c == 1 ? small_.w : small_.c;
+    for (int64_t i = 0; i < lines; i++) {
+      const char* const line = from + i * step * e_.storage_bytes;
+      const char* const ahead = line + CHANNELS_AHEAD * step * e_.storage_bytes;
+      for (int64_t at = 0; at < count * e_.storage_bytes; at += LINE) __builtin_prefetch(ahead + at);
+      e_.patches.lines.load_line({line, 1, count}, to + i * pitch * bytes);
+    }
+    return small_.c == 1 ? Elements{to, 1, pitch} : Elements{to, pitch, 1};
+  }
+
+  void store(int64_t group, int64_t c) const {
+    const char* const sums = sums_ + (group * chunks_ * cs_ + c) * pitch() * e_.accumulator_bytes;
+    for (int64_t i = 0; i < patches_.slabs(); i++) {
+      const Slab slab = patches_.slab(i);
+      const int64_t to = ((group * cs_ + c) * cl_ + slab.k0) * area() + slab.r0 * s_.s;
+      e_.store_patch(sums + i * slab_lanes() * e_.accumulator_bytes, {slab.rows * s_.s, slab.channels, area()},
+                     element(call_.output, to, e_.storage_bytes));
+    }
+  }
+
+  const ConvCall& call_;
+  const ConvShape& s_;
+  const WgradEngine& e_;
+  Pitches small_;
+  int64_t cs_, cl_;
+  Patches patches_;
+  int64_t chunks_ = 1;
+  char* sums_ = nullptr;
+};
+
+}  // namespace
+
+bool wgrad_by_patches(const ConvCall& call, const WgradEngine& engine, ConvLayout layout) {
+  const ConvShape& s = call.shape;
+  if (s.cl < s.groups || s.cs < s.groups || s.r * s.s > 1 << 15) return false;
+  if (s.cl / s.groups > FEW_CHANNELS && !better_in_lanes(s, engine)) return false;
+  PatchesRun run(call, engine, layout);
+  return run.fits() && run.run();
+}
+
+}  // namespace fracstride
