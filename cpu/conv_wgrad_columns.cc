@@ -16,17 +16,25 @@
 #include "conv_plan.h"
 #include "team.h"
 #include "wgrad_columns.h"
+#include "wgrad_patches.h"
 
 namespace fracstride {
 namespace {
 
-// Least channels c and columns for which this is the faster way, and channels of L that are few.
-constexpr int64_t LEAST_ROWS = 8, LEAST_COLUMNS = 4, FEW_CHANNELS = 5;
+// Least channels c and columns for which this is the faster way, and channels of L that are few; least taps where they
+// are not.
+constexpr int64_t LEAST_ROWS = 8, LEAST_COLUMNS = 4, FEW_CHANNELS = 5, LEAST_TAPS = 16;
 constexpr int64_t WANTED_TASKS = 32, PARTIAL_BYTES = 16 << 20;
 // Positions of a block: adding up lanes is then a small part.
 constexpr int64_t MOST_POSITIONS = 1024;
 // Planes of a task, in a second-level cache, those that a first-level cache holds, and channels c copied at once.
 constexpr int64_t PLANES_BYTES = 256 << 10, NEAR_BYTES = 48 << 10, COPIED_CHANNELS = 64;
+
+// Many channels of L: where channels c would leave lanes empty, and neither L need be turned nor S be copied.
+bool better_in_place(const ConvShape& s, const WgradEngine& e, ConvLayout layout) {
+  return layout == NCHW && e.storage_bytes == e.accumulator_bytes && s.ws % e.patches.lines.width == 0 &&
+         s.r * s.s >= LEAST_TAPS && few_rows(s, e);
+}
 
 class ColumnsRun {
  public:
@@ -198,7 +206,7 @@ class ColumnsRun {
 bool wgrad_by_columns(const ConvCall& call, const WgradEngine& engine, ConvLayout layout) {
   const ConvShape& s = call.shape;
   if (s.cl < s.groups || s.cs < s.groups || s.r * s.s > 1 << 15) return false;
-  if (s.cl / s.groups > FEW_CHANNELS) return false;
+  if (s.cl / s.groups > FEW_CHANNELS && !better_in_place(s, engine, layout)) return false;
   ColumnsRun run(call, engine, layout);
   return run.fits() && run.run();
 }

@@ -24,17 +24,16 @@ namespace {
 // not.
 constexpr int64_t LEAST_ROWS = 8, FEW_CHANNELS = 5, MOST_ROWS = 24;
 // Least part of the lanes that must hold something: sums of positions in the lanes (conv_wgrad_columns.cc) waste none.
+// Their planes of so many positions stay in a first-level cache, and their sums of lanes are nothing if images are not
+// small. Copies of patches pay for this many channels c, and for so few lanes where S would be turned; for many
+// channels of L an image has so many positions at least.
 constexpr double LEAST_FILLED = 0.9;
+constexpr int64_t PLANE_POSITIONS = 1024, NEAR_BYTES = 48 << 10, SMALL_IMAGE = 256;
+constexpr int64_t SHARED_ROWS = 32, FEW_LANES = 96, LEAST_IMAGE = 128;
 constexpr int64_t WANTED_TASKS = 32, PARTIAL_BYTES = 16 << 20;
 // Positions of a block: three vectors of patches are then in a first-level cache. Least positions of a row for which
 // their sums are loaded and stored, and channels c copied at once.
 constexpr int64_t MOST_POSITIONS = 256, LEAST_POSITIONS = 32, COPIED_CHANNELS = 64;
-
-// Many channels of L: where channels c would leave lanes empty.
-bool better_in_lanes(const ConvShape& s, const WgradEngine& e) {
-  const int64_t rows = s.cs / s.groups, lanes = divide_up(rows, e.half_lanes) * e.half_lanes;
-  return rows <= MOST_ROWS && 4 * rows < 3 * lanes;
-}
 
 class PatchesRun {
  public:
@@ -52,7 +51,7 @@ class PatchesRun {
   }
 
   bool fits() const {
-    return cs_ >= LEAST_ROWS && filled() && s_.ws > 0 && patches_.blocks() > 0 && patches_.fits() &&
+    return cs_ >= LEAST_ROWS && filled() && better() && s_.ws > 0 && patches_.blocks() > 0 && patches_.fits() &&
            s_.groups * sum_bytes() <= PARTIAL_BYTES;
   }
 
@@ -88,6 +87,15 @@ class PatchesRun {
 
   bool filled() const {
     return static_cast<double>(patches_.lanes()) >= LEAST_FILLED * static_cast<double>(slab_lanes());
+  }
+  // Beside sums of positions in the lanes, or for many channels of L beside matrix products of each tap.
+  bool better() const {
+    const int64_t image = s_.hs * s_.ws, width = e_.patches.lines.width, lanes = patches_.lanes();
+    if (cl_ > FEW_CHANNELS) return small_.c != 1 || image >= LEAST_IMAGE;
+    if (small_.c != 1 && (s_.ws % width != 0 || image <= SMALL_IMAGE)) return true;
+    if (small_.c == 1 || !in_place()) return cs_ >= SHARED_ROWS || lanes <= FEW_LANES;
+    const int64_t planes = cl_ * s_.sh * s_.sw * std::min(image, PLANE_POSITIONS) * e_.accumulator_bytes;
+    return cs_ >= SHARED_ROWS && lanes > width && planes >= NEAR_BYTES;
   }
   int64_t area() const { return s_.r * s_.s; }
   // Sums of a chunk: [c][slab][lane], in whole vectors.
@@ -199,10 +207,16 @@ class PatchesRun {
 
 }  // namespace
 
+// Where channels c would leave lanes empty.
+bool few_rows(const ConvShape& s, const WgradEngine& e) {
+  const int64_t rows = s.cs / s.groups, lanes = divide_up(rows, e.half_lanes) * e.half_lanes;
+  return rows <= MOST_ROWS && 4 * rows < 3 * lanes;
+}
+
 bool wgrad_by_patches(const ConvCall& call, const WgradEngine& engine, ConvLayout layout) {
   const ConvShape& s = call.shape;
   if (s.cl < s.groups || s.cs < s.groups || s.r * s.s > 1 << 15) return false;
-  if (s.cl / s.groups > FEW_CHANNELS && !better_in_lanes(s, engine)) return false;
+  if (s.cl / s.groups > FEW_CHANNELS && !few_rows(s, engine)) return false;
   PatchesRun run(call, engine, layout);
   return run.fits() && run.run();
 }

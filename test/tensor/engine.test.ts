@@ -110,7 +110,7 @@ const GEOMETRIES: Readonly<Record<string, Geometry>> = {
   },
   'few rows of many channels, pieces of whole vectors': {
     ...plain,
-    ...size(1, 9, [3, 40], 7, [6, 328], [2, 16]),
+    ...size(1, 9, [4, 40], 7, [8, 328], [2, 16]),
     stride: [2, 8],
   },
   'few channels in groups, taps apart': {
