@@ -251,18 +251,19 @@ class PlanesRun {
 // what is read from staying. Several threads that write planes line by line are faster with a last-level cache between.
 constexpr int64_t STREAM_BYTES = 8 << 20, STREAM_PLANES_BYTES = 24 << 20;
 
-int64_t stream_bytes(ConvLayout layout) {
-  return layout == NCHW && team_threads() > 1 ? STREAM_PLANES_BYTES : STREAM_BYTES;
+int64_t stream_bytes(bool planes) {
+  return planes && team_threads() > 1 ? STREAM_PLANES_BYTES : STREAM_BYTES;
 }
 
 void run_product(const ConvCall& call, const DepthwiseEngine& engine, ConvLayout layout, bool expand, Axis h, Axis w) {
   const ConvShape& s = call.shape;
   const int64_t bytes = s.n * s.groups * h.output * w.output * engine.storage_bytes;
   if (bytes == 0) return;
-  const LineFinish finish = {call.bias, call.activation, call.slope, bytes >= stream_bytes(layout)};
+  const bool planes = in_planes(s, layout);
+  const LineFinish finish = {call.bias, call.activation, call.slope, bytes >= stream_bytes(planes)};
   const DepthwiseProduct product = {s,          expand,      s.n,         s.groups, std::move(h), std::move(w),
                                     call.first, call.second, call.output, finish};
-  if (layout == NCHW) {
+  if (planes) {
     PlanesRun(product, engine).run();
   } else {
     run_pixels(product, engine);

@@ -106,6 +106,11 @@ struct DepthwiseEngine {
   void (*fence)();
 };
 
+// Whether tensors are planes: those of one channel are in both layouts.
+inline bool in_planes(const ConvShape& shape, ConvLayout layout) {
+  return layout == NCHW || shape.groups == 1;
+}
+
 // Kernel entries: params as codegen/passes.ts lists the `general` arguments of each contraction.
 void depthwise_expand(void** params, const DepthwiseEngine& engine, ConvLayout layout);
 void depthwise_contract(void** params, const DepthwiseEngine& engine, ConvLayout layout);

@@ -178,7 +178,7 @@ class PixelSums : Sums {
 
 void depthwise_wgrad(void** params, const DepthwiseEngine& engine, ConvLayout layout) {
   const ConvCall call = read_wgrad_call(params);
-  if (layout == NCHW) {
+  if (in_planes(call.shape, layout)) {
     PlaneSums(call, engine).run();
   } else {
     PixelSums(call, engine).run();

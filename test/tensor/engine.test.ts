@@ -76,6 +76,7 @@ const GEOMETRIES: Readonly<Record<string, Geometry>> = {
     padding: [1, 1],
     groups: 5,
   },
+  'depthwise, one channel': { ...plain, ...size(2, 1, [6, 9], 1, [12, 18], [4, 4]), stride: [2, 2], padding: [1, 1] },
   'depthwise, more padding than kernel': {
     ...plain,
     ...size(1, 3, [20, 52], 3, [12, 44], [3, 3]),
