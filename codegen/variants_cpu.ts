@@ -13,7 +13,7 @@ const OF_CHANNELS: Overheads = {
   'contract nchw': { call: 43_000, pair: 200, gathered: 43, weight: 1 },
   'contract nhwc': { call: 42_000, image: 1500, pair: 69, gathered: 13, small: 2.8, weight: 1.3 },
   'expand nchw': { call: 13_000, pair: 31, gathered: 2.9, small: 10, large: 1.2 },
-  'expand nhwc': { call: 96_000, image: 3300, pair: 400, small: 10, large: 12 },
+  'expand nhwc': { call: 96_000, image: 3300, pair: 400, small: 10, large: 12, weight: 1 },
 };
 const OF_POSITIONS: Overheads = {
   'contract nchw': { call: 75_000, image: 2800, pair: 34, gathered: 7.4, large: 6.6 },
