@@ -17,6 +17,7 @@ import { PARTS_ARG } from './passes.js';
 import type { Axis } from './phases.js';
 import { ACTIVATIONS } from './problem.js';
 import { type Baked, type Spec, specArguments, variantOf } from './spec.js';
+import { MOST_TILES } from './work_parts.js';
 
 const count = z.int().min(1).max(0x7fffffff);
 /** Integers and commas: the inside of an initialiser. */
@@ -40,6 +41,8 @@ export const PLAN_SCHEMA = {
   has_bias: z.enum(['true', 'false']),
   activation: z.int().min(0),
   split: z.boolean(),
+  joined: z.boolean(),
+  most_tiles: count,
   diagonal: count,
   merged: z.boolean(),
   folded: z.boolean(),
@@ -88,6 +91,9 @@ export function igemmValues(spec: Spec, form: 'expand' | 'contract', baked: Bake
 /** Whether blocks leave sums of a part of k. */
 const isSplit = (spec: Spec): boolean => specArguments(spec).includes(PARTS_ARG);
 
+/** Whether the blocks of a tile join their sums, and for how many tiles there are counters. */
+export const joinValues = (spec: Spec) => ({ joined: variantOf(spec).joins === true, most_tiles: MOST_TILES });
+
 /** Whether the residues of outputs are columns of one product. */
 const isMerged = (spec: Spec): boolean => variantOf(spec).merges === true;
 
@@ -105,6 +111,7 @@ export function planValues(spec: Spec, plan: GemmPlan, baked: Baked) {
   const folded = variantOf(spec).folds === true;
   return {
     split: isSplit(spec),
+    ...joinValues(spec),
     diagonal: togetherOf(spec.tunables),
     ...{ merged, folded },
     residues: merged ? baked.stride[0] * baked.stride[1] : 1,

@@ -1,6 +1,7 @@
 /** What the template of the tensor-core kernels of the weight gradient takes: its schema, and its values from a spec. */
 
 import { z } from 'zod';
+import { joinValues } from './context_igemm.js';
 import { togetherOf } from './diagonal.js';
 import { isAsynchronous } from './igemm_tiles.js';
 import { mmaWgradPlan, parseMmaWgradTile, parseWgradReadings, rowsArePositions } from './mma_wgrad_tiles.js';
@@ -12,6 +13,8 @@ const size = z.literal([2, 4, 8, 16]);
 export const MMA_WGRAD_SCHEMA = {
   asynchronous: z.boolean(),
   staged: z.boolean(),
+  joined: z.boolean(),
+  most_tiles: count,
   by_position: z.boolean(),
   diagonal: count,
   planes: z.enum(['true', 'false']),
@@ -38,6 +41,7 @@ export function mmaWgradValues(spec: Spec, { r, s }: Baked) {
   return {
     asynchronous: isAsynchronous(target),
     staged,
+    ...joinValues(spec),
     by_position: rowsArePositions(spec),
     diagonal: togetherOf(tunables),
     planes: String(spec.layout === 'nchw'),

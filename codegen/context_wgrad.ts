@@ -1,6 +1,7 @@
 /** What the template of the CUDA igemm kernels of the weight gradient takes: its schema, and its values from a spec. */
 
 import { z } from 'zod';
+import { joinValues } from './context_igemm.js';
 import { isAsynchronous, parseGemmTile } from './igemm_tiles.js';
 import type { Baked, Spec } from './spec.js';
 import { wgradPlan, wgradResident } from './wgrad_tiles.js';
@@ -9,6 +10,8 @@ const count = z.int().min(1).max(0x7fffffff);
 
 export const IGEMM_WGRAD_SCHEMA = {
   staged: z.boolean(),
+  joined: z.boolean(),
+  most_tiles: count,
   asynchronous: z.boolean(),
   kernel_height: count,
   kernel_width: count,
@@ -23,13 +26,15 @@ export const IGEMM_WGRAD_SCHEMA = {
   pitch: count,
 } as const;
 
-export function igemmWgradValues({ tunables, layout, target }: Spec, { r, s }: Baked) {
+export function igemmWgradValues(spec: Spec, { r, s }: Baked) {
+  const { tunables, layout, target } = spec;
   const tile = parseGemmTile(tunables);
   const plan = wgradPlan(tile, layout);
   const { stages, pitch, lanesM, depthLanes, together } = plan;
   return {
     asynchronous: isAsynchronous(target),
     staged: !isAsynchronous(target),
+    ...joinValues(spec),
     resident: wgradResident(tile, target, plan),
     threads: tile.threads,
     kernel_height: r,

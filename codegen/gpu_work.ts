@@ -2,6 +2,7 @@
  * What a kernel has to do, counted, and the time that a GPU takes for it at least.
  *
  *     time = Σ launches: launch + max(waves, L2, DRAM) + a tenth of what the other two take
+ *     waves = Σ wave + what the last block of a tile does when the others have left their parts
  *     wave = max(blocks on the busiest multiprocessor × t, latency + t of one warp)
  *     t    = the largest of issue, FMA, tensor cores, shared memory, and a tenth of the others, in cycles
  *
@@ -38,6 +39,8 @@ export interface Work {
   readonly dramBytes: number;
   /** Cycles that a block waits for its own loads and barriers, however idle its multiprocessor is; 0 where not told. */
   readonly latency?: number;
+  /** Tiles whose blocks take parts of a sum, and bytes of parts that the last block of a tile adds up when all have left theirs. */
+  readonly join?: { readonly tiles: number; readonly bytes: number };
 }
 
 /** Threads of a warp. */
@@ -55,6 +58,11 @@ const EXPOSED = 0.1;
 const SCHEDULERS = 4;
 /** Bytes a cycle between one multiprocessor and the second level of cache, however idle the others are. */
 const PORT = 64;
+
+/** Cycles from a block's last sum to the first of the others' that it adds: a fence, a counter and a load, one after another. */
+const JOIN_LATENCY = 2200;
+/** Bytes a cycle that a block reads of parts: what it has registers for, in the time of a load from the second level [g]. */
+const JOIN_BYTES = 32;
 
 /** The terms of one launch in seconds, for reports; `waves` is what those up to `shared` come to, block by block. */
 export interface Terms {
@@ -83,7 +91,7 @@ export function terms(work: Work, gpu: Gpu): Terms {
   const busiest = Math.max(1, work.blocks / gpu.multiprocessors) / gpu.clock;
   return {
     launch: gpu.launch,
-    waves: wavesOf(work, gpu) / gpu.clock,
+    waves: wavesOf(work, gpu) / gpu.clock + joinSeconds(work, gpu),
     issue: block.issue * busiest,
     fma: (block.fma + block.fma64) * busiest,
     mma: block.mma * busiest,
@@ -125,6 +133,14 @@ function wavesOf(work: Work, gpu: Gpu): number {
   const full = Math.floor(blocks / (gpu.multiprocessors * resident));
   const rest = blocks - full * gpu.multiprocessors * resident;
   return full * held(resident) + held(Math.ceil(rest / gpu.multiprocessors));
+}
+
+/** Until the last block of every tile has added up the parts. */
+function joinSeconds({ join }: Work, gpu: Gpu): number {
+  if (join === undefined) return 0;
+  const { tiles, bytes } = join;
+  const read = (Math.ceil(tiles / gpu.multiprocessors) * bytes) / JOIN_BYTES;
+  return Math.max((JOIN_LATENCY + read) / gpu.clock, (tiles * bytes) / gpu.l2Bytes);
 }
 
 function exposed(times: readonly number[]): number {

@@ -7,7 +7,7 @@
 import { gpuOf } from './gpu.js';
 import { SECTOR } from './gpu_work.js';
 import type { Axis } from './phases.js';
-import type { Layout } from './problem.js';
+import type { Layout, Problem } from './problem.js';
 import type { Target } from './target.js';
 import { axesOf, type BakedShape } from './tiles.js';
 
@@ -81,6 +81,11 @@ export function pixelsRead(form: 'expand' | 'contract', { stride }: Pick<BakedSh
  */
 export function sectorsStored({ columns }: GemmPlan, layout: Layout, element: number): number {
   return layout === 'nchw' ? Math.min(columns.outputStep, SECTOR / element) : 1;
+}
+
+/** How many times faster than one that fills its sectors a kernel shall be whose neighbouring outputs lie apart. */
+export function apartMargin({ geometry, layout }: Problem, form: 'expand' | 'contract'): number {
+  return sectorsStored(gemmPlan(form, geometry), layout, 4) > 1 ? 1.04 : 1;
 }
 
 /** How a block's shared memory is laid out. */

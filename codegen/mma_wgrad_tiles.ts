@@ -36,8 +36,11 @@ const TILES = [
 ] as const;
 /** Bytes of a row where rows are channels. */
 const ROW_BYTES = 64;
-/** Bytes of the large side's channels that stand together among the columns in NHWC: two sectors. */
-const TOGETHER_BYTES = 64;
+/**
+ * Bytes of the large side's channels that stand together among the columns in NHWC: a sector, so that a tile has as many taps of a
+ * channel as may be, which are neighbours in the weight.
+ */
+const TOGETHER_BYTES = 32;
 
 type Stored = Pick<Problem, 'dtype' | 'layout'>;
 

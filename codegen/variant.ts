@@ -68,6 +68,8 @@ export interface Packing {
 export interface Parting {
   readonly parts: number;
   readonly elements: number;
+  /** Whether the kernel's own blocks add them up, so that one launch is all. */
+  readonly joined?: true;
 }
 
 /** Bytes before the contents of a packed weight (PackedHeader of cpu/conv_args.h). */
@@ -101,6 +103,8 @@ export interface Variant {
    * that one. Where nothing is said, the one that is asked.
    */
   readonly restated?: (problem: Problem, form: Contraction, tunables: Tunables) => Problem;
+  /** Whether the last of the blocks that share a tile adds up the parts that they left. */
+  readonly joins?: true;
   /** Whether its kernels have the residues of outputs as columns of one product (codegen/merged.ts). */
   readonly merges?: true;
   /** Whether its kernels have the channels of all taps as one list of k. */
@@ -122,10 +126,19 @@ export type CountWork = (problem: Problem, form: Contraction, tunables: Tunables
 /** A launch whose blocks take a part each of a sum, by the number of parts. */
 export type WorkInParts = (parts: number) => Work;
 
+/** How many times faster sums in parts have to be: a workspace and another launch are not for a few hundredths. */
+const PARTS_MARGIN = 1.05;
+
 /** The cost of a CUDA row whose work is counted; `margin` is how many times faster than others it must be to be chosen. */
-export function modelled(work: CountWork, margin = 1): Pick<Variant, 'work' | 'cost'> {
-  const cost: Variant['cost'] = (problem, form, tunables, { target }) =>
-    1e6 * margin * seconds(work(problem, form, tunables, target), gpuOf(target));
+export function modelled(
+  work: CountWork,
+  margin: number | ((problem: Problem, form: Contraction) => number) = 1,
+): Pick<Variant, 'work' | 'cost'> {
+  const cost: Variant['cost'] = (problem, form, tunables, { target }) => {
+    const works = work(problem, form, tunables, target);
+    const own = typeof margin === 'number' ? margin : margin(problem, form);
+    return 1e6 * own * (works.length > 1 ? PARTS_MARGIN : 1) * seconds(works, gpuOf(target));
+  };
   return { work, cost };
 }
 

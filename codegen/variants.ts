@@ -15,6 +15,7 @@ import { DIAGONAL_WGRAD_VARIANT } from './variants_cuda_diagonal_wgrad.js';
 import { FOLDED_VARIANTS } from './variants_cuda_folded.js';
 import { HEAD_VARIANT } from './variants_cuda_head.js';
 import { IGEMM_VARIANTS } from './variants_cuda_igemm.js';
+import { JOINED_VARIANTS } from './variants_cuda_joined.js';
 import { MERGED_VARIANTS } from './variants_cuda_merged.js';
 import { MMA_VARIANTS } from './variants_cuda_mma.js';
 import { MMA_WGRAD_VARIANT } from './variants_cuda_mma_wgrad.js';
@@ -66,6 +67,7 @@ export const VARIANTS: readonly Variant[] = [
   IGEMM_WGRAD_VARIANT,
   MMA_WGRAD_VARIANT,
   DIAGONAL_WGRAD_VARIANT,
+  ...JOINED_VARIANTS,
   ...CUDNN_VARIANTS,
 ];
 

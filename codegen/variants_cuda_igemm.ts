@@ -5,6 +5,7 @@
 
 import { WARP } from './gpu_work.js';
 import {
+  apartMargin,
   gemmMemory,
   gemmPlan,
   gemmResident,
@@ -49,7 +50,10 @@ export const IGEMM_VARIANTS: readonly Variant[] = [
     packs: packing,
     restated: oneTapEach,
     legal: (problem, form, tunables) => reason(problem, form as Volume, tunables),
-    ...modelled((problem, form, tunables, target) => [igemmWork(problem, form as Volume, tunables, target)(1)]),
+    ...modelled(
+      (problem, form, tunables, target) => [igemmWork(problem, form as Volume, tunables, target)(1)],
+      (problem, form) => apartMargin(problem, form as Volume),
+    ),
     launch: (problem, form, tunables, target) => launch(problem, form as Volume, tunables, target),
   },
 ];

@@ -4,7 +4,7 @@
  */
 
 import { WARP } from './gpu_work.js';
-import { gemmPlan, pixelsRead, sectorsStored } from './igemm_tiles.js';
+import { apartMargin, gemmPlan, pixelsRead, sectorsStored } from './igemm_tiles.js';
 import {
   chunkOf,
   isRoomy,
@@ -50,7 +50,10 @@ export const MMA_VARIANTS: readonly Variant[] = [
     packs: packing,
     restated: oneTapEach,
     legal: (problem, form, tunables, place) => reason(problem, form as Volume, tunables, place),
-    ...modelled((problem, form, tunables, target) => [mmaWork(problem, form as Volume, tunables, target)(1)]),
+    ...modelled(
+      (problem, form, tunables, target) => [mmaWork(problem, form as Volume, tunables, target)(1)],
+      (problem, form) => apartMargin(problem, form as Volume),
+    ),
     launch: (problem, form, tunables, target) => launch(problem, form as Volume, tunables, target),
   },
 ];

@@ -20,9 +20,6 @@ import { bestParts, inParts, MOST_BYTES } from './work_parts.js';
 /** Parts that there are at least: one is what the rows without parts compute. */
 const FEWEST = 2;
 
-/** How many times faster than without parts: a workspace and another launch are not for a few hundredths. */
-const MARGIN = 1.05;
-
 /** A row of the catalogue, to be launched in parts. */
 interface Whole {
   readonly row: Variant;
@@ -51,7 +48,7 @@ function split(name: string, whole: Whole): Variant {
     parting: (...asked) => ({ parts: parts(...asked), elements: outputsOf(asked[0], asked[1]) }),
     legal: (problem, form, tunables, place) =>
       whole.row.legal(problem, form, tunables, place) ?? reason(problem, form, stepsOf(whole, problem, form, tunables)),
-    ...modelled((...asked) => launches(whole, asked)(parts(...asked)), MARGIN),
+    ...modelled((...asked) => launches(whole, asked)(parts(...asked))),
     launch: (...asked) => {
       const { grid, ...rest } = whole.row.launch(...asked);
       return { ...rest, grid: [grid[0], grid[1], parts(...asked)] };

@@ -36,6 +36,11 @@ const LOAD_LATENCY = 600;
 
 /** Both launches, or the one that there is without parts. */
 export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Target, parts: number): Work[] {
+  return inParts(mmaWgradProducts(problem, tunables, target, parts), weightResults(apart(problem, tunables)), parts);
+}
+
+/** The launch of the products, each of whose blocks has one of so many parts. */
+export function mmaWgradProducts(problem: Problem, tunables: Tunables, target: Target, parts: number): Work {
   const { geometry: g, dtype } = problem;
   const asked = apart(problem, tunables);
   const size = DTYPE_TABLE[dtype].bytes;
@@ -70,28 +75,24 @@ export function mmaWgradWork(problem: Problem, tunables: Tunables, target: Targe
       ? (rows + pixels * columns) * size
       : sectors(rows, Math.min(g.cs / g.groups, tile.m)) +
         pixels * sectors(columns, Math.min(g.cl / g.groups, together));
-  return inParts(
-    {
-      blocks: m * n * parts,
-      threads: tile.threads,
-      resident,
-      instructions:
-        warps *
-        (ONCE +
-          (1 + depth / tile.threads) * CHUNK +
-          steps * (products + fragments + rounded + STEP) +
-          (steps + stages - 1) * moves +
-          (parts > 1 ? PARTIAL : OUTPUT) * sums),
-      fma: 0,
-      mma: { type: dtype === 'float32' ? 'tf32' : 'f16', multiplyAdds: depth * tile.m * tile.n },
-      sharedBytes: steps * warps * (fragments * MATRICES + moved) + 2 * tile.m * tile.n * 4,
-      l2Bytes: depth * read + stored * (parts > 1 ? 4 : size),
-      dramBytes: bytes(asked),
-      latency: ENDS_LATENCY + steps * (staged ? LOAD_LATENCY : STEP_LATENCY),
-    },
-    weightResults(asked),
-    parts,
-  );
+  return {
+    blocks: m * n * parts,
+    threads: tile.threads,
+    resident,
+    instructions:
+      warps *
+      (ONCE +
+        (1 + depth / tile.threads) * CHUNK +
+        steps * (products + fragments + rounded + STEP) +
+        (steps + stages - 1) * moves +
+        (parts > 1 ? PARTIAL : OUTPUT) * sums),
+    fma: 0,
+    mma: { type: dtype === 'float32' ? 'tf32' : 'f16', multiplyAdds: depth * tile.m * tile.n },
+    sharedBytes: steps * warps * (fragments * MATRICES + moved) + 2 * tile.m * tile.n * 4,
+    l2Bytes: depth * read + stored * (parts > 1 ? 4 : size),
+    dramBytes: bytes(asked),
+    latency: ENDS_LATENCY + steps * (staged ? LOAD_LATENCY : STEP_LATENCY),
+  };
 }
 
 /** Instructions of a thread for a piece; words of two positions are put together. */

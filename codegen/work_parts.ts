@@ -6,6 +6,10 @@ import { seconds, WARP, type Work } from './gpu_work.js';
 /** Bytes of all parts together. */
 export const MOST_BYTES = 64 * 2 ** 20;
 const MOST_PARTS = 1024;
+/** Tiles whose blocks join their sums: each has a counter in the kernel's module. */
+export const MOST_TILES = 4096;
+/** How many times faster more parts have to be: each is written and read once more. */
+const MARGIN = 1.03;
 /** Times the best so far: more parts will not be better again. */
 const TOO_LONG = 2;
 
@@ -20,6 +24,28 @@ export function inParts(products: Work, { elements, size }: Results, parts: numb
   if (parts === 1) return [products];
   const dramBytes = products.dramBytes + elements * (parts * 4 - size);
   return [{ ...products, dramBytes }, sumOfParts(elements, parts, size)];
+}
+
+/** Tiles of a launch, and what a block of it leaves of one. */
+export interface Tiles {
+  readonly tiles: number;
+  readonly sums: number;
+}
+
+/** Instructions of a thread for four sums of a part that it adds. */
+const JOIN = 7;
+
+/** A launch whose blocks leave their sums in parts, and of which the last one of a tile adds those up. */
+export function joined(products: Work, { tiles, sums }: Tiles, parts: number): Work {
+  const left = 4 * sums;
+  return {
+    ...products,
+    instructions: products.instructions + (JOIN * sums) / 4 / WARP,
+    sharedBytes: products.sharedBytes + left,
+    l2Bytes: products.l2Bytes + left,
+    dramBytes: products.dramBytes + 2 * parts * tiles * left,
+    join: { tiles, bytes: parts * left },
+  };
 }
 
 /** The launch of sum_parts: runs of four sums a thread. */
@@ -59,7 +85,7 @@ export function bestParts({ steps, least, elements, work }: Cut, gpu: Gpu, fewes
     // Only counts that give every part as many steps as they say.
     const even = Math.ceil(steps / Math.ceil(steps / parts));
     const time = seconds(work(even), gpu);
-    if (time < best.time) best = { parts: even, time };
+    if (MARGIN * time < best.time) best = { parts: even, time };
     if (time > TOO_LONG * best.time) break;
   }
   return best.parts;

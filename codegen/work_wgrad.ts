@@ -31,6 +31,11 @@ export const weightResults = ({ geometry, dtype }: Problem): Results => ({
 
 /** Both launches, or the one that there is without parts. */
 export function wgradWork(problem: Problem, tile: GemmTile, target: Target, parts: number): Work[] {
+  return inParts(wgradProducts(problem, tile, target, parts), weightResults(problem), parts);
+}
+
+/** The launch of the products, each of whose blocks has one of so many parts. */
+export function wgradProducts(problem: Problem, tile: GemmTile, target: Target, parts: number): Work {
   const { geometry: g } = problem;
   const { m, n } = wgradBlocks(g, tile);
   const steps = Math.ceil(Math.ceil((g.n * g.hs * g.ws) / tile.k) / parts);
@@ -43,7 +48,7 @@ export function wgradWork(problem: Problem, tile: GemmTile, target: Target, part
   const warps = tile.threads / WARP;
   const taps = g.r * g.s;
   const pixels = pixelsRead('contract', g, taps) / taps;
-  const products: Work = {
+  return {
     blocks: m * n * parts,
     threads: tile.threads,
     resident: wgradResident(tile, target, wgradPlan(tile, problem.layout)),
@@ -55,11 +60,10 @@ export function wgradWork(problem: Problem, tile: GemmTile, target: Target, part
     dramBytes: bytes(problem),
     latency: ENDS_LATENCY + steps * STEP_LATENCY,
   };
-  return inParts(products, weightResults(problem), parts);
 }
 
 /** Steps of the tile's k that a part has at least. */
-const LEAST_STEPS = 4;
+export const LEAST_STEPS = 4;
 
 /** The number of parts that the model finds fastest: a function of the problem and the target alone. */
 export function wgradParts(problem: Problem, tile: GemmTile, target: Target): number {

@@ -116,7 +116,7 @@ function stage(kernel: OwnKernel, { pointers, slope }: OwnCall): void {
   grid.set(kernel.grid);
 }
 
-/** Two launches: sums of parts, in memory that is theirs for the time of the call, and their sum. */
+/** Sums of parts, in memory that is theirs for the time of the call, and unless the kernel joins them the launch that adds them up. */
 function launchParting(kernel: OwnKernel, parting: NamedParting, call: OwnCall): void {
   const { parts, elements, channels, plane, activation, bytes, type } = parting;
   const { device, pointers, slope } = call;
@@ -124,6 +124,7 @@ function launchParting(kernel: OwnKernel, parting: NamedParting, call: OwnCall):
   try {
     const buffer = { handle, byteOffset: 0, bytes };
     launchWith(kernel, call, buffer);
+    if (parting.joined) return;
     // Operands are the source, the weight, the bias and the output; of a weight gradient both sides and the weight.
     const bias = pointers.length === 4 ? pointers[2]! : NULL;
     const sizes = [1, parts, elements, channels, plane];

@@ -72,6 +72,7 @@ const CODEGEN = [
     'variants_cuda_wgrad',
     'variants_cuda_mma_wgrad',
     'variants_cuda_diagonal_wgrad',
+    'variants_cuda_joined',
     'variants_cudnn',
     'variants',
     'spec_name',

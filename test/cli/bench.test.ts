@@ -148,7 +148,7 @@ describe('fracstride bench', function () {
       expect(own.cudnn_ratio as number).to.be.closeTo(ratio, 0.01 * ratio);
       const all = await fracstride([...words, '--variants', 'all'], { env });
       const variants = (JSON.parse(all.out) as Row[]).map(({ variant }) => variant);
-      expect(variants.sort()).to.deep.equal(['cudnn', 'gather', 'igemm', 'phase', 'splitk']);
+      expect(variants.sort()).to.deep.equal(['cudnn', 'gather', 'igemm', 'joined', 'phase', 'splitk']);
     });
   });
 });

@@ -65,8 +65,12 @@ describe('model', () => {
           if (spec === null) continue;
           const counted = workOf(spec, problem)!;
           for (const each of counted) {
-            const { mma, latency: _, ...figures } = each;
-            for (const [what, figure] of Object.entries({ ...figures, multiplyAdds: mma?.multiplyAdds ?? 0 })) {
+            const { mma, latency: _, join, ...figures } = each;
+            for (const [what, figure] of Object.entries({
+              ...figures,
+              ...join,
+              multiplyAdds: mma?.multiplyAdds ?? 0,
+            })) {
               expect(figure, `${name} ${pass} ${spec.variant} ${what}`).least(0).below(1e15);
             }
             expect(Math.min(each.blocks, each.threads / 32, each.resident)).least(1);

@@ -50,8 +50,8 @@ describe('benchmark', function () {
       );
       const variants = new Set(Object.keys(microseconds).map((each) => each.split('_')[0]));
       const own = question.includes('convT2d fwd')
-        ? ['gather', 'head', 'igemm', 'merged', 'phase', 'splitk']
-        : ['gather', 'igemm', 'pairwise', 'phase'];
+        ? ['gather', 'head', 'igemm', 'joined', 'merged', 'phase', 'splitk']
+        : ['gather', 'igemm', 'joined', 'pairwise', 'phase'];
       expect([...variants].sort()).to.deep.equal(['cudnn', ...own]);
       const [best] = Object.entries(microseconds).sort((a, b) => a[1] - b[1]);
       expect(words).to.equal(best![0]);
@@ -105,9 +105,9 @@ describe('benchmark', function () {
   simulatorOnly('lets our own kernels compete where there is no cuDNN', async () => {
     const found = await child('benchmark without cuDNN', { FRACSTRIDE_LIBCUDNN: '/nowhere/libcudnn.so.9' });
     for (const way of waysOf(found))
-      expect(way).to.match(/^(gather|(depthwise|folded|head|igemm|merged|pairwise|phase|splitk)_)/);
+      expect(way).to.match(/^(gather|(depthwise|folded|head|igemm|joined|merged|pairwise|phase|splitk)_)/);
     for (const { question, microseconds } of lines())
-      expect(Object.keys(microseconds).length).to.equal(question.includes('convT2d fwd') ? 6 : 4);
+      expect(Object.keys(microseconds).length).to.equal(question.includes('convT2d fwd') ? 7 : 5);
   });
 });
 

@@ -46,12 +46,14 @@ describeCuda('random problems on cuda', function () {
       expect(other!.digest).to.equal(first!.digest);
     });
 
-  for (const [variant, dtypes, runs] of [
-    ['splitk', 'float32', '6'],
-    ['mmasplitk', 'float16,bfloat16', '5'],
+  for (const [variant, passes, dtypes, runs] of [
+    ['splitk', 'fwd,dgrad', 'float32', '5'],
+    ['mmasplitk', 'fwd,dgrad', 'float16,bfloat16', '5'],
+    ['joined', 'fwd,dgrad,wgrad', 'float32', '7'],
+    ['mmajoined', 'fwd,dgrad,wgrad', 'float16,bfloat16', '7'],
   ] as const)
-    it(`outputs and input gradients of ${variant} around the sizes of tiles are exact, warps in any order`, async () => {
-      const args = ['--pass', 'fwd,dgrad', '--variant', variant, '--dtype', dtypes, '--runs', runs, '--seed', '5'];
+    it(`sums in parts of ${variant} (${passes}) around the sizes of tiles are exact, warps in any order`, async () => {
+      const args = ['--pass', passes, '--variant', variant, '--dtype', dtypes, '--runs', runs, '--seed', '5'];
       const [first, other] = await Promise.all(
         ['forward', 'mixed:7'].map((order) =>
           simulatedReport<EdgesSummary>({ program: 'edges_cli', args, simulator: `order=${order}` }),

@@ -28,6 +28,8 @@ describe('on cuda, the whole', function () {
     ['mma', ['float16', 'bfloat16']],
     ['splitk', ['float32']],
     ['mmasplitk', ['float16', 'bfloat16']],
+    ['joined', ['float32']],
+    ['mmajoined', ['float16', 'bfloat16']],
     ['merged', ['float32']],
     ['mmamerged', ['float16', 'bfloat16']],
     ['folded', ['float32']],
@@ -38,6 +40,7 @@ describe('on cuda, the whole', function () {
     ['mmadiagonal', ['float16', 'bfloat16']],
     ['mma', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
     ['mmasplitk', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
+    ['mmajoined', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
     ['mmadiagonal', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
     ['mmamerged', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
   ] as const) {
@@ -92,6 +95,10 @@ describe('on cuda, the whole', function () {
     '--variant mma --dtype bfloat16,float16 --layout nhwc --multiple 2',
     '--variant mma --dtype bfloat16,float16 --layout nhwc --multiple 8',
     '--variant mma --dtype float32 --settings tf32',
+    '--variant joined --dtype float32',
+    '--variant mmajoined --dtype bfloat16,float16',
+    '--variant mmajoined --dtype bfloat16,float16 --layout nhwc --multiple 8',
+    '--variant mmajoined --dtype float32 --settings tf32',
     '--variant depthwise --depthwise --dtype float32,bfloat16,float16',
     '--variant pairwise --most 17 --groups 1,4,8,12,32 --dtype float32,bfloat16,float16',
     '--variant pairwise --most 8 --multiple 4 --groups 1,4,8,12,32 --dtype float32,bfloat16,float16',
@@ -116,6 +123,8 @@ describe('on cuda, the whole', function () {
   for (const [variant, dtypes] of [
     ['splitk', 'float32'],
     ['mmasplitk', 'float16,bfloat16'],
+    ['joined', 'float32'],
+    ['mmajoined', 'float16,bfloat16'],
   ] as const) {
     it(`200 outputs and input gradients of ${dtypes} around the sizes of ${variant}'s tiles, warps in three orders`, async () => {
       const places = ['--pass', 'fwd,dgrad', '--variant', variant, '--dtype', dtypes];

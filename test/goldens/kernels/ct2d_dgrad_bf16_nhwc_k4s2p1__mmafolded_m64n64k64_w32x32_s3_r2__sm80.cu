@@ -285,8 +285,8 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_dgrad_bf16_nhwc_k4s2p1
   const auto value_of = [](stored element) { return load(element); };
   const int g = lane / 4, t = lane % 4;
   bool broke = false;
-  // Neighbouring threads take neighbouring channels, sixteen positions at a time.
-  constexpr int LANES = WARP_N / CHUNK;
+  // Neighbouring threads take neighbouring channels, 16 bytes each, sixteen positions at a time.
+  constexpr int WIDE = 16 / sizeof(result), LANES = WARP_N / WIDE;
   char* const staged = memory + warp * (16 * WARP_N * 4);
   int* const pixels = (int*)(memory + THREADS / 32 * (16 * WARP_N * 4));
   __syncthreads();
@@ -296,10 +296,10 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_dgrad_bf16_nhwc_k4s2p1
     const int pixel = (position / (q_height * q_width) * height + y) * width + x;
     pixels[m] = position < total && y < height && x < width ? pixel * cs + here.group * outputs : -1;
   }
-  const int output = here.first_channel + warp_n + lane % LANES * CHUNK;
-  real addends[CHUNK];
+  const int output = here.first_channel + warp_n + lane % LANES * WIDE;
+  real addends[WIDE];
 #pragma unroll
-  for (int v = 0; v < CHUNK; ++v) addends[v] = output + v < outputs ? addend_of(here.group * outputs + output + v) : (real)0;
+  for (int v = 0; v < WIDE; ++v) addends[v] = output + v < outputs ? addend_of(here.group * outputs + output + v) : (real)0;
   __syncthreads();
 #pragma unroll
   for (int i = 0; i < WARP_M / 16; ++i) {
@@ -314,11 +314,11 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_dgrad_bf16_nhwc_k4s2p1
       const int pixel = pixels[warp_m + i * 16 + row];
       if (pixel < 0) continue;
       struct __align__(16) Finished {
-        result at[CHUNK];
+        result at[WIDE];
       } chunk;
 #pragma unroll
-      for (int part = 0; part < CHUNK / 4; ++part) {
-        const float4 four = *(const float4*)(staged + staged_at<WARP_N * 4>(row, lane % LANES * (CHUNK / 4) + part));
+      for (int part = 0; part < WIDE / 4; ++part) {
+        const float4 four = *(const float4*)(staged + staged_at<WARP_N * 4>(row, lane % LANES * (WIDE / 4) + part));
         const real values[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
         for (int v = 0; v < 4; ++v) {
@@ -327,11 +327,11 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_dgrad_bf16_nhwc_k4s2p1
         }
       }
       result* const at = results + pixel + output;
-      if (outputs - output >= CHUNK && (unsigned long long)at % 16 == 0) {
+      if (outputs - output >= WIDE && (unsigned long long)at % 16 == 0) {
         *(Finished*)at = chunk;
       } else {
 #pragma unroll
-        for (int v = 0; v < CHUNK; ++v)
+        for (int v = 0; v < WIDE; ++v)
           if (v < outputs - output) at[v] = chunk.at[v];
       }
     }

@@ -240,6 +240,10 @@ extern "C" __global__ void __launch_bounds__(128, 3) ct2d_dgrad_f32_nchw_k4s2p1_
   // Neighbouring threads take neighbouring positions: RUN_N channels of the warp's tile at a time pass through shared memory.
   constexpr int RUN_N = 4 * LANES_N;
   real* const turned = memory + warp * (RUN_N * WARP_M);
+  // Eight threads have eight fours of a channel, or four of two channels: of every second four channels the halves change places.
+  const auto turned_at = [](int channel, int position) {
+    return channel * WARP_M + (LANES_M < 8 ? position ^ channel / 4 % 2 * 16 : position);
+  };
   int to[WARP_M / 32];
 #pragma unroll
   for (int i = 0; i < WARP_M / 32; ++i) {
@@ -260,7 +264,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) ct2d_dgrad_f32_nchw_k4s2p1_
         Four four;
 #pragma unroll
         for (int v = 0; v < 4; ++v) four.at[v] = sums[i * 4 + v][part * 4 + j];
-        *(Four*)(turned + (n4 + j) * WARP_M + i * (4 * LANES_M) + m) = four;
+        *(Four*)(turned + turned_at(n4 + j, i * (4 * LANES_M) + m)) = four;
       }
     __syncthreads();
 #pragma unroll 4
@@ -270,7 +274,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) ct2d_dgrad_f32_nchw_k4s2p1_
       const real addend = addend_of(here.group * outputs + output);
 #pragma unroll
       for (int i = 0; i < WARP_M / 32; ++i) {
-        const real sum = turned[k * WARP_M + i * 32 + lane];
+        const real sum = turned[turned_at(k, i * 32 + lane)];
         if (to[i] < 0) continue;
         broke = broke || sum != sum;
         results[to[i] + output * height * width] = finished(sum, addend);

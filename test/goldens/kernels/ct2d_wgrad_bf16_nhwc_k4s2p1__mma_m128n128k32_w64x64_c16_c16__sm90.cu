@@ -63,8 +63,8 @@ constexpr int WARP_M = 64, WARP_N = 64, WARPS_M = TILE_M / WARP_M;
 constexpr int SIZE = sizeof(stored), STAGES = 3;
 constexpr bool PLANES = false;
 constexpr int KERNEL_HEIGHT = 4, KERNEL_WIDTH = 4, TAPS = KERNEL_HEIGHT * KERNEL_WIDTH, GROUPS = 1;
-// Columns are in the weight's order, but 32 channels of the large side stand together, neighbours in memory.
-constexpr int TOGETHER = 32;
+// Columns are in the weight's order, but 16 channels of the large side stand together, neighbours in memory.
+constexpr int TOGETHER = 16;
 // Groups of the weight that are one group here: only products of a group with itself are stored.
 constexpr int DIAGONAL = 1;
 // Chunks of positions are worked out together, one a thread: dividing where they are read would cost more than the sums.
