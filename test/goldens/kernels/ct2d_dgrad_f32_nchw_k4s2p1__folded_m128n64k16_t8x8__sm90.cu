@@ -60,6 +60,12 @@ struct __align__(16) Four {
   real at[4];
 };
 
+// To shared memory at once: compilers take some of such stores apart, and threads would write their words one after the other to the same banks.
+static __device__ __forceinline__ void store_four(real* to, const Four& four) {
+  asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};"
+               :: "r"((unsigned)__cvta_generic_to_shared(to)), "f"(four.at[0]), "f"(four.at[1]), "f"(four.at[2]), "f"(four.at[3]) : "memory");
+}
+
 static __device__ __forceinline__ real product(real x, real w) { return x * w; }
 
 // S[n,c,i,j] = bias[c] + sum over k, a, b of L[n,k,y,x] W[c,k mod Cl/G,a,b],   y = 2 i - 1 + 1 a
@@ -264,7 +270,7 @@ extern "C" __global__ void __launch_bounds__(128, 3) ct2d_dgrad_f32_nchw_k4s2p1_
         Four four;
 #pragma unroll
         for (int v = 0; v < 4; ++v) four.at[v] = sums[i * 4 + v][part * 4 + j];
-        *(Four*)(turned + turned_at(n4 + j, i * (4 * LANES_M) + m)) = four;
+        store_four(turned + turned_at(n4 + j, i * (4 * LANES_M) + m), four);
       }
     __syncthreads();
 #pragma unroll 4

@@ -98,6 +98,12 @@ struct __align__(16) Four {
   real at[4];
 };
 
+// To shared memory at once: compilers take some of such stores apart, and threads would write their words one after the other to the same banks.
+static __device__ __forceinline__ void store_four(real* to, const Four& four) {
+  asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};"
+               :: "r"((unsigned)__cvta_generic_to_shared(to)), "f"(four.at[0]), "f"(four.at[1]), "f"(four.at[2]), "f"(four.at[3]) : "memory");
+}
+
 extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nhwc_k4s2p1__igemm_m64n64k16_t8x4__sm90(
     const stored* __restrict__ small, const stored* __restrict__ large, stored* __restrict__ weight, real* __restrict__ parts,
     int n, int cs, int hs, int ws, int cl, int hl, int wl) {
@@ -224,7 +230,7 @@ extern "C" __global__ void __launch_bounds__(128, 4) ct2d_wgrad_f32_nhwc_k4s2p1_
       Four four;
 #pragma unroll
       for (int v = 0; v < 4; ++v) four.at[v] = sums[i][j * 4 + v];
-      *(Four*)(memory + (warp_m / WARP_M * LANES_M + lane % LANES_M) * C_PITCH + spread(n4 + j * (4 * LANES_N))) = four;
+      store_four(memory + (warp_m / WARP_M * LANES_M + lane % LANES_M) * C_PITCH + spread(n4 + j * (4 * LANES_N)), four);
     }
     __syncthreads();
     for (int row = threadIdx.x / TILE_N; row < C_ROWS; row += C_STEP)
