@@ -107,6 +107,10 @@ const PTX: readonly (readonly [RegExp, string | ((...match: string[]) => string)
       return `host::copy_async(${to}, ${from}, ${bytes}, ${without} == 0); (void)(`;
     },
   ],
+  [
+    /asm volatile\("st\.shared\.v4\.f32 [^"]*"\s*:: "r"\(\(unsigned\)__cvta_generic_to_shared\((\w+)\)\), "f"\((\w+)\.at\[0\]\)[^;]*: "memory"\)/g,
+    '*(Four*)$1 = $2',
+  ],
   [/asm volatile\("cp\.async\.(commit_group|wait_group %0);" ::("n"\(\w+\) )?: "memory"\)/g, '(void)0'],
   [/extern __shared__ __align__\(16\) real (\w+)\[\];/g, 'real* const $1 = (real*)host::dynamic_shared;'],
 ];

@@ -39,12 +39,6 @@ struct __align__(16) Four {
   real at[4];
 };
 
-// To shared memory at once: compilers take some of such stores apart, and threads would write their words one after the other to the same banks.
-static __device__ __forceinline__ void store_four(real* to, const Four& four) {
-  asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};"
-               :: "r"((unsigned)__cvta_generic_to_shared(to)), "f"(four.at[0]), "f"(four.at[1]), "f"(four.at[2]), "f"(four.at[3]) : "memory");
-}
-
 static __device__ __forceinline__ real product(real x, real w) { return x * w; }
 
 // S[n,c,i,j] = bias[c] + sum over k, a, b of L[n,k,y,x] W[c,k mod Cl/G,a,b],   y = 2 i - 1 + 1 a
