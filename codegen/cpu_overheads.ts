@@ -3,17 +3,20 @@
  * here decides between them where products are few: small maps, few channels, single images.
  */
 
+import { MEASURED } from './cpu_measured.js';
 import { existingTaps } from './passes.js';
 import type { Contraction, Layout, Problem } from './problem.js';
-import { CPU_VECTOR_BYTES, type Target } from './target.js';
+import type { CpuIsa, Target } from './target.js';
 import type { Tunables, Variant } from './variant.js';
 
 /**
- * Each in multiply-adds of float32 at the peak, of which a core with two 512-bit units does 32 a cycle. Fitted to the times
- * of random problems and of the layers of `fracstride bench`: terms that are not negative by relative error, then each row
- * scaled so that the chosen kernels lose least (docs/decisions.md; `npm run bench:choice` measures the loss).
+ * Each in multiply-adds of float32 at the peak of the instruction set, of which a core with two 512-bit units does 32 a cycle.
+ * Fitted to the times of random problems and of the layers of `fracstride bench` (docs/decisions.md; `npm run bench:overheads`
+ * fits, `npm run bench:choice` measures what is lost by choosing with them).
  */
 export interface Overhead {
+  /** What the row's own cost is multiplied by; 1 where there is none. */
+  readonly own?: number;
   readonly call?: number;
   readonly image?: number;
   /** A pair of a position of the small side and a tap whose element of the large side exists. */
@@ -30,20 +33,36 @@ export interface Overhead {
 
 export type Overheads = Readonly<Partial<Record<`${Contraction} ${Layout}`, Overhead>>>;
 
+/** By row: its variant, and the lanes of its tiles where there is a choice (`igemm_px`). */
+export const OVERHEADS: Readonly<Record<CpuIsa, Readonly<Record<string, Overheads>>>> = MEASURED;
+
 /** A cost for each product that a result depends on, and what a call costs besides, shared by its products. */
-export function withOverheads(cost: Variant['cost'], overheads: (words: Tunables) => Overheads): Variant['cost'] {
+export function withOverheads(variant: string, cost: Variant['cost']): Variant['cost'] {
   return (problem, form, tunables, place) => {
-    const { absent = 0, ...each } = overheads(tunables)[`${form} ${problem.layout}`] ?? {};
-    const { absent: missing, products, ...counts } = countsOf(problem);
+    const { own = 1, ...each } = overheadOf(overheadRow(variant, tunables), problem, form, place.target);
+    const counts = countsOf(problem);
     let besides = 0;
-    for (const [name, count] of Object.entries(counts)) besides += count * (each[name as keyof typeof each] ?? 0);
-    const total = besides * peakShare(place.target) + missing * absent;
-    return cost(problem, form, tunables, place) + total / Math.max(1, products);
+    for (const [name, count] of Object.entries(counts)) besides += count * (each[name as keyof typeof counts] ?? 0);
+    return own * cost(problem, form, tunables, place) + besides / Math.max(1, productsOf(problem));
   };
 }
 
-/** How often a problem has what an overhead is of, and the products that its result depends on. */
-function countsOf({ geometry: g }: Problem): Required<Overhead> & { readonly products: number } {
+export function overheadRow(variant: string, { lanes }: Tunables): string {
+  return lanes === undefined ? variant : `${variant}_${lanes}`;
+}
+
+export function overheadOf(row: string, { layout }: Problem, form: Contraction, target: Target): Overhead {
+  const isa = target.kind === 'cpu' ? target.isa : 'baseline';
+  return OVERHEADS[isa][row]?.[`${form} ${layout}`] ?? {};
+}
+
+/** Products that a result depends on: with elements that exist. */
+export function productsOf({ geometry: g }: Problem): number {
+  return (g.n * existingTaps(g) * g.cs * g.cl) / g.groups;
+}
+
+/** How often a problem has what an overhead is of. */
+export function countsOf({ geometry: g }: Problem): Required<Omit<Overhead, 'own'>> {
   const pairs = g.n * existingTaps(g);
   const perPair = (g.cs * g.cl) / g.groups;
   return {
@@ -55,11 +74,5 @@ function countsOf({ geometry: g }: Problem): Required<Overhead> & { readonly pro
     large: g.n * g.cl * g.hl * g.wl,
     weight: perPair * g.r * g.s,
     absent: (g.n * g.hs * g.ws * g.r * g.s - pairs) * perPair,
-    products: pairs * perPair,
   };
-}
-
-/** Products that narrower vectors do in the time of one of those that overheads were measured beside. */
-function peakShare(target: Target): number {
-  return target.kind === 'cpu' ? CPU_VECTOR_BYTES[target.isa] / CPU_VECTOR_BYTES.avx512 : 1;
 }

@@ -1,39 +1,12 @@
 /** The CPU rows of the catalogue: an implicit matrix product around register-blocked micro-kernels, and sums of rows. */
 
-import { type Overheads, withOverheads } from './cpu_overheads.js';
+import { withOverheads } from './cpu_overheads.js';
 import { meanDepth } from './passes.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ACCUMULATOR_BYTES, CPU_TILES, type CpuTile, cpuTileOf, DTYPE_TABLE, type Target } from './target.js';
 import { ONE_LAUNCH, PACKED_HEADER, type Packing, type Tunables, type Variant } from './variant.js';
 
 const always = (): null => null;
-
-/** Overheads with channels in the lanes of tiles, with positions there, and of weight gradients. */
-const OF_CHANNELS: Overheads = {
-  'contract nchw': { call: 43_000, pair: 200, gathered: 43, weight: 1 },
-  'contract nhwc': { call: 42_000, image: 1500, pair: 69, gathered: 13, small: 2.8, weight: 1.3 },
-  'expand nchw': { call: 13_000, pair: 31, gathered: 2.9, small: 10, large: 1.2 },
-  'expand nhwc': { call: 96_000, image: 3300, pair: 400, small: 10, large: 12, weight: 1 },
-};
-const OF_POSITIONS: Overheads = {
-  'contract nchw': { call: 75_000, image: 2800, pair: 34, gathered: 7.4, large: 6.6 },
-  'contract nhwc': { call: 66_000, pair: 66, gathered: 14, small: 22, weight: 2.1 },
-  'expand nchw': { call: 37_000, image: 2300, pair: 39, gathered: 0.73, small: 3, large: 3.8 },
-  'expand nhwc': { call: 81_000, image: 38, pair: 110, gathered: 2.7, small: 5.3, large: 29, weight: 0.73 },
-};
-const OF_GRADIENTS: Overheads = {
-  'wgrad nchw': {
-    call: 84_000,
-    image: 4900,
-    pair: 5.6,
-    gathered: 4.2,
-    small: 7.1,
-    large: 6.8,
-    weight: 11,
-    absent: 0.25,
-  },
-  'wgrad nhwc': { call: 62_000, image: 5200, pair: 13, gathered: 4.9, small: 8.3, large: 1.3, weight: 9.6 },
-};
 
 export const CPU_VARIANTS: readonly Variant[] = [
   {
@@ -45,7 +18,7 @@ export const CPU_VARIANTS: readonly Variant[] = [
     tunables: ({ dtype }, _, target) => ['px', 'ch'].map((lanes) => ({ lanes, tile: cpuTile(target, dtype) })),
     packs: igemmPacking,
     legal: always,
-    cost: withOverheads(igemmCost, ({ lanes }) => (lanes === 'ch' ? OF_CHANNELS : OF_POSITIONS)),
+    cost: withOverheads('igemm', igemmCost),
     launch: () => ONE_LAUNCH,
   },
   {
@@ -56,7 +29,7 @@ export const CPU_VARIANTS: readonly Variant[] = [
     kind: 'general',
     tunables: ({ dtype }, _, target) => [{ tile: cpuTile(target, dtype) }],
     legal: always,
-    cost: withOverheads(gradientCost, () => OF_GRADIENTS),
+    cost: withOverheads('igemm', gradientCost),
     launch: () => ONE_LAUNCH,
   },
   {

@@ -1,17 +1,10 @@
 /** The CPU row of kernels with output positions in the lanes and inputs read where they lie. */
 
-import { type Overheads, withOverheads } from './cpu_overheads.js';
+import { withOverheads } from './cpu_overheads.js';
 import { meanDepth } from './passes.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ACCUMULATOR_BYTES, DTYPE_TABLE } from './target.js';
 import { ONE_LAUNCH, PACKED_HEADER, type Packing, type Variant } from './variant.js';
-
-const OVERHEADS: Overheads = {
-  'contract nchw': { call: 39_000, image: 9800, pair: 24, small: 6.9, large: 7.4, absent: 0.32 },
-  'contract nhwc': { call: 41_000, image: 5500, pair: 28, small: 3.2, large: 3.1, absent: 0.33 },
-  'expand nchw': { call: 16_000, image: 1100, pair: 3.5, large: 1.3, absent: 0.089 },
-  'expand nhwc': { call: 60_000, image: 3200, pair: 9.8, gathered: 0.8, small: 3.9, large: 5.3, absent: 0.4 },
-};
 
 export const DIRECT_VARIANT: Variant = {
   name: 'direct',
@@ -22,7 +15,7 @@ export const DIRECT_VARIANT: Variant = {
   tunables: () => [{}],
   packs: directPacking,
   legal: () => null,
-  cost: withOverheads(directCost, () => OVERHEADS),
+  cost: withOverheads('direct', directCost),
   launch: () => ONE_LAUNCH,
 };
 

@@ -1,13 +1,8 @@
 /** The CPU row of kernels for large sides of few channels: products over columns of channels and taps. */
 
-import { type Overheads, withOverheads } from './cpu_overheads.js';
+import { withOverheads } from './cpu_overheads.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ONE_LAUNCH, type Variant } from './variant.js';
-
-const OVERHEADS: Overheads = {
-  'contract nchw': { call: 56_000, image: 36_000, small: 3.3, large: 25, weight: 34 },
-  'contract nhwc': { call: 22_000, image: 8500, small: 1.4, large: 5, weight: 15, absent: 0.13 },
-};
 
 export const CPU_HEAD_VARIANT: Variant = {
   name: 'head',
@@ -17,7 +12,7 @@ export const CPU_HEAD_VARIANT: Variant = {
   kind: 'general',
   tunables: () => [{}],
   legal: headLegal,
-  cost: withOverheads(headCost, () => OVERHEADS),
+  cost: withOverheads('head', headCost),
   launch: () => ONE_LAUNCH,
 };
 

@@ -1,16 +1,9 @@
 /** The CPU row of kernels for small sides with few positions: one matrix product with the weight where it lies. */
 
-import { type Overheads, withOverheads } from './cpu_overheads.js';
+import { withOverheads } from './cpu_overheads.js';
 import { existingTaps } from './passes.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ONE_LAUNCH, type Variant } from './variant.js';
-
-const OVERHEADS: Overheads = {
-  'contract nchw': { call: 45_000, pair: 61, small: 200, large: 0.73, weight: 3.5 },
-  'contract nhwc': { call: 53_000, pair: 56, gathered: 12, small: 190, weight: 2.6 },
-  'wgrad nchw': { call: 26_000, pair: 48, gathered: 2.3, small: 18, large: 3.2, absent: 0.31 },
-  'wgrad nhwc': { call: 36_000, image: 38, pair: 53, gathered: 16, small: 13, large: 1.7, absent: 0.27 },
-};
 
 export const POINT_VARIANT: Variant = {
   name: 'point',
@@ -20,7 +13,7 @@ export const POINT_VARIANT: Variant = {
   kind: 'general',
   tunables: () => [{}],
   legal: pointLegal,
-  cost: withOverheads(pointCost, () => OVERHEADS),
+  cost: withOverheads('point', pointCost),
   launch: () => ONE_LAUNCH,
 };
 

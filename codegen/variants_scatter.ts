@@ -1,23 +1,9 @@
 /** The CPU row of kernels that multiply every tap alone: products over the channels of the small side, then sums of taps. */
 
-import { type Overheads, withOverheads } from './cpu_overheads.js';
+import { withOverheads } from './cpu_overheads.js';
 import type { Contraction, Problem } from './problem.js';
 import { cpuTileOf } from './target.js';
 import { ONE_LAUNCH, type Place, type Tunables, type Variant } from './variant.js';
-
-const OVERHEADS: Overheads = {
-  'expand nchw': { call: 210_000, image: 64_000, pair: 37, large: 18, weight: 80, absent: 1.9 },
-  'expand nhwc': {
-    call: 36_000,
-    image: 3500,
-    pair: 12,
-    gathered: 1.3,
-    small: 2.4,
-    large: 4.1,
-    weight: 21,
-    absent: 0.69,
-  },
-};
 
 export const SCATTER_VARIANT: Variant = {
   name: 'scatter',
@@ -27,7 +13,7 @@ export const SCATTER_VARIANT: Variant = {
   kind: 'general',
   tunables: () => [{}],
   legal: scatterLegal,
-  cost: withOverheads(scatterCost, () => OVERHEADS),
+  cost: withOverheads('scatter', scatterCost),
   launch: () => ONE_LAUNCH,
 };
 

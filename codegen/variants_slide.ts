@@ -1,14 +1,9 @@
 /** The CPU row of kernels for few output channels: neighbouring positions in the lanes, all column phases in one tile. */
 
-import { type Overheads, withOverheads } from './cpu_overheads.js';
+import { withOverheads } from './cpu_overheads.js';
 import type { Contraction, Problem } from './problem.js';
 import { cpuTileOf, DTYPE_TABLE } from './target.js';
 import { ONE_LAUNCH, type Place, type Tunables, type Variant } from './variant.js';
-
-const OVERHEADS: Overheads = {
-  'expand nchw': { call: 42_000, image: 3500, small: 1, weight: 0.8 },
-  'expand nhwc': { call: 28_000, image: 9100, small: 6.5, weight: 93 },
-};
 
 export const SLIDE_VARIANT: Variant = {
   name: 'slide',
@@ -18,7 +13,7 @@ export const SLIDE_VARIANT: Variant = {
   kind: 'general',
   tunables: () => [{}],
   legal: slideLegal,
-  cost: withOverheads(slideCost, () => OVERHEADS),
+  cost: withOverheads('slide', slideCost),
   launch: () => ONE_LAUNCH,
 };
 

@@ -1,17 +1,10 @@
 /** The CPU row of kernels for few positions, which read each weight once, tap by tap. */
 
-import { type Overheads, withOverheads } from './cpu_overheads.js';
+import { withOverheads } from './cpu_overheads.js';
 import { existingTaps, meanDepth } from './passes.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ACCUMULATOR_BYTES, type CpuTile, cpuTileOf, DTYPE_TABLE, type Target } from './target.js';
 import { ONE_LAUNCH, PACKED_HEADER, type Packing, type Tunables, type Variant } from './variant.js';
-
-const OVERHEADS: Overheads = {
-  'contract nchw': { call: 16_000, pair: 1000, gathered: 2, small: 49, large: 7 },
-  'contract nhwc': { call: 2800, pair: 610, gathered: 5.5, small: 19, large: 2.5 },
-  'expand nchw': { call: 26_000, image: 1500, pair: 170, gathered: 5.1, small: 5, large: 1.4, weight: 0.84 },
-  'expand nhwc': { call: 17_000, image: 940, pair: 250, gathered: 4.2, small: 5.6, large: 6.9 },
-};
 
 export const TAPWISE_VARIANT: Variant = {
   name: 'tapwise',
@@ -22,10 +15,7 @@ export const TAPWISE_VARIANT: Variant = {
   tunables: () => [{}],
   packs: tapwisePacking,
   legal: tapwiseLegal,
-  cost: withOverheads(
-    (problem, form, _, { target }) => tapwiseCost(problem, form, tileOf(problem, target)),
-    () => OVERHEADS,
-  ),
+  cost: withOverheads('tapwise', (problem, form, _, { target }) => tapwiseCost(problem, form, tileOf(problem, target))),
   launch: () => ONE_LAUNCH,
 };
 

@@ -4,7 +4,7 @@
  * their input windows.
  */
 
-import { type Overheads, withOverheads } from './cpu_overheads.js';
+import { withOverheads } from './cpu_overheads.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
 import { ACCUMULATOR_BYTES, cpuTileOf, type Target } from './target.js';
 import {
@@ -198,33 +198,6 @@ function tunables({ dtype }: Pick<Problem, 'dtype'>, form: Contraction, target: 
   return winogradWords(form as WinogradForm).map((f) => ({ f, tile: `t${rows}x${lanes}` }));
 }
 
-const OVERHEADS: Overheads = {
-  'contract nchw': {
-    call: 25_000,
-    image: 12_000,
-    pair: 27,
-    gathered: 0.56,
-    small: 20,
-    large: 11,
-    weight: 1.9,
-    absent: 0.48,
-  },
-  'contract nhwc': {
-    call: 7800,
-    image: 5300,
-    pair: 15,
-    gathered: 1.3,
-    small: 13,
-    large: 2.6,
-    weight: 1.2,
-    absent: 0.36,
-  },
-  'expand nchw': { call: 20_000, image: 24_000, gathered: 1.3, large: 8.4, weight: 2.7, absent: 0.49 },
-  'expand nhwc': { call: 1900, image: 3400, small: 0.8, large: 2.2, weight: 1.2, absent: 0.14 },
-  'wgrad nchw': { call: 22_000, image: 4700, pair: 1.2, small: 2.1, large: 3.5, weight: 3.3, absent: 0.095 },
-  'wgrad nhwc': { call: 21_000, image: 2200, pair: 2, small: 2.5, large: 1.7, weight: 2.5, absent: 0.091 },
-};
-
 export const WINOGRAD_VARIANTS: readonly Variant[] = [
   {
     name: 'winograd',
@@ -235,7 +208,7 @@ export const WINOGRAD_VARIANTS: readonly Variant[] = [
     tunables,
     packs,
     legal,
-    cost: withOverheads(cost, () => OVERHEADS),
+    cost: withOverheads('winograd', cost),
     launch: () => ONE_LAUNCH,
   },
   {
@@ -246,7 +219,7 @@ export const WINOGRAD_VARIANTS: readonly Variant[] = [
     kind: 'general',
     tunables,
     legal,
-    cost: withOverheads(gradientCost, () => OVERHEADS),
+    cost: withOverheads('winograd', gradientCost),
     launch: () => ONE_LAUNCH,
   },
 ];

@@ -46,6 +46,7 @@ const CODEGEN = [
     'work_mma_wgrad',
   ],
   ...[
+    'cpu_measured',
     'cpu_overheads',
     'variants_cpu',
     'variants_depthwise',
