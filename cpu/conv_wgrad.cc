@@ -229,15 +229,11 @@ class WgradRun {
 
   void add_ahead(Work& work, const void* data, const Pitches& pitch, int64_t n, int64_t c0, int64_t channels,
                  int64_t h0, int64_t h1, int64_t w0, int64_t w1) const {
-    const int64_t b = e_.storage_bytes;
-    const void* const from = element(data, n * pitch.n + c0 * pitch.c + h0 * pitch.h + w0 * pitch.w, e_.storage_bytes);
     if (pitch.c != 1) return;
+    const int64_t b = e_.storage_bytes;
+    const void* const from = element(data, n * pitch.n + c0 + h0 * pitch.h + w0 * pitch.w, b);
     Ahead piece;
-    if (pitch.c != 1) {
-      const bool joined = (w1 - w0) * pitch.w == pitch.h;
-      piece.start(from, joined ? 1 : h1 - h0, pitch.h * b, channels, pitch.c * b,
-                  (w1 - w0) * b * (joined ? h1 - h0 : 1));
-    } else if (channels == pitch.w) {
+    if (channels == pitch.w) {
       piece.start(from, 1, 0, h1 - h0, pitch.h * b, (w1 - w0) * pitch.w * b);
     } else {
       piece.start(from, w1 - w0, pitch.w * b, h1 - h0, pitch.h * b, channels * b);
