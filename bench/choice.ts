@@ -7,19 +7,15 @@
  * Nothing is kept in the kernel cache of the user.
  */
 
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { backends } from 'fracstride';
 import { table } from '../codegen/cli/table.js';
 import { LAYOUTS, type Layout, type Problem } from '../codegen/problem.js';
 import { formatProblem } from '../codegen/problem_text.js';
 import { CPU_ISAS, type CpuIsa } from '../codegen/target.js';
-import { tune } from '../src/bench/tune.js';
-import { resolveDevice } from '../src/device.js';
 import { areWords, commandLine, isCount, STORE, THREADS } from './command_line.js';
 import { randomProblems } from './random_problems.js';
 import { geometricMean, report } from './row.js';
+import { timeWays, type Ways, withoutKeeping } from './ways.js';
 
 const flags = commandLine('bench:choice', {
   problems: { about: 'random problems of each layout', value: '<count>', default: '100', check: isCount },
@@ -35,8 +31,6 @@ const flags = commandLine('bench:choice', {
   isa: { about: 'instruction set (default: the best of this machine)', value: '<name>', check: areWords(CPU_ISAS) },
   store: STORE,
 });
-/** Candidates that are timed, beside one of each variant. */
-const MOST = 8;
 /** Losses that are printed. */
 const WORST = 15;
 
@@ -49,29 +43,17 @@ interface Loss {
   readonly loss: number;
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'fracstride-choice-'));
-process.env.FRACSTRIDE_CACHE_DIR = folder;
-try {
+withoutKeeping(() => {
   if (flags.isa !== undefined) backends.cpu.isa = flags.isa as CpuIsa;
   for (const threads of flags.threads.split(','))
     for (const layout of flags.layout.split(',')) measure(Number(threads), layout as Layout);
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+});
 
 function measure(threads: number, layout: Layout): void {
   backends.cpu.threads = threads;
   const problems = randomProblems(Number(flags.problems), Number(flags.seed), layout);
-  const times = problems.map((): Record<string, number> => ({}));
-  const chosen: string[] = [];
-  for (let round = 0; round < Number(flags.rounds); round++) {
-    problems.forEach((problem, i) => {
-      const { microseconds, expected } = tune(resolveDevice('choice', 'cpu'), problem, MOST);
-      chosen[i] = expected!;
-      for (const [name, us] of Object.entries(microseconds)) times[i]![name] = Math.min(us, times[i]![name] ?? us);
-    });
-  }
-  const losses = problems.map((problem, i) => lossOf(problem, chosen[i]!, times[i]!)).sort((a, b) => b.loss - a.loss);
+  const ways = timeWays(problems, Number(flags.rounds));
+  const losses = problems.map((problem, i) => lossOf(problem, ways[i]!)).sort((a, b) => b.loss - a.loss);
   const worst = losses.slice(0, WORST);
   const lines = worst.map(({ problem, chosen, fastest, us: [mine, best], loss }) => [
     ...[problem, chosen, mine.toFixed(1), fastest, best.toFixed(1), loss.toFixed(2)],
@@ -85,7 +67,7 @@ function measure(threads: number, layout: Layout): void {
   });
 }
 
-function lossOf(problem: Problem, chosen: string, times: Readonly<Record<string, number>>): Loss {
+function lossOf(problem: Problem, { chosen, us: times }: Ways): Loss {
   const [fastest, best] = Object.entries(times).reduce((a, b) => (b[1] < a[1] ? b : a));
   const mine = times[chosen]!;
   return { problem: formatProblem(problem), chosen, fastest, us: [mine, best], loss: mine / best };

@@ -9,23 +9,21 @@
  * usage: node dist/bench/overheads.js [--isa avx2] [--problems N] [--seed N] [--rounds N] [--write]
  */
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { backends } from 'fracstride';
 import { MEASURED } from '../codegen/cpu_measured.js';
-import { countsOf, OVERHEADS, type Overhead, overheadOf, overheadRow, productsOf } from '../codegen/cpu_overheads.js';
+import { countsOf, OVERHEADS, type Overhead, overheadOf, overheadRow } from '../codegen/cpu_overheads.js';
 import { LAYOUTS, PASSES, type Problem } from '../codegen/problem.js';
 import { parseProblem } from '../codegen/problem_text.js';
 import { candidates, wordsOf } from '../codegen/spec.js';
 import { CPU_ISAS, type CpuIsa } from '../codegen/target.js';
 import { BENCH_LAYERS } from '../src/bench/layers.js';
 import { fmaPeak } from '../src/bench/peaks.js';
-import { tune } from '../src/bench/tune.js';
 import { resolveDevice } from '../src/device.js';
 import { areWords, commandLine, isCount } from './command_line.js';
 import { randomProblems } from './random_problems.js';
+import { timeWays, withoutKeeping } from './ways.js';
 
 const flags = commandLine('bench:overheads', {
   isa: { about: 'instruction set (default: the best of this machine)', value: '<name>', check: areWords(CPU_ISAS) },
@@ -35,8 +33,6 @@ const flags = commandLine('bench:overheads', {
   write: { about: 'write codegen/cpu_measured.ts' },
 });
 const FILE = fileURLToPath(new URL('../../codegen/cpu_measured.ts', import.meta.url));
-/** Candidates that are timed, beside one of each variant. */
-const MOST = 8;
 /** One random problem of so many is left out of the fit. */
 const UNSEEN = 5;
 /** How often a layer counts beside a random problem. */
@@ -53,7 +49,8 @@ const SCALE_PRICE = 0.0005;
 const LEAST_GAIN = 1e-6;
 const SCALES = Array.from({ length: 17 }, (_, i) => 1.06 ** (i - 8));
 
-const TERMS = ['own', 'call', 'image', 'pair', 'gathered', 'small', 'large', 'weight', 'absent'] as const;
+const OVERHEAD_TERMS = ['call', 'image', 'pair', 'gathered', 'small', 'large', 'weight', 'absent'] as const;
+const TERMS = ['own', ...OVERHEAD_TERMS] as const;
 
 /** A row that could compute a problem. */
 interface Way {
@@ -72,15 +69,11 @@ interface Timed {
   readonly weight: number;
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'fracstride-overheads-'));
-process.env.FRACSTRIDE_CACHE_DIR = folder;
-try {
+withoutKeeping(() => {
   backends.cpu.threads = 1;
   if (flags.isa !== undefined) backends.cpu.isa = flags.isa;
   run(backends.cpu.isa as CpuIsa);
-} finally {
-  rmSync(folder, { recursive: true, force: true });
-}
+});
 
 function run(isa: CpuIsa): void {
   const random = LAYOUTS.flatMap((layout) => randomProblems(Number(flags.problems), Number(flags.seed), layout));
@@ -111,15 +104,9 @@ function layerProblems(): Problem[] {
 }
 
 function timesOf(problems: readonly Problem[], isa: CpuIsa, weight: number): Timed[] {
-  const device = resolveDevice('overheads', 'cpu');
-  const peak = fmaPeak(device, 'float32') / 2e-3;
-  const times = problems.map((): Record<string, number> => ({}));
-  for (let round = 0; round < Number(flags.rounds); round++)
-    problems.forEach((problem, i) => {
-      for (const [name, us] of Object.entries(tune(device, problem, MOST).microseconds))
-        times[i]![name] = Math.min(us, times[i]![name] ?? us);
-    });
-  return problems.map((problem, i) => ({ ways: waysOf(problem, isa, times[i]!, peak), weight }));
+  const peak = fmaPeak(resolveDevice('overheads', 'cpu'), 'float32') / 2e-3;
+  const times = timeWays(problems, Number(flags.rounds));
+  return problems.map((problem, i) => ({ ways: waysOf(problem, isa, times[i]!.us, peak), weight }));
 }
 
 function waysOf(problem: Problem, isa: CpuIsa, times: Readonly<Record<string, number>>, peak: number): Way[] {
@@ -131,16 +118,10 @@ function waysOf(problem: Problem, isa: CpuIsa, times: Readonly<Record<string, nu
     const row = overheadRow(candidate.variant, candidate.tunables);
     const now = overheadOf(row, problem, form, target);
     const of = countsOf(problem);
-    const products = Math.max(1, productsOf(problem));
-    const cost = candidate.cost! * products;
-    const besides = TERMS.slice(1).map((term) => of[term as keyof typeof of]);
-    const own =
-      (cost -
-        dot(
-          besides,
-          TERMS.slice(1).map((term) => now[term] ?? 0),
-        )) /
-      (now.own ?? 1);
+    const cost = candidate.cost! * Math.max(1, of.products);
+    const besides = OVERHEAD_TERMS.map((term) => of[term]);
+    const charged = OVERHEAD_TERMS.map((term) => now[term] ?? 0);
+    const own = (cost - dot(besides, charged)) / (now.own ?? 1);
     const group = row in OVERHEADS.avx512 ? `${row}: ${form} ${problem.layout}` : null;
     return [{ group, counts: [own, ...besides], time: us * peak, cost }];
   });
@@ -150,8 +131,12 @@ function waysOf(problem: Problem, isa: CpuIsa, times: Readonly<Record<string, nu
 function leastSquares(problems: readonly Timed[]): Map<string, number[]> {
   const groups = new Map<string, { way: Way; weight: number }[]>();
   for (const { ways, weight } of problems)
-    for (const way of ways)
-      if (way.group !== null) groups.set(way.group, [...(groups.get(way.group) ?? []), { way, weight }]);
+    for (const way of ways) {
+      if (way.group === null) continue;
+      const rows = groups.get(way.group) ?? [];
+      rows.push({ way, weight });
+      groups.set(way.group, rows);
+    }
   return new Map([...groups].map(([group, rows]) => [group, termsOf(rows)]));
 }
 

@@ -40,10 +40,10 @@ export const OVERHEADS: Readonly<Record<CpuIsa, Readonly<Record<string, Overhead
 export function withOverheads(variant: string, cost: Variant['cost']): Variant['cost'] {
   return (problem, form, tunables, place) => {
     const { own = 1, ...each } = overheadOf(overheadRow(variant, tunables), problem, form, place.target);
-    const counts = countsOf(problem);
+    const { products, ...counts } = countsOf(problem);
     let besides = 0;
     for (const [name, count] of Object.entries(counts)) besides += count * (each[name as keyof typeof counts] ?? 0);
-    return own * cost(problem, form, tunables, place) + besides / Math.max(1, productsOf(problem));
+    return own * cost(problem, form, tunables, place) + besides / Math.max(1, products);
   };
 }
 
@@ -56,13 +56,8 @@ export function overheadOf(row: string, { layout }: Problem, form: Contraction, 
   return OVERHEADS[isa][row]?.[`${form} ${layout}`] ?? {};
 }
 
-/** Products that a result depends on: with elements that exist. */
-export function productsOf({ geometry: g }: Problem): number {
-  return (g.n * existingTaps(g) * g.cs * g.cl) / g.groups;
-}
-
-/** How often a problem has what an overhead is of. */
-export function countsOf({ geometry: g }: Problem): Required<Omit<Overhead, 'own'>> {
+/** How often a problem has what an overhead is of, and the products that its result depends on: with elements that exist. */
+export function countsOf({ geometry: g }: Problem): Required<Omit<Overhead, 'own'>> & { readonly products: number } {
   const pairs = g.n * existingTaps(g);
   const perPair = (g.cs * g.cl) / g.groups;
   return {
@@ -74,5 +69,6 @@ export function countsOf({ geometry: g }: Problem): Required<Omit<Overhead, 'own
     large: g.n * g.cl * g.hl * g.wl,
     weight: perPair * g.r * g.s,
     absent: (g.n * g.hs * g.ws * g.r * g.s - pairs) * perPair,
+    products: pairs * perPair,
   };
 }

@@ -8,13 +8,13 @@
 // not exist makes a sum NaN when it meets something that is not finite: then nothing is written and the caller sums
 // over existing positions only. The number of tasks depends on the problem alone.
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <vector>
 
 #include "columns.h"
 #include "conv_plan.h"
 #include "team.h"
+#include "wgrad_chunks.h"
 #include "wgrad_columns.h"
 #include "wgrad_patches.h"
 
@@ -24,7 +24,6 @@ namespace {
 // Least channels c and columns for which this is the faster way, and channels of L that are few; least taps where they
 // are not.
 constexpr int64_t LEAST_ROWS = 8, LEAST_COLUMNS = 4, FEW_CHANNELS = 5, LEAST_TAPS = 16;
-constexpr int64_t WANTED_TASKS = 32, PARTIAL_BYTES = 16 << 20;
 // Positions of a block: adding up lanes is then a small part.
 constexpr int64_t MOST_POSITIONS = 1024;
 // Planes of a task, in a second-level cache, those that a first-level cache holds, and channels c copied at once.
@@ -45,44 +44,36 @@ class ColumnsRun {
         small_(pitches_of(layout, s_.cs, s_.hs, s_.ws)),
         cs_(s_.cs / s_.groups),
         cl_(s_.cl / s_.groups),
-        columns_(s_, pitches_of(layout, s_.cl, s_.hl, s_.wl), e_.patches.lines, MOST_POSITIONS, 1) {
+        columns_(s_, pitches_of(layout, s_.cl, s_.hl, s_.wl), e_.patches.lines, MOST_POSITIONS, 1),
+        chunks_(e_, s_.groups, divide_up(cs_ * count(), e_.lanes) * e_.lanes) {
     if (!fits()) return;
     const int64_t planes = std::max<int64_t>(1, PLANES_BYTES / columns_.channel_bytes());
     parts_ = divide_up(cl_, planes);
-    const int64_t wanted = divide_up(WANTED_TASKS, s_.groups * parts_);
-    chunks_ = std::min({wanted, columns_.blocks(), PARTIAL_BYTES / (s_.groups * sum_bytes())});
+    chunks_.cut(s_.groups * parts_, columns_.blocks());
   }
 
   bool fits() const {
     return cs_ >= LEAST_ROWS && count() >= LEAST_COLUMNS && s_.ws > 0 && columns_.blocks() > 0 && columns_.fits() &&
-           s_.groups * sum_bytes() <= PARTIAL_BYTES;
+           chunks_.fits();
   }
 
   bool run() {
-    sums_ = static_cast<char*>(scratch(SCRATCH_CALL_A, chunks_ * s_.groups * sum_bytes()));
-    parallel_for(s_.groups * parts_ * chunks_, [&](int64_t i) {
-      const int64_t group = i / (parts_ * chunks_), part = i / chunks_ % parts_, chunk = i % chunks_;
-      run_task(group, part, chunk, sums_ + (group * chunks_ + chunk) * sum_bytes());
+    const int64_t chunks = chunks_.count();
+    chunks_.allocate();
+    parallel_for(s_.groups * parts_ * chunks, [&](int64_t i) {
+      const int64_t group = i / (parts_ * chunks), part = i / chunks % parts_, chunk = i % chunks;
+      run_task(group, part, chunk, chunks_.at(group, chunk));
     });
-    // Sums of all chunks, in order, in pieces that do not depend on the number of threads.
-    std::atomic<bool> finite{true};
-    parallel_ranges(sum_elements(), PIECE, [&](int64_t begin, int64_t end) {
-      for (int64_t group = 0; group < s_.groups; group++) {
-        char* const sum = sums_ + group * chunks_ * sum_bytes() + begin * e_.accumulator_bytes;
-        for (int64_t i = 1; i < chunks_; i++) e_.add(sum + i * sum_bytes(), end - begin, sum);
-        if (!e_.all_finite(sum, end - begin)) finite = false;
-      }
-    });
-    if (!finite) return false;
+    if (!chunks_.add()) return false;
     for (int64_t group = 0; group < s_.groups; group++) {
       void* const to = element(call_.output, group * cs_ * count(), e_.storage_bytes);
-      e_.store_line(sums_ + group * chunks_ * sum_bytes(), cs_ * count(), to);
+      e_.store_line(chunks_.at(group, 0), cs_ * count(), to);
     }
     return true;
   }
 
  private:
-  static constexpr int64_t PIECE = 4096, LINE = 64, CHANNELS_AHEAD = 4;
+  static constexpr int64_t LINE = 64, CHANNELS_AHEAD = 4;
 
   // Rows of S as the sums read them: `runs` of `length` whole vectors, of channels `pitch` apart.
   struct Lines {
@@ -95,9 +86,6 @@ class ColumnsRun {
   };
 
   int64_t count() const { return columns_.count(); }
-  // Sums of a chunk: [c][q], in whole vectors.
-  int64_t sum_elements() const { return divide_up(cs_ * count(), e_.lanes) * e_.lanes; }
-  int64_t sum_bytes() const { return sum_elements() * e_.accumulator_bytes; }
   static int64_t part(int64_t whole, int64_t parts, int64_t i) { return whole * i / parts; }
 
   const void* small_at(int64_t group, int64_t c, const ColumnsBlock& block) const {
@@ -111,7 +99,8 @@ class ColumnsRun {
 
   void run_task(int64_t group, int64_t i, int64_t chunk, char* sums) const {
     const Part what = {group, part(cl_, parts_, i), part(cl_, parts_, i + 1) - part(cl_, parts_, i)};
-    const int64_t begin = part(columns_.blocks(), chunks_, chunk), end = part(columns_.blocks(), chunks_, chunk + 1);
+    const int64_t begin = part(columns_.blocks(), chunks_.count(), chunk),
+                  end = part(columns_.blocks(), chunks_.count(), chunk + 1);
     const int64_t area = s_.r * s_.s, bytes = e_.accumulator_bytes;
     char* const first = sums + what.k0 * area * bytes;
     for (int64_t c = 0; c < cs_; c++) std::memset(first + c * count() * bytes, 0, what.channels * area * bytes);
@@ -197,8 +186,9 @@ class ColumnsRun {
   Pitches small_;
   int64_t cs_, cl_;
   Columns columns_;
-  int64_t parts_ = 1, chunks_ = 1;
-  char* sums_ = nullptr;
+  // [c][q]
+  WgradChunks chunks_;
+  int64_t parts_ = 1;
 };
 
 }  // namespace

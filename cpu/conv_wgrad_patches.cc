@@ -8,13 +8,13 @@
 // stands for a position that does not exist makes a sum NaN when it meets something that is not finite: then nothing is
 // written and the caller sums over existing positions only. The number of tasks depends on the problem alone.
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <vector>
 
 #include "conv_plan.h"
 #include "patches.h"
 #include "team.h"
+#include "wgrad_chunks.h"
 #include "wgrad_patches.h"
 
 namespace fracstride {
@@ -30,7 +30,6 @@ constexpr int64_t LEAST_ROWS = 8, FEW_CHANNELS = 5, MOST_ROWS = 24;
 constexpr double LEAST_FILLED = 0.9;
 constexpr int64_t PLANE_POSITIONS = 1024, NEAR_BYTES = 48 << 10, SMALL_IMAGE = 256;
 constexpr int64_t SHARED_ROWS = 32, FEW_LANES = 96, LEAST_IMAGE = 128;
-constexpr int64_t WANTED_TASKS = 32, PARTIAL_BYTES = 16 << 20;
 // Positions of a block: three vectors of patches are then in a first-level cache. Least positions of a row for which
 // their sums are loaded and stored, and channels c copied at once.
 constexpr int64_t MOST_POSITIONS = 256, LEAST_POSITIONS = 32, COPIED_CHANNELS = 64;
@@ -44,40 +43,30 @@ class PatchesRun {
         small_(pitches_of(layout, s_.cs, s_.hs, s_.ws)),
         cs_(s_.cs / s_.groups),
         cl_(s_.cl / s_.groups),
-        patches_(s_, pitches_of(layout, s_.cl, s_.hl, s_.wl), e_.patches, MOST_POSITIONS) {
-    if (!fits()) return;
-    const int64_t wanted = divide_up(WANTED_TASKS, s_.groups * patches_.slabs());
-    chunks_ = std::min({wanted, patches_.blocks(), PARTIAL_BYTES / (s_.groups * sum_bytes())});
+        patches_(s_, pitches_of(layout, s_.cl, s_.hl, s_.wl), e_.patches, MOST_POSITIONS),
+        chunks_(e_, s_.groups, cs_ * pitch()) {
+    if (fits()) chunks_.cut(s_.groups * patches_.slabs(), patches_.blocks());
   }
 
   bool fits() const {
     return cs_ >= LEAST_ROWS && filled() && better() && s_.ws > 0 && patches_.blocks() > 0 && patches_.fits() &&
-           s_.groups * sum_bytes() <= PARTIAL_BYTES;
+           chunks_.fits();
   }
 
   bool run() {
-    sums_ = static_cast<char*>(scratch(SCRATCH_CALL_A, chunks_ * s_.groups * sum_bytes()));
-    const int64_t slabs = patches_.slabs();
-    parallel_for(s_.groups * slabs * chunks_, [&](int64_t i) {
-      const int64_t group = i / (slabs * chunks_), slab = i / chunks_ % slabs, chunk = i % chunks_;
-      run_task(group, slab, chunk, sums_ + (group * chunks_ + chunk) * sum_bytes());
+    const int64_t slabs = patches_.slabs(), chunks = chunks_.count();
+    chunks_.allocate();
+    parallel_for(s_.groups * slabs * chunks, [&](int64_t i) {
+      const int64_t group = i / (slabs * chunks), slab = i / chunks % slabs, chunk = i % chunks;
+      run_task(group, slab, chunk, chunks_.at(group, chunk));
     });
-    // Sums of all chunks, in order, in pieces that do not depend on the number of threads.
-    std::atomic<bool> finite{true};
-    parallel_ranges(cs_ * pitch(), PIECE, [&](int64_t begin, int64_t end) {
-      for (int64_t group = 0; group < s_.groups; group++) {
-        char* const sum = sums_ + group * chunks_ * sum_bytes() + begin * e_.accumulator_bytes;
-        for (int64_t i = 1; i < chunks_; i++) e_.add(sum + i * sum_bytes(), end - begin, sum);
-        if (!e_.all_finite(sum, end - begin)) finite = false;
-      }
-    });
-    if (!finite) return false;
+    if (!chunks_.add()) return false;
     parallel_for(s_.groups * cs_, [&](int64_t i) { store(i / cs_, i % cs_); });
     return true;
   }
 
  private:
-  static constexpr int64_t PIECE = 4096, LINE = 64, CHANNELS_AHEAD = 4;
+  static constexpr int64_t LINE = 64, CHANNELS_AHEAD = 4;
 
   // Elements of S as sums read them: of channels `pitch` apart and positions `step` apart.
   struct Elements {
@@ -101,7 +90,6 @@ class PatchesRun {
   // Sums of a chunk: [c][slab][lane], in whole vectors.
   int64_t slab_lanes() const { return divide_up(patches_.lanes(), e_.patches.lines.width) * e_.patches.lines.width; }
   int64_t pitch() const { return patches_.slabs() * slab_lanes(); }
-  int64_t sum_bytes() const { return cs_ * pitch() * e_.accumulator_bytes; }
   static int64_t part(int64_t whole, int64_t parts, int64_t i) { return whole * i / parts; }
 
   const void* small_at(int64_t group, int64_t c, const ColumnsBlock& block) const {
@@ -113,7 +101,8 @@ class PatchesRun {
 
   void run_task(int64_t group, int64_t i, int64_t chunk, char* sums) const {
     const Slab slab = patches_.slab(i);
-    const int64_t begin = part(patches_.blocks(), chunks_, chunk), end = part(patches_.blocks(), chunks_, chunk + 1);
+    const int64_t begin = part(patches_.blocks(), chunks_.count(), chunk),
+                  end = part(patches_.blocks(), chunks_.count(), chunk + 1);
     const int64_t bytes = e_.accumulator_bytes;
     char* const first = sums + i * slab_lanes() * bytes;
     for (int64_t c = 0; c < cs_; c++) std::memset(first + c * pitch() * bytes, 0, slab_lanes() * bytes);
@@ -186,7 +175,7 @@ class PatchesRun {
   }
 
   void store(int64_t group, int64_t c) const {
-    const char* const sums = sums_ + (group * chunks_ * cs_ + c) * pitch() * e_.accumulator_bytes;
+    const char* const sums = chunks_.at(group, 0) + c * pitch() * e_.accumulator_bytes;
     for (int64_t i = 0; i < patches_.slabs(); i++) {
       const Slab slab = patches_.slab(i);
       const int64_t to = ((group * cs_ + c) * cl_ + slab.k0) * area() + slab.r0 * s_.s;
@@ -201,8 +190,7 @@ class PatchesRun {
   Pitches small_;
   int64_t cs_, cl_;
   Patches patches_;
-  int64_t chunks_ = 1;
-  char* sums_ = nullptr;
+  WgradChunks chunks_;
 };
 
 }  // namespace
