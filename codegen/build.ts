@@ -80,7 +80,8 @@ export function planKernel(
 
 /**
  * Compiles what a plan lacks, `jobs` at a time. A kernel that does not compile is reported and does not stop the rest;
- * `progress` hears of every kernel as it is done.
+ * `progress` hears of every kernel as it is done. Any other failure, say a cache that cannot be written, starts nothing
+ * more and is thrown once the compilers that run have ended: nobody writes after the promise is settled.
  */
 export async function runBuild(
   plan: readonly PlannedKernel[],
@@ -92,17 +93,20 @@ export async function runBuild(
   let next = 0;
   let done = 0;
   const work = async () => {
-    while (next < plan.length) {
-      const index = next++;
-      const kernel = await buildOne(plan[index]!, place).catch((error: unknown) => {
-        next = plan.length;
-        throw error;
-      });
-      kernels[index] = kernel;
-      options.progress?.({ done: ++done, total: plan.length, kernel });
+    try {
+      while (next < plan.length) {
+        const index = next++;
+        const kernel = await buildOne(plan[index]!, place);
+        kernels[index] = kernel;
+        options.progress?.({ done: ++done, total: plan.length, kernel });
+      }
+    } finally {
+      next = plan.length;
     }
   };
-  await Promise.all(Array.from({ length: Math.min(options.jobs, plan.length) }, work));
+  const ends = await Promise.allSettled(Array.from({ length: Math.min(options.jobs, plan.length) }, work));
+  const failure = ends.find((end) => end.status === 'rejected');
+  if (failure !== undefined) throw failure.reason;
   return summary(kernels, secondsSince(started));
 }
 

@@ -126,6 +126,22 @@ describe('build', function () {
     expect(error).to.be.instanceOf(FracstrideError).with.property('code', 'ERR_CACHE');
   });
 
+  it('has no compiler running when it fails, and starts no other', async () => {
+    const real = nvcc(fakeNvcc(join(root, 'bin')).environment);
+    fs.writeFileSync(join(root, 'kernels'), 'a file where a folder belongs');
+    let started = 0;
+    let running = 0;
+    const compile = async (request: CompileRequest) => {
+      const place = started++;
+      running++;
+      await new Promise((resolve) => setTimeout(resolve, 100 * place));
+      return real.compile(request).finally(() => running--);
+    };
+    const error = await build({ ...real, compile }, { jobs: 3 }).catch((reason: unknown) => reason);
+    expect(error).to.be.instanceOf(FracstrideError).with.property('code', 'ERR_CACHE');
+    expect({ started, running }).to.deep.equal({ started: 3, running: 0 });
+  });
+
   it('finds nvcc on PATH, then in CUDA_HOME and CUDA_PATH, else says so', async () => {
     fakeNvcc(join(root, 'one'));
     fakeNvcc(join(root, 'home', 'bin'));
