@@ -2,20 +2,28 @@
  * `npm run test:cuda`: all golden cases with every variant, in both layouts and every element type, and 500 random problems
  * with every variant, on the simulator in several warp orders; the same on cuDNN's stand-in under each of its settings. The
  * specialised kernels are compiled as they are needed (once: they are kept in build/test_kernels), a few at a time; the
- * first run takes long.
+ * first run takes hours. `-- --store` keeps a row of each proof that passed, `-- --missing` leaves out what rows say of
+ * these kernels; `npm run proofs` prints them.
  */
 
 import { expect } from 'chai';
 import { DTYPES } from '../../codegen/target.js';
 import type { EdgesSummary } from '../support/edges_cli.js';
 import type { GoldenSummary } from '../support/golden_cli.js';
+import { proof } from '../support/proofs.js';
 import type { RandomSummary } from '../support/random_cli.js';
-import { CUDNN_SIMULATOR, severalAtOnce, simulatedReport, simulatorOnly } from '../support/simulated.js';
+import { CUDNN_SIMULATOR, REAL_DEVICE, severalAtOnce, simulatedReport, simulatorOnly } from '../support/simulated.js';
 
 const LAYOUTS = ['nchw', 'nhwc'] as const;
 const CASES = 456;
 const RUNS = 500;
 const SEED = Number(process.env.TEST_SEED ?? 20261122);
+
+const variantIn = (words: string): string => /--variant (\w+)/.exec(words)![1]!;
+
+/** The stand-in for cuDNN needs the simulator, so that on a real device its proofs are named as left out. */
+const proofOfLibrary = (title: string, work: Parameters<typeof proof>[2]) =>
+  REAL_DEVICE ? simulatorOnly(title, work) : proof(title, 'cudnn', work);
 
 describe('on cuda, the whole', function () {
   this.timeout(4 * 3600_000);
@@ -44,7 +52,7 @@ describe('on cuda, the whole', function () {
     ['mmadiagonal', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
     ['mmamerged', ['float32'], ['--settings', 'tf32', '--tol', '3e-3']],
   ] as const) {
-    it(`golden cases with the ${variant} kernels in ${dtypes.join(', ')}`, async () => {
+    proof(`golden cases with the ${variant} kernels in ${dtypes.join(', ')}`, variant, async () => {
       const settings = LAYOUTS.flatMap((layout) => dtypes.map((dtype) => ({ layout, dtype })));
       const summaries = await severalAtOnce(settings, ({ layout, dtype }) =>
         simulatedReport<GoldenSummary>({
@@ -58,12 +66,12 @@ describe('on cuda, the whole', function () {
         expect(variants!.wrong).to.deep.equal([]);
         for (const [name, count] of Object.entries(variants!.ran)) ran[name] = (ran[name] ?? 0) + count;
       }
-      console.log(`      ${summaries.length * CASES} cases; contractions: ${JSON.stringify(ran)}`);
+      return { cases: summaries.length * CASES, contractions: ran };
     });
 
     // Bounds of random problems are those of float32.
     if (words.length > 0) continue;
-    it(`${RUNS} random problems with the ${variant} kernels, warps in three orders`, async () => {
+    proof(`${RUNS} random problems with the ${variant} kernels, warps in three orders`, variant, async () => {
       const shards = ['0/2', '1/2'];
       const inOrder = async (order: string) =>
         severalAtOnce(shards, (shard) =>
@@ -83,9 +91,7 @@ describe('on cuda, the whole', function () {
           (await inOrder(order)).map((summary) => summary.digest),
           order,
         ).to.deep.equal(digests);
-      console.log(
-        `      seed ${SEED}; contractions: ${JSON.stringify(first.map(({ variants }) => variants[variant]!.ran))}`,
-      );
+      return { seed: SEED, contractions: first.map(({ variants }) => variants[variant]!.ran) };
     });
   }
 
@@ -106,7 +112,8 @@ describe('on cuda, the whole', function () {
     '--variant mmadiagonal --most 32 --groups 2,4,8,32 --dtype bfloat16,float16 --layout nhwc --multiple 4',
     '--variant mmadiagonal --most 32 --groups 2,4,8,32 --dtype float32 --settings tf32',
   ]) {
-    it(`200 weight gradients around the sizes of tiles, ${words}, warps in three orders`, async () => {
+    const title = `200 weight gradients around the sizes of tiles, ${words}, warps in three orders`;
+    proof(title, variantIn(words), async () => {
       const args = ['--runs', '200', '--seed', String(SEED), ...words.split(' ')];
       const summaries = await severalAtOnce(['forward', 'reverse', 'mixed:7'], (order) =>
         simulatedReport<EdgesSummary>({ program: 'edges_cli', args, simulator: `order=${order}` }),
@@ -116,7 +123,8 @@ describe('on cuda, the whole', function () {
         expect(problems).to.be.above(150);
         expect(digest).to.equal(summaries[0]!.digest);
       }
-      console.log(`      seed ${SEED}; ${JSON.stringify(summaries[0])}`);
+      const { problems, parted, ran } = summaries[0]!;
+      return { seed: SEED, problems, parted, ran };
     });
   }
 
@@ -126,7 +134,8 @@ describe('on cuda, the whole', function () {
     ['joined', 'float32'],
     ['mmajoined', 'float16,bfloat16'],
   ] as const) {
-    it(`200 outputs and input gradients of ${dtypes} around the sizes of ${variant}'s tiles, warps in three orders`, async () => {
+    const title = `200 outputs and input gradients of ${dtypes} around the sizes of ${variant}'s tiles, warps in three orders`;
+    proof(title, variant, async () => {
       const places = ['--pass', 'fwd,dgrad', '--variant', variant, '--dtype', dtypes];
       const args = [...places, '--runs', '200', '--seed', String(SEED)];
       const summaries = await severalAtOnce(['forward', 'reverse', 'mixed:7'], (order) =>
@@ -138,7 +147,8 @@ describe('on cuda, the whole', function () {
         expect(problems).to.be.above(150);
         expect(digest).to.equal(summaries[0]!.digest);
       }
-      console.log(`      seed ${SEED}; ${JSON.stringify(summaries[0])}`);
+      const { problems, parted, ran } = summaries[0]!;
+      return { seed: SEED, problems, parted, ran };
     });
   }
 
@@ -163,7 +173,7 @@ describe('on cuda, the whole', function () {
     [ofResidues, '--variant mmamerged --dtype bfloat16,float16 --layout nhwc --multiple 8'],
     [ofResidues, '--variant mmamerged --dtype float32 --settings tf32'],
   ] as const) {
-    it(`200 ${title} around the sizes of tiles, ${words}, warps in three orders`, async () => {
+    proof(`200 ${title} around the sizes of tiles, ${words}, warps in three orders`, variantIn(words), async () => {
       const args = ['--runs', '200', '--seed', String(SEED), ...places, ...words.split(' ')];
       const summaries = await severalAtOnce(['forward', 'reverse', 'mixed:7'], (order) =>
         simulatedReport<EdgesSummary>({ program: 'edges_cli', args, simulator: `order=${order}` }),
@@ -173,7 +183,8 @@ describe('on cuda, the whole', function () {
         expect(problems).to.be.above(least);
         expect(digest).to.equal(summaries[0]!.digest);
       }
-      console.log(`      seed ${SEED}; ${JSON.stringify(summaries[0])}`);
+      const { problems, parted, ran } = summaries[0]!;
+      return { seed: SEED, problems, parted, ran };
     });
   }
 
@@ -182,7 +193,7 @@ describe('on cuda, the whole', function () {
     const words = settings === '' ? [] : ['--settings', settings];
     const title = settings === '' ? 'settings as they are' : settings;
 
-    simulatorOnly(`golden cases on cuDNN's stand-in, ${title}`, async () => {
+    proofOfLibrary(`golden cases on cuDNN's stand-in, ${title}`, async () => {
       const places = LAYOUTS.flatMap((layout) => DTYPES.map((dtype) => ({ layout, dtype })));
       const summaries = await severalAtOnce(places, ({ layout, dtype }) =>
         simulatedReport<GoldenSummary>({
@@ -200,15 +211,16 @@ describe('on cuda, the whole', function () {
       }
       const count = summaries.reduce((sum, { variants }) => sum + (variants!.ran.cudnn ?? 0), 0);
       expect(count).to.be.above(CASES);
-      console.log(`      ${summaries.length * CASES} cases; ${count} contractions on cuDNN`);
+      return { cases: summaries.length * CASES, contractions: { cudnn: count } };
     });
 
-    simulatorOnly(`300 random problems on cuDNN's stand-in, ${title}`, async () => {
+    proofOfLibrary(`300 random problems on cuDNN's stand-in, ${title}`, async () => {
       const args = ['--variants', 'cudnn', '--runs', '300', '--seed', String(SEED), ...words];
       const { failures, variants } = await simulatedReport<RandomSummary>({ program: 'random_cli', args, env });
       expect(failures.join('\n'), `seed ${SEED}`).to.equal('');
       expect(variants.cudnn!.wrong).to.deep.equal([]);
       expect(variants.cudnn!.ran.cudnn).to.be.above(100);
+      return { seed: SEED, contractions: variants.cudnn!.ran };
     });
   }
 });
