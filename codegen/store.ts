@@ -97,6 +97,8 @@ export const STORE_LIMIT = 2 ** 30;
 /** Room is made for this part of the limit at a time, and looked for once in so many puts. */
 const SPARE = 0.1;
 const PUTS_BETWEEN_LOOKS = 16;
+/** A directory that changed less long ago may change again without a new time: file systems count up to two seconds at once. */
+const SETTLED_AFTER = 3000;
 
 /** FRACSTRIDE_CACHE_DIR, else the platform's cache directory. */
 export function defaultStoreDirectory(environment: Readonly<Record<string, string | undefined>> = process.env): string {
@@ -109,6 +111,14 @@ interface Opened extends Required<Omit<StoreOptions, 'owner'>> {
   readonly root: string;
   readonly owner: number | undefined;
   puts: number;
+  /** What `matching` read of the directory last. */
+  listing: Listing | null;
+}
+
+/** Entries by the kernel's name, and the time of the directory's last change when they were read. */
+interface Listing {
+  readonly changed: bigint;
+  readonly entries: ReadonlyMap<string, readonly string[]>;
 }
 
 /**
@@ -118,7 +128,7 @@ interface Opened extends Required<Omit<StoreOptions, 'owner'>> {
  */
 export function openStore(directory: string = defaultStoreDirectory(), options: StoreOptions = {}): KernelStore {
   const { onBroken = () => {}, owner, limit = STORE_LIMIT } = options;
-  const opened: Opened = { root: directory, onBroken, owner, limit, puts: 0 };
+  const opened: Opened = { root: directory, onBroken, owner, limit, puts: 0, listing: null };
   const guarded = <T>(work: () => T): T => {
     try {
       refuseForeign(opened);
@@ -161,7 +171,7 @@ function find({ root, onBroken, owner }: Opened, id: KernelId): StoredKernel | n
 
 function matching(opened: Opened, { name, source, format }: Wanted): StoredKernel[] {
   const { root } = opened;
-  const own = namesIn(root).filter((entry) => entry.startsWith(`${name}.`) && isEntryName(entry));
+  const own = entriesOf(opened, name);
   if (own.length === 0) return [];
   const digest = digestOf(source());
   const stored = own.flatMap(
@@ -173,6 +183,27 @@ function matching(opened: Opened, { name, source, format }: Wanted): StoredKerne
   // What cannot be read is found broken, and moved aside, here too.
   const sound = wanted.map((id) => ({ at: lastUse(root, entryName(id)), kernel: find(opened, id) }));
   return sound.sort((a, b) => b.at - a.at).flatMap(({ kernel }) => kernel ?? []);
+}
+
+/**
+ * The entries of a kernel's name. A store may hold thousands, and a program asks for each of its kernels, so the directory is
+ * read again only when it has changed.
+ */
+function entriesOf(opened: Opened, name: string): readonly string[] {
+  const stat = fs.statSync(opened.root, { bigint: true, throwIfNoEntry: false });
+  if (stat === undefined) return [];
+  const known = opened.listing;
+  if (known?.changed === stat.mtimeNs) return known.entries.get(name) ?? [];
+  const read = new Map<string, string[]>();
+  for (const entry of entries(opened.root)) {
+    const kernel = entry.slice(0, entry.lastIndexOf('.'));
+    const own = read.get(kernel);
+    if (own === undefined) read.set(kernel, [entry]);
+    else own.push(entry);
+  }
+  const isSettled = Date.now() - Number(stat.mtimeMs) > SETTLED_AFTER;
+  opened.listing = isSettled ? { changed: stat.mtimeNs, entries: read } : null;
+  return read.get(name) ?? [];
 }
 
 function put(opened: Opened, kernel: NewKernel): StoredKernel {

@@ -271,6 +271,27 @@ describe('store', function () {
     expect(store.matching({ name: 'b__k__sm90', format: 'cubin', source: () => 'never asked' })).to.deep.equal([]);
   });
 
+  it('reads its directory again for a text once that has changed, and not before', () => {
+    const [store, other] = [openStore(directory()), openStore(directory())];
+    const made = [kernel('a__k__sm90'), kernel('b__k__sm90'), kernel('c__k__sm90')];
+    const seen = () =>
+      made.map(({ name, source }) => store.matching({ name, format: 'cubin', source: () => String(source) }).length);
+    const hourAgo = new Date(Date.now() - 3600 * 1000);
+    const settle = () => fs.utimesSync(directory(), hourAgo, hourAgo);
+    expect(seen()).to.deep.equal([0, 0, 0]);
+    other.put(made[0]!);
+    expect(seen()).to.deep.equal([1, 0, 0]);
+    other.put(made[1]!);
+    expect(seen(), 'a moment later').to.deep.equal([1, 1, 0]);
+    settle();
+    expect(seen()).to.deep.equal([1, 1, 0]);
+    other.put(made[2]!);
+    settle();
+    expect(seen(), 'a change that the time does not tell').to.deep.equal([1, 1, 0]);
+    fs.rmSync(store.find(made[0]!)!.directory, { recursive: true });
+    expect(seen()).to.deep.equal([0, 1, 1]);
+  });
+
   it('lets many processes put the same kernels at once', async () => {
     const script = `
       const store = openStore(${JSON.stringify(directory())}, { onBroken: (broken) => { throw new Error(JSON.stringify(broken)); } });
