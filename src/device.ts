@@ -146,6 +146,8 @@ export function setCpuThreads(count: number): void {
  * @throws FracstrideError ERR_OUT_OF_MEMORY, also for what the system would grant and could not keep
  */
 export function allocate(device: Device, bytes: number): number {
+  if (!(bytes <= Number.MAX_SAFE_INTEGER))
+    throw new FracstrideError('ERR_OUT_OF_MEMORY', `alloc: size must be at most 2^53 bytes, got ${bytes}`);
   try {
     return translate(() => native().alloc(device.index, bytes));
   } catch (error) {

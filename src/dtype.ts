@@ -31,8 +31,27 @@ export function checkDtype(where: string, value: unknown): Dtype {
   throw new FracstrideError('ERR_DTYPE', `${where}: dtype must be one of ${ALL_DTYPES.join(', ')}, got ${show(value)}`);
 }
 
-/** A host array that holds `count` elements as they go in and out. */
+/**
+ * A host array that holds `count` elements as they go in and out.
+ *
+ * @throws FracstrideError ERR_OUT_OF_MEMORY where the engine has no array that long
+ */
 export function hostArray(dtype: Dtype, count: number): TensorData {
-  if (dtype === 'float64') return new Float64Array(count);
-  return dtype === 'int32' ? new Int32Array(count) : new Float32Array(count);
+  if (dtype === 'float64') return sized(Float64Array, count);
+  return dtype === 'int32' ? sized(Int32Array, count) : sized(Float32Array, count);
+}
+
+/** The same of bytes. */
+export function hostBytes(count: number): Uint8Array {
+  return sized(Uint8Array, count);
+}
+
+function sized<A>(type: new (count: number) => A, count: number): A {
+  try {
+    return new type(count);
+  } catch (cause) {
+    throw new FracstrideError('ERR_OUT_OF_MEMORY', `data: an array must fit into memory, got ${count} elements`, {
+      cause,
+    });
+  }
 }

@@ -10,7 +10,7 @@ import type { BackwardOptions } from './method_types.js';
 import { add } from './ops/elementwise.js';
 import { clone } from './ops/views.js';
 import { isPacked } from './shape.js';
-import { alias, allocateTensor, keep, Tensor, tidy } from './tensor.js';
+import { alias, allocateTensor, detached, isExpanded, Tensor, tidy } from './tensor.js';
 
 export interface GradOptions extends BackwardOptions {
   /** Gradients of the outputs, one each; an output of one element may go without. */
@@ -140,9 +140,9 @@ function collectInto(leaf: Leaf<Tensor>, gradient: Tensor, sums: Sums): void {
   if (!leaf.lease.open) {
     gradient.dispose();
   } else if (before === null) {
-    leaf.grad = keep(own(gradient));
-  } else if (gradient.requiresGrad || before.requiresGrad) {
-    leaf.grad = keep(addUp(before, gradient));
+    leaf.grad = Tensor.collected(own(gradient));
+  } else if (gradient.requiresGrad || before.requiresGrad || isExpanded(before)) {
+    leaf.grad = Tensor.collected(addUp(before, gradient));
   } else {
     sums.add(before, gradient);
   }
@@ -150,7 +150,7 @@ function collectInto(leaf: Leaf<Tensor>, gradient: Tensor, sums: Sums): void {
 
 function own(gradient: Tensor): Tensor {
   const { storage, shape, strides } = Tensor.window(gradient);
-  if (gradient.requiresGrad || (storage.references === 1 && isPacked(shape, strides))) return gradient;
+  if (storage.references === 1 && isPacked(shape, strides)) return gradient;
   const copy = clone(gradient);
   gradient.dispose();
   return copy;
@@ -171,7 +171,8 @@ function checkSeed(where: string, output: Tensor, gradient: unknown): void {
 }
 
 function seed(output: Tensor, gradient: unknown): Tensor {
-  if (gradient !== null && gradient !== undefined) return alias(gradient as Tensor);
+  if (gradient !== null && gradient !== undefined)
+    return mode().recording ? alias(gradient as Tensor) : detached(gradient as Tensor);
   const { shape, dtype, storage } = Tensor.window(output);
   const ones = allocateTensor({ shape, dtype, device: storage.device });
   fillWith('fill', ones, [1]);

@@ -2,7 +2,7 @@
 
 import { checkTensor, fail } from './checks.js';
 import type { TensorData } from './dtype.js';
-import { show } from './errors.js';
+import { FracstrideError, show } from './errors.js';
 import { backward } from './gradients.js';
 import { nest, readData, readDataAsync } from './host.js';
 import { to } from './ops/convert.js';
@@ -75,7 +75,14 @@ function item(x: Tensor): number {
 }
 
 function toArray(x: Tensor): unknown {
-  return nest(readData(x), x.shape);
+  const values = readData(x);
+  try {
+    return nest(values, x.shape);
+  } catch (cause) {
+    // A typed array can be longer than any other.
+    const sentence = `toArray: arrays must fit into memory, got ${values.length} elements`;
+    throw new FracstrideError('ERR_OUT_OF_MEMORY', sentence, { cause });
+  }
 }
 
 /** `Tensor([2, 3], float32, cpu)`, with the values of a small one. */

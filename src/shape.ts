@@ -74,7 +74,7 @@ export function layoutOf(shape: readonly number[], strides: readonly number[]): 
 
 /** Whether the elements fill their span without gaps or overlaps, in any order of dimensions. */
 export function isPacked(shape: readonly number[], strides: readonly number[]): boolean {
-  if (isRowMajor(shape, strides)) return true;
+  if (isRowMajor(shape, strides) || shape.includes(0)) return true;
   const dims = shape.map((size, i) => [size, strides[i]!] as const).filter(([size]) => size !== 1);
   dims.sort((a, b) => a[1] - b[1]);
   let step = 1;

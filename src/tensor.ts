@@ -49,6 +49,8 @@ interface State extends Window, Leaf<Tensor>, Owned {
   requiresGrad: boolean;
   /** The node that made this tensor, or null for a leaf. */
   readonly node: Node<Tensor> | null;
+  /** Whether this tensor is the gradient of another, with which it goes. */
+  collected: boolean;
   /** Where a leaf's gradient is collected, once an operation has asked. */
   leafNode: Node<Tensor> | null;
 }
@@ -80,6 +82,7 @@ export class Tensor {
       lease: { storage: storage.retain(), node, open: true, watched: false },
       requiresGrad,
       node,
+      collected: false,
       leafNode: null,
       grad: null,
       scope: null,
@@ -175,10 +178,11 @@ export class Tensor {
   set grad(value: Tensor | null) {
     const state = this.#live();
     if (value === state.grad) return;
-    if (value !== null) checkGradient(state, value);
-    state.grad?.dispose();
-    state.grad = value;
-    if (value !== null) keep(value);
+    if (value !== null) checkGradient(this, value);
+    const before = state.grad;
+    // What is another tensor's gradient already is shared, and outlives whichever of the two goes first.
+    state.grad = value === null ? null : Tensor.collected(value.#state.collected ? alias(value) : value);
+    before?.dispose();
   }
 
   /** Whether `dispose` has been called. */
@@ -220,6 +224,13 @@ export class Tensor {
   /** @internal Whether a scope owns a tensor. */
   static isOwned(value: Tensor, scope: Scope | null): boolean {
     return value.#state.scope === scope;
+  }
+
+  /** @internal Makes a tensor somebody's gradient: it is taken out of every scope. */
+  static collected(value: Tensor): Tensor {
+    value.#state.collected = true;
+    value.#join(null);
+    return value;
   }
 
   /** @internal Lets a tensor leave a scope that owns it for another one. */
@@ -384,6 +395,12 @@ export function detached(value: Tensor): Tensor {
   return wrap(Tensor.window(value));
 }
 
+/** Whether several elements of a tensor are one place in memory, as after `expand`: none that can be written to. */
+export function isExpanded(value: Tensor): boolean {
+  const { shape, strides } = Tensor.window(value);
+  return !shape.includes(0) && shape.some((size, i) => size > 1 && strides[i] === 0);
+}
+
 /** Takes a tensor out of every scope: it lives until it is disposed. Returns it. */
 export function keep(value: Tensor): Tensor {
   if (!Tensor.isTensor(value))
@@ -428,9 +445,12 @@ export function checkDifferentiable(where: string, dtype: Dtype): void {
     throw new FracstrideError('ERR_DTYPE', `${where}: dtype must be a float type for gradients, got ${show(dtype)}`);
 }
 
-function checkGradient(owner: Window, value: unknown): void {
-  if (!Tensor.isTensor(value))
-    throw new FracstrideError('ERR_ARGUMENT', `grad: value must be a tensor or null, got ${show(value)}`);
+function checkGradient(tensor: Tensor, value: unknown): void {
+  if (!Tensor.isTensor(value) || value === tensor) {
+    const got = value === tensor ? 'the tensor itself' : show(value);
+    throw new FracstrideError('ERR_ARGUMENT', `grad: value must be another tensor or null, got ${got}`);
+  }
+  const owner = Tensor.window(tensor);
   const { shape, dtype, storage } = Tensor.window(value);
   const fits =
     dtype === owner.dtype && storage.device === owner.storage.device && String(shape) === String(owner.shape);

@@ -1,7 +1,7 @@
 /** Conv2d as a module (torch.nn.Conv2d): weight (Cout, Cin/G, R, S) and bias (Cout), and paddings other than zeros. */
 
 import { checkTensor, checkWord, fail, options } from '../checks.js';
-import type { FusedOptions } from '../ops/conv_checks.js';
+import { checkLow, type FusedOptions } from '../ops/conv_checks.js';
 import { pad, type Sides } from '../ops/pad.js';
 import { type Tensor, tidy } from '../tensor.js';
 import { checkSize2, type Size2 } from './arguments.js';
@@ -74,6 +74,7 @@ export class Conv2d extends ConvBase {
     if (input.ndim !== 3 && input.ndim !== 4) {
       fail('ERR_SHAPE', WHERE, 'input', '3-dimensional (C, H, W) or 4-dimensional (N, C, H, W)', input.shape);
     }
+    if (typeof padding !== 'string') checkLow(WHERE, 'padding', padding, 0);
     const mode = this.paddingMode;
     return tidy(() => conv2d(pad(input, this.#sides(), mode), weight, bias, settings));
   }

@@ -2,6 +2,7 @@
 
 import { checkArray, checkTensor, checkWord, fail, options } from '../checks.js';
 import { full } from '../create.js';
+import { checkBias } from '../ops/conv_checks.js';
 import { convTranspose2d } from '../ops/conv_transpose2d.js';
 import { conv2d } from '../ops/conv2d.js';
 import { add, mul, sub } from '../ops/elementwise.js';
@@ -68,7 +69,8 @@ export function linear(input: Tensor, weight: Tensor, bias: Tensor | null = null
   if (weight.ndim !== 2 || shape.length === 0 || shape.at(-1) !== width) {
     fail('ERR_SHAPE', 'linear', 'input and weight', 'of shapes [..., in] and [out, in]', [shape, weight.shape]);
   }
-  const rows = width === 0 ? shape.slice(0, -1).reduce((a, b) => a * b, 1) : input.numel() / width!;
+  if (width === 0) return tidy(() => emptySum(input, weight, bias));
+  const rows = input.numel() / width!;
   return tidy(() => {
     const y = conv2d(reshape(input, [rows, width!, 1, 1]), reshape(weight, [out!, width!, 1, 1]), bias);
     return reshape(y, [...shape.slice(0, -1), out!]);
@@ -92,6 +94,13 @@ export function pad(input: Tensor, amounts: readonly number[], settings?: PadOpt
   if (input.ndim < 2) fail('ERR_SHAPE', 'pad', 'input', 'of at least 2 dimensions', input.shape);
   const sides = { left: left!, right: right!, top: top!, bottom: bottom! };
   return padSides(input, sides, checkWord('pad', 'mode', mode, PAD_MODES));
+}
+
+/** What is left of x·Wᵀ + b where x has no features: zeros, and the bias. */
+function emptySum(input: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
+  checkBias('linear', bias === null ? null : checkTensor('linear', 'bias', bias), weight.shape[0]!);
+  const zeros = mul(sum(input, { dim: -1, keepdim: true }), sum(weight, { dim: -1 }));
+  return bias === null ? zeros : add(zeros, bias);
 }
 
 const bceWithLogits = (x: Tensor, target: Tensor): Tensor => distance('bce_logits', x, target);

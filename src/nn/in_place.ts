@@ -2,11 +2,11 @@
 
 import { fillWith } from '../fill.js';
 import { inLaunches, runGroup } from '../group.js';
-import { copyInto } from '../ops/copy.js';
+import { checkOwnElements, copyInto } from '../ops/copy.js';
 import { isPacked } from '../shape.js';
 import { allocateTensor, markWritten, Tensor, tidy } from '../tensor.js';
 
-export { copyInto };
+export { checkOwnElements, copyInto };
 
 /** Every element ← value. */
 export function fillInPlace(value: Tensor, constant: number): void {

@@ -7,7 +7,7 @@ import { checkTensor, checkWord, fail, options as readOptions } from '../checks.
 import { drawCounters } from '../random.js';
 import { Tensor } from '../tensor.js';
 import { checkRule, FINITE, NOT_NEGATIVE } from './arguments.js';
-import { writeWith } from './in_place.js';
+import { checkOwnElements, writeWith } from './in_place.js';
 
 const NONLINEARITIES = ['linear', 'conv2d', 'convTranspose2d', 'sigmoid', 'tanh', 'relu', 'leakyRelu', 'selu'] as const;
 export type Nonlinearity = (typeof NONLINEARITIES)[number];
@@ -33,7 +33,7 @@ export function normal_(value: Tensor, mean = 0, std = 1): Tensor {
 }
 
 export function constant_(value: Tensor, constant: number): Tensor {
-  checkTensor('constant_', 'tensor', value);
+  checkOwnElements('constant_', 'tensor', checkTensor('constant_', 'tensor', value));
   writeWith('fill', value, [checkRule('constant_', 'value', constant, FINITE)]);
   return value;
 }
@@ -109,6 +109,7 @@ function random(kind: 'uniform' | 'normal', value: Tensor, a: number, b: number)
   const where = `${kind}_`;
   const { dtype, storage } = Tensor.window(checkTensor(where, 'tensor', value));
   if (dtype === 'int32') fail('ERR_DTYPE', where, 'tensor', 'of a float type', dtype);
+  checkOwnElements(where, 'tensor', value);
   const range = [checkRule(where, 'a', a, FINITE), checkRule(where, 'b', b, FINITE)];
   const { seed, offset } = drawCounters(storage.device, value.numel());
   writeWith(kind, value, [seed, offset, ...range]);

@@ -101,7 +101,9 @@ function forward(x: Tensor, a: Normalisation): Forward {
     ? { mean: perChannel(x), variance: perChannel(x) }
     : wideStatistics(x, a.running);
   const found = { out: like(x), center, scale: perChannel(x) };
-  if (x.numel() === 0) for (const value of [center, variance, found.scale]) fillWith('fill', value, [0]);
+  // Statistics that are given may be the caller's own memory.
+  if (x.numel() === 0)
+    for (const value of own ? [center, variance, found.scale] : [found.scale]) fillWith('fill', value, [0]);
   else if (a.averages === null) launchForward(x, a, { ...found, variance, averages: [null, null, null] });
   else withAverages(a.averages, (averages) => launchForward(x, a, { ...found, variance, averages }));
   return found;

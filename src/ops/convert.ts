@@ -3,7 +3,7 @@
 import { LAYOUTS } from '../../codegen/problem.js';
 import { checkTensor, checkWord, fail, options } from '../checks.js';
 import { copyIn, copyOut, type Device, resolveDevice, synchronize } from '../device.js';
-import { checkDtype, type Dtype, elementBytes, shortName } from '../dtype.js';
+import { checkDtype, type Dtype, elementBytes, hostBytes, shortName } from '../dtype.js';
 import { runOperation } from '../kernels.js';
 import type { ToOptions } from '../method_types.js';
 import { fillOrDispose, pointer } from '../pointwise.js';
@@ -57,7 +57,7 @@ export function toDevice(x: Tensor, device: Device): Tensor {
     const dense = isPacked(shape, strides) ? x : contiguous(x);
     const window = Tensor.window(dense);
     const out = allocateTensor({ shape, dtype: window.dtype, device, strides: window.strides });
-    const bytes = new Uint8Array(elementCount(shape) * elementBytes(window.dtype));
+    const bytes = hostBytes(elementCount(shape) * elementBytes(window.dtype));
     synchronize(home);
     copyOut(home, window.storage.handle, pointer(window).byteOffset, bytes);
     fillOrDispose(out, () => copyIn(device, Tensor.window(out).storage.handle, bytes));

@@ -4,8 +4,14 @@ import { checkTensor, fail } from '../checks.js';
 import { mode } from '../context.js';
 import { pointwise } from '../pointwise.js';
 import { broadcastShapes, sameNumbers } from '../shape.js';
-import { markWritten, Tensor, tidy, unrecorded } from '../tensor.js';
+import { isExpanded, markWritten, Tensor, tidy, unrecorded } from '../tensor.js';
 import { to as convert } from './convert.js';
+
+/** @throws FracstrideError ERR_ARGUMENT for a tensor some of whose elements share their memory */
+export function checkOwnElements(where: string, what: string, x: Tensor): void {
+  if (isExpanded(x))
+    fail('ERR_ARGUMENT', where, what, 'a tensor of elements with memory of their own', 'an expanded one');
+}
 
 /** x ← source, of the same shape, whatever the device and the element type. */
 export function copyInto(x: Tensor, source: Tensor): void {
@@ -24,7 +30,8 @@ export function copyInto(x: Tensor, source: Tensor): void {
  * Copies the elements of `source`, broadcast to x's shape and converted to its dtype and device, into x's memory, and
  * returns x. Not recorded: outside of `noGrad` neither tensor may require a gradient.
  *
- * @throws FracstrideError ERR_SHAPE unless source's shape broadcasts to x's, ERR_ARGUMENT where a gradient is required
+ * @throws FracstrideError ERR_SHAPE unless source's shape broadcasts to x's, ERR_ARGUMENT where a gradient is required, or
+ *   x is expanded
  */
 export function copy_(x: Tensor, source: Tensor): Tensor {
   checkTensor('copy_', 'x', x);
@@ -32,6 +39,7 @@ export function copy_(x: Tensor, source: Tensor): Tensor {
   if (!sameNumbers(broadcastShapes(x.shape, shape) ?? [], x.shape) && !sameNumbers(shape, x.shape)) {
     fail('ERR_SHAPE', 'copy_', 'source', `of a shape that broadcasts to [${x.shape.join(', ')}]`, shape);
   }
+  checkOwnElements('copy_', 'x', x);
   if (mode().recording && (x.requiresGrad || source.requiresGrad)) {
     fail(
       'ERR_ARGUMENT',

@@ -30,7 +30,8 @@ export function mean(x: Tensor, options?: ReduceOptions): Tensor {
 export function max(x: Tensor, options?: ReduceOptions): Tensor {
   const { dims, keepdim } = checkReduction('max', x, options);
   const from = x.shape;
-  if (from.includes(0)) fail('ERR_SHAPE', 'max', 'x', 'of at least one element', from);
+  if (dims.some((dim) => from[dim] === 0))
+    fail('ERR_SHAPE', 'max', 'x', 'of at least one element to choose from', from);
   return tidy(() => {
     const y = reduce('max', x, dims);
     const kept = record(y, {

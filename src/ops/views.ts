@@ -87,9 +87,9 @@ export function reshape(x: Tensor, shape: number | readonly number[]): Tensor {
 /** Dimensions `startDim` … `endDim` as one; by default all. */
 export function flatten(x: Tensor, startDim = 0, endDim = -1): Tensor {
   const { shape } = checkTensor('flatten', 'x', x);
-  if (shape.length === 0) return reshape(x, [1]);
-  const start = checkDim('flatten', startDim, shape.length);
-  const end = checkDim('flatten', endDim, shape.length);
+  const ndim = Math.max(1, shape.length);
+  const start = checkDim('flatten', startDim, ndim);
+  const end = checkDim('flatten', endDim, ndim);
   if (end < start) fail('ERR_ARGUMENT', 'flatten', 'endDim', `at least startDim, ${start}`, end);
   return reshape(x, [...shape.slice(0, start), elementCount(shape.slice(start, end + 1)), ...shape.slice(end + 1)]);
 }
@@ -166,7 +166,8 @@ function inferShape(from: readonly number[], wanted: unknown): number[] {
   const count = elementCount(from);
   const rest = elementCount(shape);
   if (open >= 0 && rest > 0 && count % rest === 0) shape[open] = count / rest;
-  if (elementCount(shape) === count) return shape;
+  // Beside a size of 0 any size would do for -1.
+  if (elementCount(shape) === count && (open < 0 || rest > 0)) return shape;
   fail('ERR_SHAPE', 'reshape', 'shape', `of ${count} elements, as [${from}] is`, list);
 }
 

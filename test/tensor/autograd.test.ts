@@ -71,6 +71,42 @@ describe('backward', () => {
     ]);
   });
 
+  it('shares no memory with the gradient of the output, and is no part of its graph', () => {
+    using x = tensor([1, 2], LEAF);
+    using y = tensor([3, 4], LEAF);
+    using g = tensor([5, 6], LEAF);
+    scope(() => {
+      x.backward(g);
+      expect(x.grad!.requiresGrad).equals(false);
+      x.add(y).backward(g, { createGraph: true });
+      expect([x, y].map((leaf) => leaf.grad!.requiresGrad)).deep.equals([true, true]);
+      noGrad(() => y.grad!.copy_(zeros([2], F64)));
+      expect([g, x.grad!, y.grad!].map((t) => t.toArray())).deep.equals([
+        [5, 6],
+        [10, 12],
+        [0, 0],
+      ]);
+      grad(x.grad!.sum(), g).dispose();
+      x.grad = null;
+      y.grad = null;
+    });
+  });
+
+  it('adds to a gradient that was assigned expanded, or is that of another leaf too', () => {
+    using x = tensor([1, 2], LEAF);
+    using y = tensor([3, 4], LEAF);
+    scope(() => {
+      x.grad = tensor([1], F64).expand([2]);
+      x.mul(2).sum().backward();
+      expect(x.grad!.toArray()).deep.equals([3, 3]);
+      y.grad = x.grad;
+      y.sum().backward();
+      expect(x.grad!.toArray()).deep.equals([4, 4]);
+      x.grad = null;
+      expect(y.grad!.toArray()).deep.equals([4, 4]);
+    });
+  });
+
   it('gives bitwise the same each time', () => {
     const run = (): number[] => {
       manualSeed(7);
@@ -249,7 +285,14 @@ describe('what backward refuses', () => {
         x.grad = 1 as unknown as Tensor;
       },
       'ERR_ARGUMENT',
-      'grad: value must be a tensor or null, got 1',
+      'grad: value must be another tensor or null, got 1',
+    );
+    refuses(
+      () => {
+        x.grad = x;
+      },
+      'ERR_ARGUMENT',
+      'grad: value must be another tensor or null, got the tensor itself',
     );
     scope(() => {
       refuses(

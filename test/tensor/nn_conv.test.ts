@@ -301,6 +301,8 @@ describe('nn.Conv2d', () => {
         nn.init.ones_(m.weight);
         const sums = [0, 1, 2, 3].map((i) => row.slice(i, i + 5).reduce((a, b) => a + b, 0));
         expect(data(m.forward(x))).to.deep.equal(sums);
+        using wrong = new nn.Conv2d(1, 1, 1, { padding: [0, -1], paddingMode: mode, dtype: 'float64' });
+        expectRefused(() => wrong.forward(x), 'ERR_ARGUMENT', /^Conv2d: padding must be at least 0, got \[0, -1\]/);
         const weight = pattern([2, 2, 3, 3], 0.3);
         expectGradients(
           ([a, w]) => nn.functional.conv2d(nn.functional.pad(a!, [1, 2, 2, 0], { mode }), w!),
@@ -348,6 +350,11 @@ describe('nn.Linear', () => {
       expectGradients(([a, weight, bias]) => nn.functional.linear(a!, weight!, bias!), points);
       expectSecondGradients(([a, weight, bias]) => nn.functional.linear(a!, weight!, bias!), points);
       expectRefused(() => m.forward(zeros([2, 4], { dtype: 'float64' })), 'ERR_SHAPE', /\[out, in\]/);
+      using none = new nn.Linear(0, 2, { dtype: 'float64' });
+      const bias = none.forward(zeros([3, 0], { dtype: 'float64' }));
+      expectAlike(data(bias), [...data(none.bias!), ...data(none.bias!), ...data(none.bias!)], 0, 'no features');
+      bias.sum().backward();
+      expect(data(none.bias!.grad!)).to.deep.equal([3, 3]);
     });
   });
 });

@@ -207,6 +207,11 @@ describe('nn.BatchNorm2d', () => {
       expect(data(m.weight!.grad)).to.deep.equal([0, 0, 0]);
       expect(x.grad!.shape).to.deep.equal([0, 3, 2, 2]);
       expect(data(m.runningVar)).to.deep.equal([1, 1, 1]);
+      m.forward(ones([2, 3, 2, 2]));
+      const before = [data(m.runningMean), data(m.runningVar)];
+      m.eval();
+      m.forward(x);
+      expect([data(m.runningMean), data(m.runningVar)]).to.deep.equal(before);
     });
   });
 

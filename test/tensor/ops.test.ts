@@ -202,6 +202,7 @@ describe('reductions', () => {
     expect(() => x.max())
       .throws(/at least one element/)
       .with.property('code', 'ERR_SHAPE');
+    expect(scope(() => x.max({ dim: 0 }).shape)).deep.equals([0]);
   });
 
   it('holds the mean of half floats beyond their range', () => {
@@ -294,6 +295,15 @@ describe('views, copies and joins', () => {
         });
       }
     }
+  });
+
+  it('refuses dimensions that are not there, or not determined', () => {
+    using x = zeros([0, 3], F64);
+    using one = tensor(1, F64);
+    expect(() => x.reshape([0, -1])).throws('reshape: shape must be of 0 elements, as [0,3] is, got [0, -1]');
+    expect(scope(() => x.reshape([3, -1]).shape)).deep.equals([3, 0]);
+    expect(scope(() => one.flatten().shape)).deep.equals([1]);
+    expect(() => one.flatten(1, 1)).throws(/^flatten: dim must be an integer from -1 to 0, got 1/);
   });
 
   it('knows layouts', () => {

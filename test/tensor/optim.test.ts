@@ -403,4 +403,13 @@ describe('optimisers refuse', () => {
       p.dispose();
     });
   });
+
+  it('but not parameters of no elements', () => {
+    scope(() => {
+      using layer = new nn.ConvTranspose2d(4, 0, 3);
+      using optimiser = new optim.SGD(layer.parameters(), { lr: 0.1, momentum: 0.9 });
+      for (const p of layer.parameters()) p.grad = zeros([...p.shape]);
+      for (let i = 0; i < 2; i++) optimiser.step();
+    });
+  });
 });

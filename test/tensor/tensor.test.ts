@@ -254,6 +254,30 @@ describe('what factories refuse', () => {
     expect(memory().cpu.live).equals(before);
   });
 
+  it('more than an array or a device holds, of a view that holds next to nothing', async () => {
+    using x = zeros([1, 1], CPU);
+    using long = x.expand([2 ** 40, 2 ** 40]);
+    refuses(
+      () => long.dataSync(),
+      'ERR_OUT_OF_MEMORY',
+      /^data: an array must fit into memory, got 1\.2\d*e\+24 elements$/,
+    );
+    refuses(() => long.toArray(), 'ERR_OUT_OF_MEMORY', /^data: an array must fit/);
+    refuses(() => long.add(1), 'ERR_OUT_OF_MEMORY', /^alloc: size must be at most 2\^53 bytes/);
+    const error = await long.data().catch((cause: unknown) => cause);
+    expect(error).property('code', 'ERR_OUT_OF_MEMORY');
+  });
+
+  it('writing into an expanded tensor', () => {
+    scope(() => {
+      const x = zeros([1, 3], CPU).expand([2, 3]);
+      const rule = 'must be a tensor of elements with memory of their own, got "an expanded one"';
+      refuses(() => x.copy_(zeros([2, 3], CPU)), 'ERR_ARGUMENT', `copy_: x ${rule}`);
+      refuses(() => fracstride.nn.init.uniform_(x), 'ERR_ARGUMENT', `uniform_: tensor ${rule}`);
+      refuses(() => fracstride.nn.init.zeros_(x), 'ERR_ARGUMENT', `constant_: tensor ${rule}`);
+    });
+  });
+
   it('construction by hand, and other objects for this', () => {
     expect(() => new (fracstride.Tensor as unknown as new () => Tensor)()).throws(
       TypeError,
