@@ -1,6 +1,6 @@
 /** Other programs: run to their end, or in the foreground in this one's place. The only file that starts processes. */
 
-import { execFile, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
 import { promisify } from 'node:util';
 
@@ -12,9 +12,38 @@ export interface Ran {
 const LARGEST_OUTPUT = 1 << 26;
 const runFile = promisify(execFile);
 
+const running = new Set<ChildProcess>();
+
 /** Runs a program in a folder; rejects with an Error that has what it wrote as `stdout` and `stderr` when it fails. */
-export function run(path: string, words: readonly string[], folder: string): Promise<Ran> {
-  return runFile(path, [...words], { maxBuffer: LARGEST_OUTPUT, cwd: folder });
+export async function run(path: string, words: readonly string[], folder: string): Promise<Ran> {
+  const ran = runFile(path, [...words], { maxBuffer: LARGEST_OUTPUT, cwd: folder });
+  running.add(ran.child);
+  try {
+    return await ran;
+  } finally {
+    running.delete(ran.child);
+  }
+}
+
+const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Does `work`; a signal that ends this process meanwhile ends what `run` has started, too, and then calls `leave`. */
+export async function untilSignal<R>(work: () => Promise<R>, leave: () => void): Promise<R> {
+  const stop = () => {
+    for (const name of ENDING) process.off(name, end);
+  };
+  const end = (signal: NodeJS.Signals) => {
+    for (const child of running) child.kill(signal);
+    leave();
+    stop();
+    process.kill(process.pid, signal);
+  };
+  for (const name of ENDING) process.on(name, end);
+  try {
+    return await work();
+  } finally {
+    stop();
+  }
 }
 
 /** The same, waiting for it. */

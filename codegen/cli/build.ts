@@ -6,9 +6,10 @@ import { type BuildProgress, type BuildReport, type PlannedKernel, planBuild, ru
 import { writeCpuSources } from '../cpu_sources.js';
 import { FracstrideError } from '../errors.js';
 import { specsFor } from '../presets.js';
+import { untilSignal } from '../processes.js';
 import { type BrokenKernel, defaultStoreDirectory, openStore } from '../store.js';
 import type { Target } from '../target.js';
-import type { Compiler, ImageFormat } from '../toolchain.js';
+import { type Compiler, type ImageFormat, removeTemporaryFolders } from '../toolchain.js';
 import { itemsOf, parseFormats, parseJobs, targetsOption } from './arguments.js';
 import { cloneBuildFolder } from './package.js';
 import { EXIT, type Session } from './session.js';
@@ -79,7 +80,8 @@ async function buildCuda(
   }
   store.prune();
   const progress = options.json ? () => {} : progressLines(session);
-  const report = await runBuild(plan, { store, compiler }, { jobs: options.jobs, progress });
+  const started = () => runBuild(plan, { store, compiler }, { jobs: options.jobs, progress });
+  const report = await untilSignal(started, removeTemporaryFolders);
   reportBuild(report, store.directory, options, session);
 }
 

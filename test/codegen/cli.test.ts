@@ -281,6 +281,20 @@ describe('fracstride', function () {
       expect(await tell('build', 'default', '--target', 'sm_90', '--check')).to.include({ code: 0 });
     });
 
+    it('ends with its compilers at a signal, and leaves nothing of them behind', async () => {
+      use(fakeNvcc(join(root, 'bin'), { seconds: 2 }));
+      const temporary = join(root, 'tmp');
+      fs.mkdirSync(temporary);
+      process.env.TMPDIR = temporary;
+      const child = start('build', 'default', '--target', 'sm_90', '--jobs', '2');
+      const ended = once(child, 'exit');
+      while (fs.readdirSync(temporary).length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+      child.kill('SIGTERM');
+      expect(await ended).to.deep.equal([null, 'SIGTERM']);
+      expect(fs.readdirSync(temporary)).to.deep.equal([]);
+      expect(openStore(cache()).verify()).to.deep.equal({ good: [], broken: [] });
+    });
+
     it('survives kill -9 half-way: no broken entry, and the next run does the rest', async () => {
       use(fakeNvcc(join(root, 'bin'), { seconds: 0.05 }));
       const victim = start('build', 'default', '--target', 'sm_90', '--jobs', '2');
