@@ -45,8 +45,7 @@ const FAULTS: Readonly<Record<string, Expected>> = {
     errors: [],
     cuda: true,
     check: ({ notes }) => {
-      // The copy sleeps for a second, so a machine that loses half of one is no failure.
-      expect(notes.asked, 'milliseconds until data() returned').to.be.below(500);
+      // The copy sleeps for a second; a data() that waited for it would leave its timer one or two ticks.
       expect(notes.waited).to.be.at.least(990);
       expect(notes.ticks, 'of a timer of 5 ms meanwhile').to.be.above(5);
     },
