@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <condition_variable>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <new>
@@ -62,9 +64,16 @@ class Team {
  private:
   static int default_threads() {
     const char* text = std::getenv("FRACSTRIDE_NUM_THREADS");
-    const int asked = text == nullptr ? 0 : std::atoi(text);
-    const int count = asked >= 1 ? asked : usable_cpus();
-    return count > MAX_THREADS ? MAX_THREADS : count;
+    const int asked = text == nullptr ? 0 : count_in(text);
+    return std::min(asked >= 1 ? asked : usable_cpus(), MAX_THREADS);
+  }
+
+  // A whole number that is all of the text, 0 for any other: half of a word is nobody's wish.
+  static int count_in(const char* text) {
+    const char* end = text + std::strlen(text);
+    int count = 0;
+    const auto [stopped, error] = std::from_chars(text, end, count);
+    return error == std::errc() && stopped == end ? count : 0;
   }
 
   // Starts what is missing of the team. Fewer threads than asked for (a process limit) are no error.

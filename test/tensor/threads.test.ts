@@ -102,4 +102,12 @@ describe('threads of the CPU kernels', function () {
     // The team without the thread that calls it, and the device's own thread.
     if (process.platform === 'linux') expect(gained).within(3, 4);
   });
+
+  it('are as many as without FRACSTRIDE_NUM_THREADS where that is no whole number', async () => {
+    const { threads } = await report([]);
+    const asked = await Promise.all(
+      ['1e9', `${threads + 1}x`, '0', '-3', ''].map((text) => report([], { FRACSTRIDE_NUM_THREADS: text })),
+    );
+    expect(asked.map((each) => each.threads)).to.deep.equal(asked.map(() => threads));
+  });
 });
