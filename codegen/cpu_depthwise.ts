@@ -37,6 +37,22 @@ const CONTRACTED = [
 /** Output rows of a contraction's block: they share input rows. */
 const CONTRACTED_ROWS = 2;
 
+/**
+ * Channels last, lanes are channels: all forms of one kernel size and stride, whatever the padding. Sums of the outputs of
+ * a block fill half of the registers: the more there are, the fewer pixels are read again by the next block, and where
+ * maps are large that is what takes the time.
+ */
+function pixelShapes(isa: CpuIsa) {
+  const [rows, columns] = isa === 'avx512' ? [4, 4] : [2, 4];
+  return CONTRACTED.map(({ kernel, stride }) => ({
+    kernel,
+    stride,
+    // Positions of a block.
+    expanded: { rows: Math.ceil(rows / stride), columns: Math.ceil(columns / stride) },
+    contracted: { rows, columns },
+  }));
+}
+
 interface Product {
   /** Line and vector of the output. */
   readonly line: number;
@@ -140,6 +156,7 @@ function depthwiseContext(isa: CpuIsa, accumulator: Accumulator): Record<string,
   const width = CPU_VECTOR_BYTES[isa] / ACCUMULATOR_BYTES[accumulator];
   return {
     width,
+    pixel_shapes: pixelShapes(isa),
     blocks: [...EXPANDED.map(expandBlock), ...CONTRACTED.map(contractBlock)],
   };
 }

@@ -140,7 +140,8 @@ class PlanesRun {
     return finish;
   }
 
-  // Whole vectors go straight to the output where it holds what sums are, the rest through lines of T.
+  // Whole vectors go straight to the output where it holds what sums are, the last one ending with the line; lines that
+  // are shorter or no whole positions go through lines of T.
   void run_blocks(int64_t plane, int64_t q0, int64_t count, const void* staged) const {
     const int64_t channel = plane % p_.channels, area = p_.shape.r * p_.shape.s, width = p_.w.output;
     const int64_t first = q0 * p_.h.step, lines = std::min(count * p_.h.step, p_.h.output - first);
@@ -168,7 +169,19 @@ class PlanesRun {
       what.stream = p_.finish.stream && width % vector == 0 && reinterpret_cast<uintptr_t>(to) % 64 == 0;
       shape_->run(what);
     }
-    if (straight * shape_->columns < width) run_rest(what, straight, lines, to, spare);
+    if (straight * shape_->columns == width) return;
+    if (straight > 0 && width % shape_->columns == 0) return run_last(what, to);
+    run_rest(what, straight, lines, to, spare);
+  }
+
+  // The last vector of each line, some of which is there already.
+  void run_last(DepthwiseBlocks what, char* to) const {
+    const int64_t q = p_.w.output / shape_->columns - e_.width;
+    what.staged = static_cast<const char*>(what.staged) + q * e_.accumulator_bytes;
+    what.to = to + q * shape_->columns * e_.storage_bytes;
+    what.positions = e_.width;
+    what.stream = false;
+    shape_->run(what);
   }
 
   // The positions from `q` on, block by block.

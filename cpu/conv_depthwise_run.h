@@ -18,6 +18,17 @@ struct DepthwiseProduct {
   LineFinish finish;
 };
 
+// The blocks of pixels for such a shape, or null.
+const DepthwisePixelShape* pixel_shape(const ConvShape& shape, int64_t channels, const DepthwiseEngine& engine);
+
+// Positions q of an axis from `first` on, of `small`, for which indices [q · stride − padding, … + extent) are in [0,
+// large).
+struct WholePositions {
+  int64_t first, last;
+};
+WholePositions whole_positions(int64_t small, int64_t large, int64_t extent, int64_t stride, int64_t padding,
+                               int64_t first);
+
 void run_pixels(const DepthwiseProduct& product, const DepthwiseEngine& engine);
 
 }  // namespace fracstride

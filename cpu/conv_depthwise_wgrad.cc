@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "conv_args.h"
-#include "conv_depthwise.h"
+#include "conv_depthwise_run.h"
 #include "conv_plan.h"
 #include "team.h"
 
@@ -48,8 +48,12 @@ class PlaneSums : Sums {
   PlaneSums(const ConvCall& call, const DepthwiseEngine& engine) : Sums(call, engine) {
     const ConvShape& s = call.shape;
     count_ = divide_up(s.ws, e.width) * e.width;
-    pitch_ = count_ + divide_up((s.s - 1) * s.dw / s.sw + 1, e.width) * e.width;
+    // Rows that begin with a line of the caches are staged from such a line on.
+    const int64_t vectors = e.width * s.sw;
+    first_ = s.wl % vectors == 0 ? divide_up(s.pw, vectors) * vectors : s.pw;
+    pitch_ = count_ + divide_up((first_ - s.pw + (s.s - 1) * s.dw) / s.sw + 1, e.width) * e.width;
     row_pitch_ = pitch_ * s.sw;
+    in_place_ = s.ws == count_ && e.storage_bytes == e.accumulator_bytes;
     const int64_t fit = STAGE_BYTES / e.accumulator_bytes / (count_ + row_pitch_ * s.sh + 1);
     strip_ = divide_up(s.hs, divide_up(s.hs, std::max<int64_t>(fit, 8)) + (s.hs == 0));
     strips_ = strip_ == 0 ? 0 : divide_up(s.hs, strip_);
@@ -63,8 +67,8 @@ class PlaneSums : Sums {
     });
     parallel_ranges(channels, 16, [&](int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; c++) {
-        e.store_sums(sums + c * pieces * piece_bytes, pieces, area * e.width, area, e.width, e.width,
-                     element(call.output, c * area, e.storage_bytes), 1);
+        e.store_sums(sums + c * pieces * piece_bytes, pieces, area * e.width, area,
+                     element(call.output, c * area, e.storage_bytes));
       }
     });
   }
@@ -74,12 +78,16 @@ class PlaneSums : Sums {
     const ConvShape& s = call.shape;
     const int64_t rows = std::min(strip_, s.hs - q0), plane = n * channels + channel;
     const int64_t large_rows = (rows - 1) * s.sh + (s.r - 1) * s.dh + 1;
-    char* const small =
+    char* const large =
         static_cast<char*>(scratch(SCRATCH_ITEM_A, (rows * count_ + large_rows * row_pitch_) * e.accumulator_bytes));
-    char* const large = small + rows * count_ * e.accumulator_bytes;
-    e.stage({element(call.first, plane * s.hs * s.ws, e.storage_bytes), s.hs, s.ws, q0, rows, 0, 1, count_, small});
+    const char* small = static_cast<const char*>(element(call.first, (plane * s.hs + q0) * s.ws, e.storage_bytes));
+    if (!in_place_) {
+      char* const staged = large + large_rows * row_pitch_ * e.accumulator_bytes;
+      e.stage({element(call.first, plane * s.hs * s.ws, e.storage_bytes), s.hs, s.ws, q0, rows, 0, 1, count_, staged});
+      small = staged;
+    }
     e.stage({element(call.second, plane * s.hl * s.wl, e.storage_bytes), s.hl, s.wl, q0 * s.sh - s.ph, large_rows,
-             -s.pw, s.sw, pitch_, large});
+             -first_, s.sw, pitch_, large});
     static thread_local std::vector<int64_t> at;
     at.clear();
     for (int64_t tap = 0; tap < area; tap++) at.push_back(large_at(tap));
@@ -93,7 +101,7 @@ class PlaneSums : Sums {
 
   int64_t large_at(int64_t tap) const {
     const ConvShape& s = call.shape;
-    const int64_t column = tap % s.s * s.dw;
+    const int64_t column = tap % s.s * s.dw + first_ - s.pw;
     return tap / s.s * s.dh * row_pitch_ + column % s.sw * pitch_ + column / s.sw;
   }
 
@@ -117,60 +125,100 @@ class PlaneSums : Sums {
     }
   }
 
-  // Positions of a staged row of S; pitches of L.
-  int64_t count_, pitch_, row_pitch_, strip_, strips_;
+  // Positions of a row of S; columns that are staged before L's; pitches of L.
+  int64_t count_, first_, pitch_, row_pitch_, strip_, strips_;
+  // Whether rows of S are read where they lie.
+  bool in_place_;
 };
 
 class PixelSums : Sums {
  public:
   PixelSums(const ConvCall& call, const DepthwiseEngine& engine) : Sums(call, engine) {
-    pitch_ = divide_up(channels, e.width) * e.width;
-    lines_ = call.shape.n * call.shape.hs;
-    pieces_ = std::min(lines_, PIECES);
+    const ConvShape& s = call.shape;
+    vectors_ = divide_up(channels, e.width);
     parts_ = exact_intervals(w, w.phases[0]);
+    shape_ = pixel_shape(s, channels, e);
+    const WholePositions rows = whole_positions(s.hs, s.hl, s.r, s.sh, s.ph, 0);
+    columns_ = whole_positions(s.ws, s.wl, s.s, s.sw, s.pw, 0);
+    if (shape_ != nullptr && rows.first < rows.last && columns_.first < columns_.last) {
+      rows_ = rows;
+      blocks_ = divide_up(rows.last - rows.first, shape_->sum_rows);
+    }
+    units_ = s.hs - (rows_.last - rows_.first) + blocks_;
+    pieces_ = std::min(s.n * units_, PIECES);
   }
 
   void run() {
-    const int64_t piece_bytes = area * pitch_ * e.accumulator_bytes;
-    sums = static_cast<char*>(scratch(SCRATCH_CALL_A, pieces_ * piece_bytes));
+    const int64_t pitch = vectors_ * area * e.width, units = call.shape.n * units_;
+    sums = static_cast<char*>(scratch(SCRATCH_CALL_A, pieces_ * pitch * e.accumulator_bytes));
     parallel_for(pieces_, [&](int64_t i) {
-      std::memset(sums + i * piece_bytes, 0, piece_bytes);
-      for (int64_t line = lines_ * i / pieces_; line < lines_ * (i + 1) / pieces_; line++) {
-        run_line(line / call.shape.hs, line % call.shape.hs, sums + i * piece_bytes);
-      }
+      char* const to = sums + i * pitch * e.accumulator_bytes;
+      std::memset(to, 0, pitch * e.accumulator_bytes);
+      for (int64_t u = units * i / pieces_; u < units * (i + 1) / pieces_; u++) run_unit(u / units_, u % units_, to);
     });
-    for (int64_t tap = 0; tap < area; tap++) {
-      e.store_sums(sums + tap * pitch_ * e.accumulator_bytes, pieces_, area * pitch_, channels, 1, 1,
-                   element(call.output, tap, e.storage_bytes), area);
-    }
+    parallel_for(vectors_, [&](int64_t v) {
+      const int64_t c = v * e.width, again = c - first_channel(v, channels, e.width);
+      e.store_lane_sums(sums + (v * area * e.width + again) * e.accumulator_bytes, pieces_, pitch, area,
+                        std::min<int64_t>(channels - c, e.width), element(call.output, c * area, e.storage_bytes));
+    });
   }
 
  private:
-  void run_line(int64_t n, int64_t q, char* to) const {
+  // Lines before the blocks, blocks, lines behind them.
+  void run_unit(int64_t n, int64_t unit, char* to) const {
     const ConvShape& s = call.shape;
-    static thread_local std::vector<int64_t> at, weight_at;
+    const int64_t block = unit - rows_.first;
+    if (block < 0) return run_line(n, unit, {0, 0}, to);
+    if (block >= blocks_) return run_line(n, rows_.last + block - blocks_, {0, 0}, to);
+    const int64_t q = rows_.first + block * shape_->sum_rows;
+    const int64_t count = std::min<int64_t>(shape_->sum_rows, rows_.last - q);
+    shape_->sum({small_at(n, q, columns_.first), large_at(n, q * s.sh - s.ph, columns_.first * s.sw - s.pw),
+                 s.ws * channels, s.wl * channels, count, columns_.last - columns_.first, channels, to});
+    for (int64_t line = q; line < q + count; line++) run_line(n, line, columns_, to);
+  }
+
+  const void* small_at(int64_t n, int64_t row, int64_t column) const {
+    const ConvShape& s = call.shape;
+    return element(call.first, ((n * s.hs + row) * s.ws + column) * channels, e.storage_bytes);
+  }
+  const void* large_at(int64_t n, int64_t row, int64_t column) const {
+    const ConvShape& s = call.shape;
+    return element(call.second, ((n * s.hl + row) * s.wl + column) * channels, e.storage_bytes);
+  }
+
+  // But for positions that are `done`.
+  void run_line(int64_t n, int64_t q, const WholePositions& done, char* to) const {
     for (const Interval& part : parts_) {
-      at.clear();
-      weight_at.clear();
-      for (const AxisTap& a : h.phases[0].taps) {
-        const int64_t row = q * s.sh + a.delta;
-        if (row < 0 || row >= s.hl) continue;
-        for (int64_t t = part.t0; t < part.t1; t++) {
-          at.push_back(((n * s.hl + row) * s.wl + w.phases[0].taps[t].delta) * channels);
-          weight_at.push_back((a.k * s.s + w.phases[0].taps[t].k) * pitch_);
-        }
-      }
-      for (int64_t i = part.q0; i < part.q1; i += PIXELS) {
-        const int64_t small = ((n * s.hs + q) * s.ws + i) * channels;
-        e.sum_pixels({element(call.first, small, e.storage_bytes),
-                      element(call.second, i * s.sw * channels, e.storage_bytes), channels, s.sw * channels,
-                      std::min(PIXELS, part.q1 - i), channels, at.data(), weight_at.data(),
-                      static_cast<int64_t>(at.size()), to});
-      }
+      run_part(n, q, {part.q0, std::min(part.q1, done.first), part.t0, part.t1}, to);
+      run_part(n, q, {std::max(part.q0, done.last), part.q1, part.t0, part.t1}, to);
     }
   }
 
-  int64_t pitch_, lines_, pieces_;
+  void run_part(int64_t n, int64_t q, const Interval& part, char* to) const {
+    if (part.q0 >= part.q1) return;
+    const ConvShape& s = call.shape;
+    static thread_local std::vector<int64_t> at, weight_at;
+    at.clear();
+    weight_at.clear();
+    for (const AxisTap& a : h.phases[0].taps) {
+      const int64_t row = q * s.sh + a.delta;
+      if (row < 0 || row >= s.hl) continue;
+      for (int64_t t = part.t0; t < part.t1; t++) {
+        at.push_back((row * s.wl + w.phases[0].taps[t].delta) * channels);
+        weight_at.push_back((a.k * s.s + w.phases[0].taps[t].k) * e.width);
+      }
+    }
+    for (int64_t i = part.q0; i < part.q1; i += PIXELS) {
+      e.sum_pixels({small_at(n, q, i), large_at(n, 0, i * s.sw), channels, s.sw * channels,
+                    std::min(PIXELS, part.q1 - i), channels, at.data(), weight_at.data(),
+                    static_cast<int64_t>(at.size()), area * e.width, to});
+    }
+  }
+
+  int64_t vectors_, units_, pieces_, blocks_ = 0;
+  // The blocks for this shape or null, and their positions of S.
+  const DepthwisePixelShape* shape_;
+  WholePositions rows_ = {0, 0}, columns_;
   std::vector<Interval> parts_;
 };
 

@@ -83,6 +83,14 @@ const GEOMETRIES: Readonly<Record<string, Geometry>> = {
     padding: [5, 5],
     groups: 3,
   },
+  'depthwise, more channels and positions than whole vectors and blocks': {
+    ...plain,
+    ...size(2, 19, [8, 9], 19, [16, 18], [4, 4]),
+    stride: [2, 2],
+    padding: [1, 1],
+    groups: 19,
+  },
+  'depthwise, unit stride': { ...plain, ...size(1, 17, [7, 19], 17, [7, 19], [3, 3]), padding: [1, 1], groups: 17 },
   'dilated, residues alike': {
     ...plain,
     ...size(2, 9, [4, 6], 5, [4, 6], [3, 3]),
