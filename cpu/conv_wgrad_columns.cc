@@ -45,7 +45,7 @@ class ColumnsRun {
         cs_(s_.cs / s_.groups),
         cl_(s_.cl / s_.groups),
         columns_(s_, pitches_of(layout, s_.cl, s_.hl, s_.wl), e_.patches.lines, MOST_POSITIONS, 1),
-        chunks_(e_, s_.groups, divide_up(cs_ * count(), e_.lanes) * e_.lanes) {
+        chunks_(e_, s_.groups, cs_ * count()) {
     if (!fits()) return;
     const int64_t planes = std::max<int64_t>(1, PLANES_BYTES / columns_.channel_bytes());
     parts_ = divide_up(cl_, planes);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 
 #include "conv_plan.h"
 #include "team.h"
@@ -14,9 +15,9 @@ namespace fracstride {
 // [group][chunk][element] of T.
 class WgradChunks {
  public:
-  // A chunk of a group is so many elements, in whole vectors.
-  WgradChunks(const WgradEngine& engine, int64_t groups, int64_t elements)
-      : e_(engine), groups_(groups), elements_(elements) {}
+  // A chunk of a group is so many elements, and zeros up to whole vectors.
+  WgradChunks(const WgradEngine& engine, int64_t groups, int64_t used)
+      : e_(engine), groups_(groups), used_(used), elements_(divide_up(used, engine.lanes) * engine.lanes) {}
 
   bool fits() const { return groups_ * bytes() <= MOST_BYTES; }
   // As many chunks as `tasks` without chunks want, of so many blocks of positions: of the problem alone.
@@ -26,7 +27,11 @@ class WgradChunks {
   int64_t count() const { return count_; }
 
   // Takes SCRATCH_CALL_A.
-  void allocate() { sums_ = static_cast<char*>(scratch(SCRATCH_CALL_A, count_ * groups_ * bytes())); }
+  void allocate() {
+    sums_ = static_cast<char*>(scratch(SCRATCH_CALL_A, count_ * groups_ * bytes()));
+    const int64_t used = used_ * e_.accumulator_bytes;
+    for (int64_t i = 0; i < count_ * groups_; i++) std::memset(sums_ + i * bytes() + used, 0, bytes() - used);
+  }
   char* at(int64_t group, int64_t chunk) const { return sums_ + (group * count_ + chunk) * bytes(); }
 
   // Adds all chunks of each group to its first, in order, in pieces that do not depend on the number of threads. False
@@ -49,7 +54,7 @@ class WgradChunks {
   int64_t bytes() const { return elements_ * e_.accumulator_bytes; }
 
   const WgradEngine& e_;
-  int64_t groups_, elements_, count_ = 1;
+  int64_t groups_, used_, elements_, count_ = 1;
   char* sums_ = nullptr;
 };
 

@@ -219,6 +219,22 @@ describe('CPU convolution engine', function () {
     });
   }
 
+  for (const kernel of kernels().filter((name) => formOf(name) === 'wgrad' && typeOf(name) === 'f32')) {
+    it(`${kernel}: the same bits whatever was computed before`, () => {
+      const padding = { stride: [2, 2], padding: [2, 2] } as const;
+      const larger: Geometry = { ...plain, ...size(2, 40, [6, 16], 1, [12, 32], [5, 5]), ...padding };
+      const geometry: Geometry = { ...larger, cs: 9 };
+      const run = { kernel, geometry, tensors: reals(geometry, 'f32') };
+      if (!isLegal(run)) return;
+      const bitsAfter = (value: number): Float64Array => {
+        const tensors = integers(larger, 3);
+        launch({ kernel, geometry: larger, tensors: { ...tensors, small: tensors.small.map(() => value) } });
+        return launch(run);
+      };
+      expect(sameBits(bitsAfter(0), bitsAfter(Number.NaN))).to.equal(true);
+    });
+  }
+
   it('no images, no positions: nothing is written, a weight gradient is zero', () => {
     for (const kernel of kernels()) {
       const geometry = { ...GEOMETRIES['k4 s2 p1']!, n: 0 };
