@@ -58,45 +58,62 @@ bool Columns::fits() const {
 
 const char* Columns::stage(const void* large, int64_t group, const ColumnsBlock& block, int64_t k0,
                            int64_t channels) const {
+  static thread_local std::vector<Residue> residues;
   const int64_t bytes = (channels * pitch_k_ + 2 * e_.width) * e_.accumulator_bytes;
   char* const planes = static_cast<char*>(scratch(SCRATCH_ITEM_C, bytes));
   std::memset(planes, 0, bytes);
   const int64_t h0 = block.i0 * s_.sh - s_.ph, begin = std::max<int64_t>(0, h0);
   const int64_t end = std::min(s_.hl, h0 + (block.rows() - 1) * s_.sh + (s_.r - 1) * s_.dh + 1);
+  if (begin >= end) return planes;
   // Channels that are neighbours are turned together; else the rows of one follow each other.
-  const int64_t together = large_.c == 1 ? channels : 1, rows = std::max<int64_t>(0, end - begin);
+  const int64_t together = large_.c == 1 ? std::max<int64_t>(1, channels) : 1;
   const int64_t row_bytes = s_.wl * (large_.c == 1 ? large_.w : 1) * e_.storage_bytes;
-  const int64_t ahead = divide_up(AHEAD_BYTES, std::max<int64_t>(1, row_bytes));
-  const auto row = [&](int64_t i) {
-    const int64_t k = i / rows * together, h = begin + i % rows;
+  const auto row = [&](int64_t k, int64_t h) {
     const int64_t from = block.n * large_.n + (group * cl_ + k0 + k) * large_.c + h * large_.h;
     return static_cast<const char*>(element(large, from, e_.storage_bytes));
   };
-  const int64_t count = channels == 0 ? 0 : channels / together * rows;
-  for (int64_t i = -ahead; i < count; i++) {
-    for (int64_t at = 0; i + ahead < count && at < row_bytes; at += LINE) __builtin_prefetch(row(i + ahead) + at);
-    if (i < 0) continue;
-    stage_row(row(i), begin - h0 + i % rows, block, together, planes + i / rows * together * channel_bytes());
-  }
+  int64_t next_k = 0, next_h = begin;
+  const auto ask = [&] {
+    if (next_k >= channels) return;
+    const char* const next = row(next_k, next_h);
+    for (int64_t at = 0; at < row_bytes; at += LINE) __builtin_prefetch(next + at);
+    if (++next_h < end) return;
+    next_h = begin;
+    next_k += together;
+  };
+  for (int64_t i = divide_up(AHEAD_BYTES, std::max<int64_t>(1, row_bytes)); i > 0; i--) ask();
+  list_residues(block, residues);
+  for (int64_t k = 0; k < channels; k += together)
+    for (int64_t h = begin; h < end; h++) {
+      ask();
+      const int64_t y = (h - h0) / s_.sh, to = k * pitch_k_ + (h - h0) % s_.sh * s_.sw * pitch_plane_ + y * plane_w_;
+      stage_row(row(k, h), residues, together, planes + to * e_.accumulator_bytes);
+    }
   return planes;
 }
 
-// What exists of row h of those that the block meets: column first + t, which is residue (t mod stride).
-void Columns::stage_row(const void* from, int64_t h, const ColumnsBlock& block, int64_t channels, char* planes) const {
+// What exists of the rows that the block meets: column first + t is residue (t mod stride).
+void Columns::list_residues(const ColumnsBlock& block, std::vector<Residue>& residues) const {
   const int64_t w0 = block.j0 * s_.sw - s_.pw;
   const int64_t w1 = std::min(s_.wl, w0 + (block.width() - 1) * s_.sw + (s_.s - 1) * s_.dw + 1);
+  residues.clear();
   for (int64_t residue = 0; residue < s_.sw; residue++) {
     const int64_t skipped = w0 + residue < 0 ? divide_up(-(w0 + residue), s_.sw) : 0;
-    const int64_t first = w0 + residue + skipped * s_.sw, count = divide_up(w1 - first, s_.sw);
+    const int64_t first = w0 + residue + skipped * s_.sw;
     if (first >= w1) continue;
-    const int64_t at = (h % s_.sh * s_.sw + residue) * pitch_plane_ + h / s_.sh * plane_w_ + skipped;
-    const void* const line = element(from, first * large_.w, e_.storage_bytes);
-    char* const to = planes + at * e_.accumulator_bytes;
+    residues.push_back({first * large_.w, divide_up(w1 - first, s_.sw), residue * pitch_plane_ + skipped});
+  }
+}
+
+void Columns::stage_row(const char* from, const std::vector<Residue>& residues, int64_t channels, char* to) const {
+  for (const Residue& residue : residues) {
+    const char* const line = from + residue.from * e_.storage_bytes;
+    char* const plane = to + residue.to * e_.accumulator_bytes;
     if (channels > 1) {
-      e_.turn_lines({line, s_.sw * large_.w, count, channels, pitch_k_}, to);
+      e_.turn_lines({line, s_.sw * large_.w, residue.count, channels, pitch_k_}, plane);
     } else {
       // Vectors that reach behind a row end in zeros, and what belongs there is written later.
-      e_.load_line({line, s_.sw * large_.w, count}, to);
+      e_.load_line({line, s_.sw * large_.w, residue.count}, plane);
     }
   }
 }

@@ -64,8 +64,14 @@ class Columns {
   const int64_t* at() const { return at_.data(); }
 
  private:
+  // Elements of a row of L that are one residue of the stride: where they begin, how many, and where in the planes.
+  struct Residue {
+    int64_t from, count, to;
+  };
+
   void cut(int64_t depth);
-  void stage_row(const void* from, int64_t h, const ColumnsBlock& block, int64_t channels, char* planes) const;
+  void list_residues(const ColumnsBlock& block, std::vector<Residue>& residues) const;
+  void stage_row(const char* from, const std::vector<Residue>& residues, int64_t channels, char* to) const;
 
   const ConvShape& s_;
   Pitches large_;

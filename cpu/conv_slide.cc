@@ -30,7 +30,11 @@ class SlideRun : SlidePlan {
     finish_ = {nullptr, call_.activation, call_.slope, s_.n * s_.cl * s_.hl * s_.wl * e_.storage_bytes >= STREAM_BYTES};
     serial_ = ++calls;
     make_tasks();
-    parallel_for(static_cast<int64_t>(tasks_.size()), [&](int64_t i) { run_task(tasks_[i]); });
+    const int64_t count = static_cast<int64_t>(tasks_.size());
+    // The tasks of several threads do not follow each other.
+    const int64_t following = team_threads() == 1 ? 1 : count;
+    parallel_for(count,
+                 [&](int64_t i) { run_task(tasks_[i], i + following < count ? &tasks_[i + following] : nullptr); });
     return true;
   }
 
@@ -44,6 +48,7 @@ class SlideRun : SlidePlan {
   // `first_row` on are, and lines of sums; what is asked for next, and where that ends.
   struct Work {
     const Task& task;
+    const Task* next;
     char* ring;
     char* lines;
     std::vector<const char*>& rows;
@@ -51,6 +56,8 @@ class SlideRun : SlidePlan {
     int64_t first_row = 0;
     const char* ahead = nullptr;
     const char* ahead_end = nullptr;
+    // Rows [loaded, end) are not in the ring yet; vectors that were copied of them.
+    int64_t loaded = 0, end = 0, copied = 0;
   };
 
   // Where the sums of a block lie, in elements: [member][channel][phase], or where a pixel's channels are neighbours
@@ -70,27 +77,31 @@ class SlideRun : SlidePlan {
         }
   }
 
-  void run_task(const Task& task) const {
+  void run_task(const Task& task, const Task* next) const {
     static thread_local std::vector<const char*> rows;
     static thread_local std::vector<SlideTap> taps;
     const int64_t lines = MAX_SLIDE_ROWS * MAX_SLIDE_PHASES * chunk_ * line_ * e_.accumulator_bytes;
-    Work work = {task, ring(), static_cast<char*>(scratch(SCRATCH_ITEM_B, lines)), rows, taps};
-    int64_t loaded = std::clamp<int64_t>(task.u0 + low_h_, 0, s_.hs);
-    const int64_t end = has_taps_ ? std::clamp<int64_t>(task.u1 + high_h_, loaded, s_.hs) : loaded;
+    Work work = {task, next, ring(), static_cast<char*>(scratch(SCRATCH_ITEM_B, lines)), rows, taps};
+    work.loaded = first_row(task);
+    work.end = has_taps_ ? std::clamp<int64_t>(task.u1 + high_h_, work.loaded, s_.hs) : work.loaded;
     for (int64_t u = task.u0; u < task.u1; u += chunk_) {
       const int64_t last = std::min(u + chunk_, task.u1);
-      for (; loaded < std::min(last + high_h_, end); loaded++) load_row(work, loaded);
+      for (; work.loaded < std::min(last + high_h_, work.end); work.loaded++) load_row(work, work.loaded);
       list_rows(work, u + low_h_);
-      work.ahead = static_cast<const char*>(input(task, loaded));
-      work.ahead_end = work.ahead + (std::min(loaded + chunk_, end) - loaded) * from_.h * e_.storage_bytes;
+      work.copied = 0;
+      work.ahead = static_cast<const char*>(input(task, work.loaded));
+      work.ahead_end =
+          work.ahead + (std::min(work.loaded + chunk_, work.end) - work.loaded) * from_.h * e_.storage_bytes;
       for (const Block& block : blocks_) {
         const int64_t u0 = std::max(u, block.h->first), u1 = std::min(last, block.h->last);
         if (u0 < u1) compute(work, block, u0, u1);
       }
+      if (copies_) work.loaded = std::min({work.loaded + work.copied / row_vectors(), work.loaded + chunk_, work.end});
     }
     if (finish_.stream) e_.fence();
   }
 
+  int64_t first_row(const Task& task) const { return std::clamp<int64_t>(task.u0 + low_h_, 0, s_.hs); }
   int64_t slot_bytes() const { return (gap_ + ci_ * pitch_) * e_.accumulator_bytes; }
 
   // A thread's ring is made zero once a call: its tasks write the same elements of it.
@@ -120,7 +131,7 @@ class SlideRun : SlidePlan {
   void list_rows(Work& work, int64_t first) const {
     work.first_row = first;
     work.rows.clear();
-    for (int64_t i = first; i < first + slots_; i++) work.rows.push_back(row_of(work, i));
+    for (int64_t i = first; i < first + chunk_ + high_h_ - low_h_; i++) work.rows.push_back(row_of(work, i));
   }
 
   // Rows [u0, u1) of a block, tile by tile of vectors.
@@ -128,61 +139,78 @@ class SlideRun : SlidePlan {
     const int64_t rows = block.rows(), tile = tile_of(block), count = (u1 - u0) * vectors_, line = chunk_ * line_;
     const Places places = {block.channels * pattern_->phases * line, (planes_ ? pattern_->phases : 1) * line,
                            (planes_ ? 1 : block.channels) * line};
-    int64_t row_at[MAX_SLIDE_ROWS];
+    int64_t row_at[MAX_SLIDE_ROWS], at[MAX_SLIDE_VECTORS];
     for (int64_t r = 0; r < rows; r++) {
       row_at[r] = r / block.channels * places.member + r % block.channels * places.channel;
     }
-    Positions positions = {};
-    for (int64_t v = 0, u = u0, column = 0; v < count;) {
+    const ChunkVector* vectors[MAX_SLIDE_VECTORS];
+    for (int64_t v = 0; v < count; v += tile) {
+      // Vectors behind the last one are the last one again.
       for (int64_t i = 0; i < tile; i++) {
-        positions.u[i] = u;
-        positions.column[i] = column;
-        positions.at[i] = (u - u0) * line_ + column;
-        // Vectors behind the last one are the last one again.
-        if (++v >= count) continue;
-        column += e_.width;
-        if (column < line_) continue;
-        column = 0;
-        u++;
+        vectors[i] = &chunk_vectors_[std::min(v + i, count - 1)];
+        at[i] = vectors[i]->at;
       }
-      select_taps(work, block, positions, tile);
-      pattern_->micro[rows - 1]({work.taps.data(), static_cast<int64_t>(work.taps.size()), ci_, pitch_, work.lines,
-                                 row_at, positions.at, places.phase});
+      const int64_t taps = select_taps(work, block, u0, vectors, tile);
+      pattern_->micro[rows - 1]({work.taps.data(), taps, ci_, pitch_, work.lines, row_at, at, places.phase});
     }
     if (call_.bias != nullptr || call_.activation != 0) finish(work, block, places, (u1 - u0) * line_);
     for (int64_t m = 0; m < block.members; m++)
       for (int64_t u = u0; u < u1; u++) store(work, block, m, u, places, m * places.member + (u - u0) * line_);
   }
 
-  // The vectors of a tile, and where their sums lie.
-  struct Positions {
-    int64_t u[MAX_SLIDE_VECTORS], column[MAX_SLIDE_VECTORS], at[MAX_SLIDE_VECTORS];
-  };
-
-  // The taps along h that some vector of a tile has inputs for.
-  void select_taps(Work& work, const Block& block, const Positions& positions, int64_t tile) const {
-    work.taps.clear();
+  // The taps along h that some vector of a tile has inputs for; how many.
+  int64_t select_taps(Work& work, const Block& block, int64_t u0, const ChunkVector* const* vectors,
+                      int64_t tile) const {
+    work.taps.resize(block.taps());
+    int64_t count = 0;
     for (int64_t t = 0; t < block.taps(); t++) {
-      SlideTap tap = {{}, weight_of(block, work.task.group, t), nullptr, 0};
-      bool any = false;
-      for (int64_t i = 0; i < tile; i++) {
-        const int64_t row = positions.u[i] + block.h->deltas[t];
-        any = any || exists(row);
-        tap.from[i] = work.rows[row - work.first_row] + (positions.column[i] + low_) * e_.accumulator_bytes;
-      }
-      if (!any) continue;
+      const int64_t row = u0 + block.h->deltas[t];
+      // Rows of a tile follow each other.
+      if (row + vectors[tile - 1]->row < 0 || row + vectors[0]->row >= s_.hs) continue;
+      const char* const* const rows = &work.rows[row - work.first_row];
+      SlideTap& tap = work.taps[count++];
+      for (int64_t i = 0; i < tile; i++) tap.from[i] = rows[vectors[i]->row] + vectors[i]->from;
+      tap.weights = weight_of(block, work.task.group, t);
       set_ahead(work, tap);
-      work.taps.push_back(tap);
     }
+    return count;
   }
+
+  int64_t row_vectors() const { return columns_ / e_.width; }
 
   // A line of each channel, or where channels are neighbours as many lines as there are channels.
   void set_ahead(Work& work, SlideTap& tap) const {
     tap.ahead = static_cast<const char*>(tap.weights);
+    tap.ahead_step = 0;
+    tap.copy_to = nullptr;
+    if (copies_) return set_copy(work, tap);
     if (work.ahead >= work.ahead_end) return;
     tap.ahead = work.ahead;
     tap.ahead_step = planes_ ? from_.c * e_.storage_bytes : LINE_BYTES;
     work.ahead += planes_ ? LINE_BYTES : LINE_BYTES * ci_;
+  }
+
+  // A vector of the rows that follow is copied, and the same one of those behind them, or of the next task's first
+  // ones, is asked for.
+  void set_copy(Work& work, SlideTap& tap) const {
+    const int64_t row = work.loaded + work.copied / row_vectors(), column = work.copied % row_vectors() * e_.width;
+    if (row >= work.loaded + chunk_) return;
+    work.copied++;
+    tap.ahead_step = from_.c * e_.storage_bytes;
+    const auto at = [&](const Task& task, int64_t i) {
+      return static_cast<const char*>(element(input(task, i), column, e_.storage_bytes));
+    };
+    const int64_t behind = row + chunk_ - work.end;
+    if (behind < 0) {
+      tap.ahead = at(work.task, row + chunk_);
+    } else if (work.next != nullptr) {
+      tap.ahead = at(*work.next, std::min(first_row(*work.next) + behind, s_.hs - 1));
+    } else {
+      tap.ahead_step = row < work.end ? tap.ahead_step : 0;
+    }
+    if (row >= work.end) return;
+    tap.copy_from = at(work.task, row);
+    tap.copy_to = row_of(work, row) + column * e_.accumulator_bytes;
   }
 
   void finish(const Work& work, const Block& block, const Places& places, int64_t count) const {

@@ -16,11 +16,15 @@ constexpr int MAX_SLIDE_VECTORS = 8, MAX_SLIDE_ROWS = 6, MAX_SLIDE_PHASES = 4, M
 
 // The taps of one row of the kernel, for the vectors of a tile: where the inputs of each begin, for the first channel
 // and shift, the weights [c][shift][phase][row], and what is asked for with each channel, so many bytes further on.
+// Unless `copy_to` is null, a vector of T of each channel is copied meanwhile: between products there is time for it.
+// Its channels are as far apart as what is asked for, and as the inputs.
 struct SlideTap {
   const void* from[MAX_SLIDE_VECTORS];
   const void* weights;
   const char* ahead;
   int64_t ahead_step;
+  const char* copy_from;
+  void* copy_to;
 };
 
 // Sums of a row and phase f go to to[row_at[row] + f · phase_pitch + at[vector] …]; `pitch` elements lie between the

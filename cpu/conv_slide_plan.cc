@@ -97,7 +97,12 @@ void SlidePlan::add_blocks(const Merged& h) {
 void SlidePlan::set_ring() {
   const int64_t tile = tile_of(blocks_.front());
   while (chunk_ < tile && (chunk_ * vectors_ < tile || chunk_ * vectors_ % tile != 0)) chunk_++;
-  slots_ = chunk_ + high_h_ - low_h_;
+  copies_ = planes_ && e_.storage_bytes == e_.accumulator_bytes && columns_ % e_.width == 0;
+  slots_ = (copies_ ? 2 : 1) * chunk_ + high_h_ - low_h_;
+  for (int64_t v = 0; v < chunk_ * vectors_; v++) {
+    const int64_t column = v % vectors_ * e_.width;
+    chunk_vectors_.push_back({v / vectors_, (column + low_) * e_.accumulator_bytes, v / vectors_ * line_ + column});
+  }
 }
 
 bool SlidePlan::pack_weights() {

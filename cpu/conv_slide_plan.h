@@ -21,6 +21,12 @@ class SlidePlan {
     int64_t taps() const { return static_cast<int64_t>(h->deltas.size()); }
   };
 
+  // A vector of the rows that are computed together: its row, where its inputs begin in a row of S, in bytes, and where
+  // its sums lie.
+  struct ChunkVector {
+    int64_t row, from, at;
+  };
+
   SlidePlan(const ConvCall& call, const SlideEngine& engine, ConvLayout layout);
 
   bool empty() const { return s_.n == 0 || co_ == 0 || s_.hl == 0 || s_.wl == 0; }
@@ -49,8 +55,11 @@ class SlidePlan {
   // Positions [first, last) of row phases, and the shifts of the rows of S that they read.
   int64_t first_ = 0, last_ = 0, low_h_ = 0, high_h_ = 0;
   bool has_taps_ = false;
-  // Rows that are computed together, and rows of S that the ring holds.
+  // Rows that are computed together, and rows of S that the ring holds; whether rows of the next ones are copied into
+  // it while these are multiplied.
   int64_t chunk_ = 1, slots_ = 1;
+  bool copies_ = false;
+  std::vector<ChunkVector> chunk_vectors_;
 
  private:
   void find_pattern();

@@ -44,7 +44,9 @@ class PatchesRun {
         cs_(s_.cs / s_.groups),
         cl_(s_.cl / s_.groups),
         patches_(s_, pitches_of(layout, s_.cl, s_.hl, s_.wl), e_.patches, MOST_POSITIONS),
-        chunks_(e_, s_.groups, cs_ * pitch()) {
+        slab_lanes_(divide_up(patches_.lanes(), e_.patches.lines.width) * e_.patches.lines.width),
+        pitch_(patches_.slabs() * slab_lanes_),
+        chunks_(e_, s_.groups, cs_ * pitch_) {
     if (fits()) chunks_.cut(s_.groups * patches_.slabs(), patches_.blocks());
   }
 
@@ -73,9 +75,14 @@ class PatchesRun {
     const char* data;
     int64_t pitch, step;
   };
+  // What sums ask for meanwhile, in bytes.
+  struct Lines {
+    const char* data;
+    int64_t pitch, step;
+  };
 
   bool filled() const {
-    return static_cast<double>(patches_.lanes()) >= LEAST_FILLED * static_cast<double>(slab_lanes());
+    return static_cast<double>(patches_.lanes()) >= LEAST_FILLED * static_cast<double>(slab_lanes_);
   }
   // Beside sums of positions in the lanes, or for many channels of L beside matrix products of each tap.
   bool better() const {
@@ -87,9 +94,6 @@ class PatchesRun {
     return cs_ >= SHARED_ROWS && lanes > width && planes >= NEAR_BYTES;
   }
   int64_t area() const { return s_.r * s_.s; }
-  // Sums of a chunk: [c][slab][lane], in whole vectors.
-  int64_t slab_lanes() const { return divide_up(patches_.lanes(), e_.patches.lines.width) * e_.patches.lines.width; }
-  int64_t pitch() const { return patches_.slabs() * slab_lanes(); }
   static int64_t part(int64_t whole, int64_t parts, int64_t i) { return whole * i / parts; }
 
   const void* small_at(int64_t group, int64_t c, const ColumnsBlock& block) const {
@@ -104,24 +108,23 @@ class PatchesRun {
     const int64_t begin = part(patches_.blocks(), chunks_.count(), chunk),
                   end = part(patches_.blocks(), chunks_.count(), chunk + 1);
     const int64_t bytes = e_.accumulator_bytes;
-    char* const first = sums + i * slab_lanes() * bytes;
-    for (int64_t c = 0; c < cs_; c++) std::memset(first + c * pitch() * bytes, 0, slab_lanes() * bytes);
+    char* const first = sums + i * slab_lanes_ * bytes;
+    for (int64_t c = 0; c < cs_; c++) std::memset(first + c * pitch_ * bytes, 0, slab_lanes_ * bytes);
     for (int64_t b = begin; b < end; b++) {
       const ColumnsBlock block = patches_.block(b), next = patches_.block(std::min(b + 1, end - 1));
       const char* const staged = patches_.stage(call_.second, group, block, slab);
       const int64_t together = in_place() ? cs_ : COPIED_CHANNELS;
       for (int64_t c = 0; c < cs_; c += together) {
         const int64_t channels = std::min(together, cs_ - c);
-        multiply(block, elements(group, c, channels, block), channels, staged, first + c * pitch() * bytes,
-                 [&](int64_t t, int64_t tiles) { fetch(group, next, c, channels, t, tiles); });
+        const Elements ahead = {static_cast<const char*>(small_at(group, c, next)), small_.c, small_.w};
+        multiply(block, elements(group, c, channels, block), channels, staged, first + c * pitch_ * bytes, ahead);
       }
     }
   }
 
   // Some vectors of patches meet all channels c in turn.
-  template <class Fetch>
   void multiply(const ColumnsBlock& block, const Elements& small, int64_t channels, const char* staged, char* sums,
-                const Fetch& fetch) const {
+                const Elements& next) const {
     const int64_t width = e_.patches.lines.width, bytes = e_.accumulator_bytes, lanes = patches_.lanes();
     const int64_t vectors = divide_up(lanes, width), panels = divide_up(vectors, e_.sum_vectors);
     const int64_t tiles = divide_up(channels, e_.sum_rows);
@@ -133,26 +136,29 @@ class PatchesRun {
       const bool in_place = apart > 0;
       if (!in_place) patches_.copy(staged, block, q, count, some * width, copy);
       const int64_t runs = in_place ? block.rows() : 1, depth = block.positions() / runs;
-      for (int64_t t = 0; t < tiles; t++) {
-        const int64_t row = part(channels, tiles, t), rows = part(channels, tiles, t + 1) - row;
+      for (int64_t t = 0, row = 0; t < tiles; t++) {
+        const int64_t next_row = part(channels, tiles, t + 1), rows = next_row - row;
         for (int64_t run = 0; run < runs; run++) {
           const char* const x = small.data + (row * small.pitch + run * depth * small.step) * bytes;
+          const Lines ahead = p == 0 ? lines_ahead(next, t, row, rows, run * depth) : Lines{x, 0, 0};
           e_.patch_sums[some - 1][rows - 1]({x, in_place ? patches_.at(staged, run, q) : copy, small.pitch, small.step,
                                              depth, in_place ? patches_.step() : some * width, in_place ? apart : width,
-                                             sums + (row * pitch() + q) * bytes, pitch()});
+                                             sums + (row * pitch_ + q) * bytes, pitch_, ahead.data, ahead.pitch,
+                                             ahead.step});
         }
-        if (p == 0) fetch(t, tiles);
+        row = next_row;
       }
     }
   }
 
-  // Asks for part i of `parts` of a block's elements of some channels, into the second level.
-  void fetch(int64_t group, const ColumnsBlock& block, int64_t c, int64_t channels, int64_t i, int64_t parts) const {
-    const char* const from = static_cast<const char*>(small_at(group, c, block));
-    const int64_t lines = small_.c == 1 ? block.positions() : channels, pitch = small_.c == 1 ? small_.w : small_.c;
-    const int64_t bytes = (small_.c == 1 ? channels : block.positions()) * e_.storage_bytes;
-    for (int64_t l = part(lines, parts, i); l < part(lines, parts, i + 1); l++)
-      for (int64_t at = 0; at < bytes; at += LINE) __builtin_prefetch(from + l * pitch * e_.storage_bytes + at, 0, 2);
+  // What tile t, of `rows` channels, asks for from `position` on: the lines of its own channels in the next block.
+  // Tiles whose channels share lines ask for every so many of them.
+  Lines lines_ahead(const Elements& next, int64_t t, int64_t row, int64_t rows, int64_t position) const {
+    const int64_t bytes = e_.storage_bytes, positions = LINE / e_.accumulator_bytes;
+    const int64_t sharing = next.pitch == 1 ? divide_up(positions, rows) : 1;
+    const int64_t at = row * next.pitch + (position + t % sharing) * next.step;
+    return {next.data + at * bytes, (next.pitch == 1 ? sharing * next.step : next.pitch) * bytes,
+            positions * next.step * bytes};
   }
 
   Elements elements(int64_t group, int64_t c, int64_t channels, const ColumnsBlock& block) const {
@@ -175,11 +181,11 @@ class PatchesRun {
   }
 
   void store(int64_t group, int64_t c) const {
-    const char* const sums = chunks_.at(group, 0) + c * pitch() * e_.accumulator_bytes;
+    const char* const sums = chunks_.at(group, 0) + c * pitch_ * e_.accumulator_bytes;
     for (int64_t i = 0; i < patches_.slabs(); i++) {
       const Slab slab = patches_.slab(i);
       const int64_t to = ((group * cs_ + c) * cl_ + slab.k0) * area() + slab.r0 * s_.s;
-      e_.store_patch(sums + i * slab_lanes() * e_.accumulator_bytes, {slab.rows * s_.s, slab.channels, area()},
+      e_.store_patch(sums + i * slab_lanes_ * e_.accumulator_bytes, {slab.rows * s_.s, slab.channels, area()},
                      element(call_.output, to, e_.storage_bytes));
     }
   }
@@ -190,6 +196,8 @@ class PatchesRun {
   Pitches small_;
   int64_t cs_, cl_;
   Patches patches_;
+  // Sums of a chunk: [c][slab][lane], in whole vectors.
+  const int64_t slab_lanes_, pitch_;
   WgradChunks chunks_;
 };
 

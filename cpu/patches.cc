@@ -71,9 +71,14 @@ const char* Patches::stage(const void* large, int64_t group, const ColumnsBlock&
   const auto row = [&](int64_t y) {
     return static_cast<const char*>(element(large, first + (h0 + y * apart) * large_.h, e_.lines.storage_bytes));
   };
-  const auto exists = [&](int64_t y) { return y < rows && h0 + y * apart >= 0 && h0 + y * apart < s_.hl; };
+  const auto exists = [&](int64_t y) { return h0 + y * apart >= 0 && h0 + y * apart < s_.hl; };
+  // Rows behind the last one belong to the next block.
+  const int64_t lines = large_.c == 1 ? 1 : slab.channels;
   for (int64_t y = 0; y < rows; y++) {
-    for (int64_t at = 0; exists(y + ahead) && at < row_bytes; at += LINE) __builtin_prefetch(row(y + ahead) + at);
+    for (int64_t k = 0; exists(y + ahead) && k < lines; k++) {
+      const char* const next = row(y + ahead) + k * large_.c * e_.lines.storage_bytes;
+      for (int64_t at = 0; at < row_bytes; at += LINE) __builtin_prefetch(next + at);
+    }
     char* const to = staged + y * row_pitch_ * bytes;
     if (exists(y)) {
       stage_row(row(y), block, slab.channels, to, staged + staged_rows_ * row_pitch_ * bytes);

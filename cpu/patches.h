@@ -52,7 +52,7 @@ class Patches {
   int64_t slabs() const { return slabs_; }
   Slab slab(int64_t i) const;
   // Elements of a slab of a patch.
-  int64_t lanes() const { return slab(0).rows * s_.s * slab(0).channels; }
+  int64_t lanes() const { return taps_ * s_.s * channels_; }
   int64_t blocks() const { return blocks_; }
   ColumnsBlock block(int64_t i) const;
   bool fits() const;

@@ -54,13 +54,16 @@ struct StoredPatch {
 };
 
 // sums[row · pitch_sums + lane] += Σ_p a[row · pitch_a + p · step_a] · b[p · pitch_b + lane] over `depth` positions p;
-// vectors of b are `apart` elements apart.
+// vectors of b are `apart` elements apart. With each line of T of positions, a line is asked for with every row: rows
+// are `ahead_pitch` bytes apart there, and what is asked for next is `ahead_step` bytes on.
 struct PatchSums {
   const void* a;
   const void* b;
   int64_t pitch_a, step_a, depth, pitch_b, apart;
   void* sums;
   int64_t pitch_sums;
+  const char* ahead;
+  int64_t ahead_pitch, ahead_step;
 };
 
 constexpr int MAX_DOT_ROWS = 4, MAX_DOT_COLUMNS = 6;
