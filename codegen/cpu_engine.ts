@@ -111,6 +111,10 @@ function kernelsOf(isa: CpuIsa, storage: DtypeRow, layout: Layout): DrivenKernel
       ['px', 'ch'].map((lanes) => kernel(form, 'packing', `igemm_${lanes}_${tile}`, `, LANES_${lanes.toUpperCase()}`)),
     ),
     ...(['expand', 'contract'] as const).map((form) => kernel(form, 'packing', 'tapwise', '', `conv_tapwise_${form}`)),
+    kernel('expand', 'packing', `gemm_ch_${tile}`, ', LANES_CH', 'conv_gemm_expand'),
+    ...['px', 'ch'].map((lanes) =>
+      kernel('contract', 'packing', `gemm_${lanes}_${tile}`, `, LANES_${lanes.toUpperCase()}`, 'conv_gemm_contract'),
+    ),
     kernel('bgrad', 'general', 'rowsum'),
   ];
 }

@@ -32,7 +32,7 @@ export const MEASURED = {
     igemm_ch: {
       'contract nchw': { call: 43000, pair: 200, gathered: 43, weight: 1 },
       'contract nhwc': { call: 42000, image: 1500, pair: 69, gathered: 13, small: 2.8, weight: 1.3 },
-      'expand nchw': { call: 13000, pair: 31, gathered: 2.9, small: 10, large: 1.2 },
+      'expand nchw': { call: 13000, pair: 31, gathered: 2.9, small: 10, large: 1.2, weight: 1 },
       'expand nhwc': { call: 96000, image: 3300, pair: 400, small: 10, large: 12, weight: 1 },
     },
     igemm_px: {

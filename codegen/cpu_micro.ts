@@ -24,7 +24,8 @@ interface Shape {
   readonly vectors: number;
 }
 
-const PACKED = 'int64_t depth, const void* from_a, const void* from_b, void* to, int64_t accumulate, const void* ahead';
+const PACKED =
+  'int64_t depth, const void* from_a, const void* from_b, void* to, int64_t c_pitch, int64_t accumulate, const void* ahead';
 const DIRECT =
   'int64_t depth, const void* from_a, const void* from_b, int64_t pitch, int64_t first, int64_t last, void* to';
 const SEGMENTS =
@@ -78,15 +79,16 @@ function fetchesAhead({ kind, rows }: Shape): boolean {
 interface Cell {
   readonly row: number;
   readonly vector: number;
-  readonly offset: number;
+  readonly offset: string;
 }
 
 const sumName = (cell: Cell, way: number) => `c${cell.row}_${cell.vector}_${way}`;
 
 function cellsOf(shape: Shape): Cell[] {
   const vectors = vectorsOf(shape);
+  const lying = PARAMETERS[shape.kind] === PACKED ? 'c_pitch' : `${shape.tile.lanes}`;
   return range(shape.rows).flatMap((row) =>
-    vectors.map(({ index, offset }) => ({ row, vector: index, offset: row * shape.tile.lanes + offset })),
+    vectors.map(({ index, offset }) => ({ row, vector: index, offset: `${row} * ${lying} + ${offset}` })),
   );
 }
 

@@ -24,6 +24,8 @@ import { IGEMM_WGRAD_VARIANT } from './variants_cuda_wgrad.js';
 import { CUDNN_VARIANTS } from './variants_cudnn.js';
 import { DEPTHWISE_VARIANT } from './variants_depthwise.js';
 import { DIRECT_VARIANT } from './variants_direct.js';
+
+import { GEMM_VARIANT } from './variants_gemm.js';
 import { CPU_HEAD_VARIANT } from './variants_head.js';
 import { POINT_VARIANT } from './variants_point.js';
 import { SCATTER_VARIANT } from './variants_scatter.js';
@@ -48,6 +50,7 @@ export const VARIANTS: readonly Variant[] = [
   ...CPU_VARIANTS,
   DEPTHWISE_VARIANT,
   DIRECT_VARIANT,
+  GEMM_VARIANT,
   CPU_HEAD_VARIANT,
   POINT_VARIANT,
   SCATTER_VARIANT,

@@ -1,9 +1,9 @@
 /** The CPU row of kernels for small sides with few positions: one matrix product with the weight where it lies. */
 
 import { withOverheads } from './cpu_overheads.js';
-import { existingTaps } from './passes.js';
-import type { Contraction, Geometry, Problem } from './problem.js';
+import type { Contraction, Problem } from './problem.js';
 import { ONE_LAUNCH, type Variant } from './variant.js';
+import { isMatrix } from './variants_gemm.js';
 
 export const POINT_VARIANT: Variant = {
   name: 'point',
@@ -40,11 +40,6 @@ function pointCost({ geometry: g, layout }: Problem, form: Contraction): number 
   const rows = g.n * g.hs * g.ws;
   // The large side is gathered by element, whatever the channels of the small side, or copied where it is the matrix.
   const gathered = (layout === 'nchw' && isMatrix(g) ? 10 : 30) / Math.max(1, g.cs);
-  if (form === 'contract') return gathered + (g.hs * g.ws > 1 || rows > FEW_ROWS ? 3 : 0.7);
+  if (form === 'contract') return gathered + (g.hs * g.ws > 1 || rows > FEW_ROWS ? 3 : 1.6);
   return gathered + (rows <= FEW_ROWS ? 0.8 : 1.75) + 19 / Math.max(1, rows);
-}
-
-/** Whether an image of the large side is a row of the matrix: all of it is the taps of the only position. */
-function isMatrix(g: Geometry): boolean {
-  return g.hs * g.ws === 1 && existingTaps(g) === g.r * g.s && g.hl * g.wl === g.r * g.s;
 }

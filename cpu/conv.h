@@ -81,8 +81,10 @@ struct Sink {
   bool stream = false;
 };
 
-// `ahead` is what the caller reads next: `depth` lines of it are asked for while this product is summed.
-using Micro = void (*)(int64_t depth, const void* a, const void* b, void* c, int64_t accumulate, const void* ahead);
+// Rows of C are c_pitch apart, in elements, and begin at multiples of a vector. `ahead` is what the caller reads next:
+// `depth` lines of it are asked for while this product is summed.
+using Micro = void (*)(int64_t depth, const void* a, const void* b, void* c, int64_t c_pitch, int64_t accumulate,
+                       const void* ahead);
 
 // B where it lies, in elements of T: row k at b + k · pitch, of which lanes [first, last) exist and the rest counts as
 // 0. Always adds to C; A by k.
@@ -123,6 +125,8 @@ struct ConvEngine {
   void (*store_sums)(const double* sums, int64_t count, void* to);
   // After stores past the caches: what this thread does next comes after them for other threads too.
   void (*stream_fence)();
+  // to[i] += from[i] for i < count, both T.
+  void (*add)(const void* from, int64_t count, void* to);
 };
 
 // Kernel entries: params as codegen/passes.ts lists the `general` arguments of each contraction.
@@ -130,6 +134,8 @@ void conv_expand(void** params, const ConvEngine& engine, ConvLayout layout, Con
 void conv_contract(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes);
 void conv_tapwise_expand(void** params, const ConvEngine& engine, ConvLayout layout);
 void conv_tapwise_contract(void** params, const ConvEngine& engine, ConvLayout layout);
+void conv_gemm_expand(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes);
+void conv_gemm_contract(void** params, const ConvEngine& engine, ConvLayout layout, ConvLanes lanes);
 void conv_bgrad(void** params, const ConvEngine& engine, ConvLayout layout);
 
 }  // namespace fracstride

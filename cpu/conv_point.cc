@@ -64,7 +64,12 @@ class PointRun {
   }
 
   void wgrad(void* weight) {
-    const void* const large = gather_large();
+    const void* large = form_.large.data;
+    if (lies_as_multiplied()) {
+      form_.pitch = form_.large.pitch_n;
+    } else {
+      large = gather_large();
+    }
     const int64_t cs = form_.small.channels;
     void* const small = scratch(SCRATCH_CALL_B, (form_.rows * cs + e_.rows) * e_.accumulator_bytes);
     e_.gather_small(form_, cs, 1, small);
@@ -82,6 +87,15 @@ class PointRun {
   }
 
  private:
+  // Whether the large side is A as it is, in whole panels.
+  bool lies_as_multiplied() const {
+    const PointTensor& l = form_.large;
+    bool in_order = form_.small.positions == 1 && l.pitch_q == 1 && l.pitch_c == form_.taps;
+    for (int64_t tap = 0; tap < form_.taps; tap++) in_order = in_order && at_[tap] == tap;
+    return in_order && l.pitch_n == form_.depth && form_.depth % e_.lanes == 0 &&
+           e_.storage_bytes == e_.accumulator_bytes;
+  }
+
   const void* gather_large() {
     char* const large = static_cast<char*>(scratch(SCRATCH_CALL_A, form_.rows * form_.pitch * e_.accumulator_bytes));
     parallel_for(form_.rows,

@@ -252,7 +252,7 @@ class ProductRun {
           const char* const from_input =
               input + segment.input * block.channels * (p_.by_row() ? 1 : p_.input_pitch()) * bytes;
           micro(segment.taps * block.channels, p_.px() ? from_weight : from_input, p_.px() ? from_input : from_weight,
-                c, more, ahead);
+                c, e_.lanes, more, ahead);
           more = true;
         }
         if (sums.last) store_tile(task, work, w, work.inputs[i], c);

@@ -212,9 +212,9 @@ class TapwiseRun {
       return sums + (what.rows.to[r / what.images] * what.images + r % what.images) * tile;
     };
     if (what.rows.joined || first / what.images == (last - 1) / what.images)
-      return micro(what.depth, input, weight, sum_of(first), true, weight);
+      return micro(what.depth, input, weight, sum_of(first), e_.lanes, true, weight);
     for (int64_t r = first; r < last; r++) std::memcpy(beside + (r - first) * tile, sum_of(r), tile);
-    micro(what.depth, input, weight, beside, true, weight);
+    micro(what.depth, input, weight, beside, e_.lanes, true, weight);
     for (int64_t r = first; r < last; r++) std::memcpy(sum_of(r), beside + (r - first) * tile, tile);
   }
 

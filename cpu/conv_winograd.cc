@@ -284,7 +284,7 @@ class WinogradRun {
         const float* const filter = filters + b * cut.depth * e_.lanes;
         const float* const next = filter + depth * e_.lanes + (g - part.first) % FETCHING_GROUPS * depth * LINE_FLOATS;
         e_.micro[1][lanes > e_.half_lanes][rows - 1](depth, inputs + (b * block.tiles + tile - block.tile) * e_.k_pitch,
-                                                     filter, to + (tile - part.tile) * e_.lanes, b > 0, next);
+                                                     filter, to + (tile - part.tile) * e_.lanes, e_.lanes, b > 0, next);
       }
     }
   }

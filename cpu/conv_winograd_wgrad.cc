@@ -299,7 +299,8 @@ class WinogradGradient {
           if (chunk + 1 < task.chunk1) next = rows_from(i, chunk + 1);
           const int64_t rows = rows_of(chunk), most = rows == e_.width ? tile_rows : last_rows;
           for (int64_t row = 0; row < rows; row += most) {
-            p_.micro[0][all][std::min(most, rows - row) - 1](depth, a + row, b, to + row * p_.lanes, more, next);
+            p_.micro[0][all][std::min(most, rows - row) - 1](depth, a + row, b, to + row * p_.lanes, p_.lanes, more,
+                                                             next);
           }
         }
     }

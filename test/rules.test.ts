@@ -51,6 +51,7 @@ const CODEGEN = [
     'variants_cpu',
     'variants_depthwise',
     'variants_direct',
+    'variants_gemm',
     'variants_head',
     'variants_point',
     'variants_scatter',

@@ -334,12 +334,19 @@ bool slide_takes(const int32_t* v) {
   return std::find(taken.begin(), taken.end(), v[S]) != taken.end();
 }
 
+// Whether an image of the large side is the taps of its only position, in order.
+bool is_matrix(const int32_t* v) {
+  if (v[N] * v[CS] * v[CL] == 0 || v[HS] * v[WS] != 1 || v[PH] + v[PW] != 0 || v[N] > 1024) return false;
+  return v[HL] == v[R] && v[WL] == v[S] && (v[R] == 1 || v[DH] == 1) && (v[S] == 1 || v[DW] == 1);
+}
+
 // What the catalogue calls legal (codegen/variants_*.ts).
 bool takes(const std::string& name, const Problem& p) {
   const int32_t* v = p.size;
   if (name.find("__depthwise") != std::string::npos) return v[CS] == v[G] && v[CL] == v[G];
   if (name.find("_nhwc__scatter") != std::string::npos) return v[S] == 1 || v[DW] == 1;
   if (name.find("__slide") != std::string::npos) return slide_takes(v);
+  if (name.find("__gemm") != std::string::npos) return v[G] == 1 && is_matrix(v);
   if (name.find("__point") != std::string::npos) return v[G] == 1;
   if (is_winograd(name)) {
     const size_t at = name.find("__winograd_f") + 12;
