@@ -53,7 +53,11 @@ function microKernel(shape: Shape) {
     accumulate: kind === 'direct' ? 'true' : 'accumulate',
     fetches: fetchesAhead(shape),
     masks: kind === 'direct' ? vectorsOf(shape) : [],
-    cells: cells.map((cell) => ({ name: sumName(cell, 0), offset: cell.offset })),
+    // From one row of C to the next: where it is known it costs nothing, else one addition and no multiplication.
+    pitch: PARAMETERS[kind] === PACKED ? 'c_pitch' : `${tile.lanes}`,
+    lines: range(shape.rows).map((row) =>
+      vectorsOf(shape).map((v) => ({ name: sumName({ row, vector: v.index }, 0), offset: v.offset })),
+    ),
     sums: ways.flatMap((way) => cells.map((cell) => ({ name: sumName(cell, way) }))),
     loops: [...new Set([ways.length, 1])].map((count) => loopOf(shape, count)),
     merges: ways.slice(1).flatMap((way) => cells.map((cell) => ({ into: sumName(cell, 0), from: sumName(cell, way) }))),
@@ -79,17 +83,12 @@ function fetchesAhead({ kind, rows }: Shape): boolean {
 interface Cell {
   readonly row: number;
   readonly vector: number;
-  readonly offset: string;
 }
 
 const sumName = (cell: Cell, way: number) => `c${cell.row}_${cell.vector}_${way}`;
 
 function cellsOf(shape: Shape): Cell[] {
-  const vectors = vectorsOf(shape);
-  const lying = PARAMETERS[shape.kind] === PACKED ? 'c_pitch' : `${shape.tile.lanes}`;
-  return range(shape.rows).flatMap((row) =>
-    vectors.map(({ index, offset }) => ({ row, vector: index, offset: `${row} * ${lying} + ${offset}` })),
-  );
+  return range(shape.rows).flatMap((row) => vectorsOf(shape).map(({ index }) => ({ row, vector: index })));
 }
 
 function vectorsOf(shape: Shape) {

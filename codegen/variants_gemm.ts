@@ -71,7 +71,9 @@ function gemmCost(problem: Problem, form: Contraction, { lanes }: Tunables, tile
   const { n } = problem.geometry;
   const { inputs, run } = sizes(problem, form);
   const [across, rows] = lanes === 'px' ? [n, run] : [run, n];
-  const copied = form === 'expand' ? 0 : 5 / Math.min(run, GROUP_TILES * tile.rows);
+  // Images in the lanes are turned, an element at a time, which takes the longer the more products go at once.
+  const copying = lanes === 'px' ? tile.lanes / 4 : 5;
+  const copied = form === 'expand' ? 0 : copying / Math.min(run, GROUP_TILES * tile.rows);
   const stored = (lanes === 'px' ? 250 : 4) / inputs;
   return 0.9 / filled(across, rows, tile) + 1 / n + copied + stored;
 }

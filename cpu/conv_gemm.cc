@@ -183,7 +183,6 @@ class GemmRun {
       const char* const weight = weight_at(w, block.k);
       const char* const next = weight_at(w + 1 < tiles.end ? w + 1 : w, block.k);
       const int64_t outputs = outputs_of(w).count();
-      ask_for_inputs(block, {w - tiles.begin, tiles.count()});
       for (int64_t i = 0; i < image_tiles_; i++, sums += pitch) {
         const Range images = images_of(i);
         const int64_t from = px_ ? i * e_.lanes * depth_ : images.begin * e_.k_pitch;
@@ -198,15 +197,6 @@ class GemmRun {
               place == nullptr ? e_.lanes : outputs_, block.accumulate, ahead);
         if (block.last && place == nullptr) store(w, images, sums);
       }
-    }
-  }
-
-  // Asks for part number `begin` of `end` of the inputs that are packed for the next block: images far apart in memory.
-  void ask_for_inputs(const Block& block, const Range& part) const {
-    const int64_t k = block.k + block.depth, bytes = std::min(depth_, inputs_ - k) * e_.storage_bytes;
-    for (int64_t n = n_ * part.begin / part.end; n < n_ * (part.begin + 1) / part.end; n++) {
-      const char* const from = static_cast<const char*>(element(call_.first, n * inputs_ + k, e_.storage_bytes));
-      for (int64_t at = 0; at < bytes; at += LINE_BYTES) __builtin_prefetch(from + at, 0, 2);
     }
   }
 
