@@ -75,9 +75,9 @@ export function mmaWgradTunables({ dtype, layout }: Stored, target: Target): rea
   const pairs = pairsOfReadings(stored, target);
   return TILES.flatMap(([tile, positions, warp]) => {
     const k = rowsArePositions(stored) ? positions : ROW_BYTES / DTYPE_TABLE[dtype].bytes;
-    // Without asynchronous copies such a tile has no registers for elements one by one (found by `npm run resources`).
+    // Without asynchronous copies such a tile has no registers for elements one by one or in pairs (found by `npm run resources`).
     const few = tile === 'm128n128' && !isAsynchronous(target);
-    const kept = few ? pairs.filter(({ small, large }) => small !== 'r2' || large !== 'r2') : pairs;
+    const kept = few ? pairs.filter(({ small, large }) => large !== 'r2' || (small !== 'r2' && small !== 'r4')) : pairs;
     return kept.map((pair) => ({ tile: `${tile}k${k}`, warp, ...pair }));
   });
 }

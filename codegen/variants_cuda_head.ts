@@ -13,10 +13,11 @@ import {
   headResident,
   parseHeadTile,
 } from './head_tiles.js';
+import { blocksInMemory } from './igemm_tiles.js';
 import { bytes } from './passes.js';
 import { positionsOf } from './phases.js';
 import type { Problem } from './problem.js';
-import { DTYPE_TABLE } from './target.js';
+import { DTYPE_TABLE, type Target } from './target.js';
 import { sidesOf } from './tiles.js';
 import { type LaunchGeometry, modelled, type Tunables, type Variant } from './variant.js';
 import { GRID_X, GRID_Y, shapeReason, type Volume } from './variants_cuda.js';
@@ -43,7 +44,7 @@ export const HEAD_VARIANT: Variant = {
   kind: 'specialised',
   tunables: ({ dtype, layout }) => (dtype === 'float64' ? [] : TILES[layout]),
   legal: (problem, form, tunables) => reason(problem, form as Volume, tunables),
-  ...modelled((problem, form, tunables) => work(problem, form as Volume, tunables)),
+  ...modelled((problem, form, tunables, target) => work(problem, form as Volume, tunables, target)),
   launch: (problem, form, tunables) => launch(problem, form as Volume, tunables),
 };
 
@@ -87,7 +88,7 @@ const CONVERSION = 1.3;
 const ENDS_LATENCY = 2500;
 const ROUND_LATENCY = 400;
 
-function work(problem: Problem, form: Volume, tunables: Tunables): Work[] {
+function work(problem: Problem, form: Volume, tunables: Tunables, target: Target): Work[] {
   const { geometry: g, layout, dtype } = problem;
   const tile = parseHeadTile(tunables);
   const plan = headPlan(form, g, layout, tile);
@@ -109,7 +110,7 @@ function work(problem: Problem, form: Volume, tunables: Tunables): Work[] {
     {
       blocks: grid[0] * grid[1],
       threads: HEAD_THREADS,
-      resident: headResident(plan),
+      resident: Math.max(1, Math.min(headResident(plan), blocksInMemory(target, plan.memory * 4))),
       instructions:
         warps *
         (ENDS + rounds * round + staged * STAGED + partials + (size === 2 ? OUTPUT + HALF : OUTPUT) * plan.sums),

@@ -5,7 +5,7 @@
 
 import { gpuOf } from './gpu.js';
 import type { Work } from './gpu_work.js';
-import { gemmPlan, isAsynchronous, parseGemmTile } from './igemm_tiles.js';
+import { blocksInMemory, gemmPlan, isAsynchronous, parseGemmTile } from './igemm_tiles.js';
 import { isRoomy, parseMmaTile } from './mma_tiles.js';
 import { parseMmaWgradTile } from './mma_wgrad_tiles.js';
 import type { Contraction, Layout, Problem } from './problem.js';
@@ -117,9 +117,16 @@ function stepsOf({ steps, tile }: Whole, [problem, form, tunables]: Asked): numb
   return steps(problem, form, tile(tunables).k);
 }
 
+/** Of shared memory: whether a block is the last one of its tile, and what lets tiles begin at a multiple of this. */
+const LAST_BYTES = 128;
+
 function launched(whole: Whole, asked: Asked): (parts: number) => Work {
   const tiles = tilesOf(whole, asked);
-  return (parts) => joined(whole.products(...asked, parts), tiles, parts);
+  const room = Math.max(1, blocksInMemory(asked[3], whole.row.launch(...asked).sharedBytes + LAST_BYTES));
+  return (parts) => {
+    const products = whole.products(...asked, parts);
+    return joined({ ...products, resident: Math.min(products.resident, room) }, tiles, parts);
+  };
 }
 
 /** A function of the problem and the target alone. */

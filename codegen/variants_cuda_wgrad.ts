@@ -6,7 +6,7 @@
 import { MOST_AXIS_TAPS, parseGemmTile } from './igemm_tiles.js';
 import type { Contraction, Geometry, Problem } from './problem.js';
 import type { Target } from './target.js';
-import { type LaunchGeometry, modelled, type Parting, type Tunables, type Variant } from './variant.js';
+import { type LaunchGeometry, modelled, type Parting, type Place, type Tunables, type Variant } from './variant.js';
 import { GRID_X, GRID_Y, shapeReason } from './variants_cuda.js';
 import { wgradBlocks, wgradPlan } from './wgrad_tiles.js';
 import { weightsOf, wgradParts, wgradWork } from './work_wgrad.js';
@@ -46,8 +46,16 @@ function launch(problem: Problem, _: Contraction, tunables: Tunables, target: Ta
   return { grid: [n, m, wgradParts(problem, tile, target)], block: [tile.threads, 1, 1], sharedBytes: bytes };
 }
 
-function reason({ geometry }: Problem, _: Contraction, tunables: Tunables): string | null {
-  return wgradProductReason(geometry, parseGemmTile(tunables));
+function reason(problem: Problem, _: Contraction, tunables: Tunables, { target }: Place): string | null {
+  if (isShort(problem, tunables, target))
+    return 'with groups this tile is short of registers on compute capability 10.0';
+  return wgradProductReason(problem.geometry, parseGemmTile(tunables));
+}
+
+/** The largest tile in NCHW fills its registers there, and the number of a group was spilled (`npm run resources`, 20 bytes). */
+function isShort({ geometry, layout }: Problem, { tile }: Tunables, target: Target): boolean {
+  const isLargest = layout === 'nchw' && tile === 'm128n128k16';
+  return isLargest && geometry.groups > 1 && target.kind === 'cuda' && target.arch === 100;
 }
 
 /** Why products of such a tile do not compute a weight gradient; null where they do. */
