@@ -106,15 +106,13 @@ function kernelsOf(isa: CpuIsa, storage: DtypeRow, layout: Layout): DrivenKernel
   const engine = engineName(isa, storage.short);
   const kernel = (form: Contraction, table: 'general' | 'packing', how: string, rest = '', driver = `conv_${form}`) =>
     drivenKernel({ form, storage, layout, how, isa, table, driver, engine, rest });
+  const inTiles = (form: Contraction, how: string, lanes: readonly string[], driver?: string) =>
+    lanes.map((each) => kernel(form, 'packing', `${how}_${each}_${tile}`, `, LANES_${each.toUpperCase()}`, driver));
   return [
-    ...(['expand', 'contract'] as const).flatMap((form) =>
-      ['px', 'ch'].map((lanes) => kernel(form, 'packing', `igemm_${lanes}_${tile}`, `, LANES_${lanes.toUpperCase()}`)),
-    ),
+    ...(['expand', 'contract'] as const).flatMap((form) => inTiles(form, 'igemm', ['px', 'ch'])),
     ...(['expand', 'contract'] as const).map((form) => kernel(form, 'packing', 'tapwise', '', `conv_tapwise_${form}`)),
-    kernel('expand', 'packing', `gemm_ch_${tile}`, ', LANES_CH', 'conv_gemm_expand'),
-    ...['px', 'ch'].map((lanes) =>
-      kernel('contract', 'packing', `gemm_${lanes}_${tile}`, `, LANES_${lanes.toUpperCase()}`, 'conv_gemm_contract'),
-    ),
+    ...inTiles('expand', 'gemm', ['ch'], 'conv_gemm_expand'),
+    ...inTiles('contract', 'gemm', ['px', 'ch'], 'conv_gemm_contract'),
     kernel('bgrad', 'general', 'rowsum'),
   ];
 }

@@ -6,7 +6,7 @@ const MOST = 4096;
  * `make`, whose results are kept by `keyOf` its arguments; they are shared, so nobody may change them. The key has to say all that
  * `make` looks at.
  */
-export function kept<A extends readonly unknown[], R extends object>(
+export function kept<A extends readonly unknown[], R extends NonNullable<unknown>>(
   keyOf: (...args: A) => string,
   make: (...args: A) => R,
 ): (...args: A) => R {

@@ -12,12 +12,13 @@ export interface Ran {
 const LARGEST_OUTPUT = 1 << 26;
 const runFile = promisify(execFile);
 
-const running = new Set<ChildProcess>();
+/** What runs, by the folder it runs in. */
+const running = new Map<ChildProcess, string>();
 
 /** Runs a program in a folder; rejects with an Error that has what it wrote as `stdout` and `stderr` when it fails. */
 export async function run(path: string, words: readonly string[], folder: string): Promise<Ran> {
   const ran = runFile(path, [...words], { maxBuffer: LARGEST_OUTPUT, cwd: folder });
-  running.add(ran.child);
+  running.set(ran.child, folder);
   try {
     return await ran;
   } finally {
@@ -27,14 +28,14 @@ export async function run(path: string, words: readonly string[], folder: string
 
 const ENDING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Does `work`; a signal that ends this process meanwhile ends what `run` has started, too, and then calls `leave`. */
-export async function untilSignal<R>(work: () => Promise<R>, leave: () => void): Promise<R> {
+/** Does `work`; a signal that ends this process meanwhile ends what `run` has started, too, and then leaves each's folder. */
+export async function untilSignal<R>(work: () => Promise<R>, leave: (folder: string) => void): Promise<R> {
   const stop = () => {
     for (const name of ENDING) process.off(name, end);
   };
   const end = (signal: NodeJS.Signals) => {
-    for (const child of running) child.kill(signal);
-    leave();
+    for (const child of running.keys()) child.kill(signal);
+    for (const folder of running.values()) leave(folder);
     stop();
     process.kill(process.pid, signal);
   };

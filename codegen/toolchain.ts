@@ -182,23 +182,17 @@ interface Work {
   readonly words: readonly string[];
 }
 
-/** Folders of compilations that are under way. */
-const folders = new Set<string>();
-
-/** Removes what compilations that nobody waits for any more have written. */
-export function removeTemporaryFolders(): void {
-  for (const folder of folders) {
-    try {
-      rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
-    } catch {
-      // A compiler that has not ended yet may still write into it.
-    }
+/** Removes what a compilation that nobody waits for any more has written. */
+export function removeTemporaryFolder(folder: string): void {
+  try {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  } catch {
+    // A compiler that has not ended yet may still write into it.
   }
 }
 
 function prepare({ name, source: text, format }: CompileRequest, flags: readonly string[]): Work {
   const folder = mkdtempSync(join(tmpdir(), 'fracstride-'));
-  folders.add(folder);
   const source = join(folder, `${name}.cu`);
   const output = join(folder, `${name}.${format}`);
   writeFileSync(source, text);
@@ -209,7 +203,6 @@ function finish(work: Work, { stdout, stderr }: Ran): Image {
   const { format, folder, output } = work;
   const bytes = attempt(work, () => readFileSync(output));
   rmSync(folder, { recursive: true });
-  folders.delete(folder);
   return { format, bytes, resources: parseResources(stdout + stderr) };
 }
 
@@ -221,8 +214,7 @@ function attempt<T>(work: Work, fn: () => T): T {
   }
 }
 
-function refuse({ name, folder, source }: Work, cause: unknown): never {
-  folders.delete(folder);
+function refuse({ name, source }: Work, cause: unknown): never {
   throw compileError(`${name} must compile, got ${reason(cause)}; its text is in ${source}`, cause);
 }
 

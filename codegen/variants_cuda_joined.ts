@@ -11,7 +11,7 @@ import { parseMmaWgradTile } from './mma_wgrad_tiles.js';
 import type { Contraction, Layout, Problem } from './problem.js';
 import type { Target } from './target.js';
 import { sidesOf } from './tiles.js';
-import { modelled, type Parting, type Tunables, type Variant } from './variant.js';
+import { type LaunchGeometry, modelled, type Parting, type Tunables, type Variant } from './variant.js';
 import type { Volume } from './variants_cuda.js';
 import { IGEMM_VARIANTS, igemmWork } from './variants_cuda_igemm.js';
 import { MMA_VARIANTS, mmaWork } from './variants_cuda_mma.js';
@@ -72,7 +72,7 @@ export const JOINED_VARIANTS: readonly Variant[] = [
     products: (problem, _, tunables, target, parts) => wgradProducts(problem, parseGemmTile(tunables), target, parts),
   }),
   joining('mmajoined', {
-    ...{ row: MMA_WGRAD_VARIANT, ...WGRAD, tile: parseMmaWgradTile, keeps: hasRegisters },
+    ...{ row: MMA_WGRAD_VARIANT, ...WGRAD, tile: parseMmaWgradTile, keeps: () => true },
     products: (problem, _, tunables, target, parts) => mmaWgradProducts(problem, tunables, target, parts),
   }),
 ];
@@ -97,20 +97,21 @@ function joining(name: string, whole: Whole): Variant {
 }
 
 /**
- * In NCHW the largest tile of a weight gradient is short of registers on compute capability 7.5 (60 bytes spilled, found by `npm run
- * resources`), in float32 from 10 on (12 bytes).
+ * In NCHW the largest tile of a weight gradient in float32 is short of registers on compute capability 7.5, and from 10 on
+ * (12 bytes spilled, found by `npm run resources`).
  */
-function hasRegisters({ tile, warp }: Tunables, layout: Layout, target: Target): boolean {
+function hasRegisters({ tile }: Tunables, layout: Layout, target: Target): boolean {
   if (layout === 'nhwc' || !String(tile).startsWith('m128n128')) return true;
-  return isAsynchronous(target) && (warp !== undefined || (target.kind === 'cuda' && target.arch < 100));
+  return isAsynchronous(target) && target.kind === 'cuda' && target.arch < 100;
 }
 
 type Asked = readonly [problem: Problem, form: Contraction, tunables: Tunables, target: Target];
 
-function tilesOf({ row, tile }: Whole, asked: Asked): Tiles {
-  const { grid } = row.launch(...asked);
+/** Its tiles, and what each block has of shared memory besides what is static. */
+function tilesOf({ row, tile }: Whole, asked: Asked): Tiles & Pick<LaunchGeometry, 'sharedBytes'> {
+  const { grid, sharedBytes } = row.launch(...asked);
   const { m, n } = tile(asked[2]);
-  return { tiles: grid[0] * grid[1], sums: m * n };
+  return { tiles: grid[0] * grid[1], sums: m * n, sharedBytes };
 }
 
 function stepsOf({ steps, tile }: Whole, [problem, form, tunables]: Asked): number {
@@ -122,7 +123,7 @@ const LAST_BYTES = 128;
 
 function launched(whole: Whole, asked: Asked): (parts: number) => Work {
   const tiles = tilesOf(whole, asked);
-  const room = Math.max(1, blocksInMemory(asked[3], whole.row.launch(...asked).sharedBytes + LAST_BYTES));
+  const room = Math.max(1, blocksInMemory(asked[3], tiles.sharedBytes + LAST_BYTES));
   return (parts) => {
     const products = whole.products(...asked, parts);
     return joined({ ...products, resident: Math.min(products.resident, room) }, tiles, parts);

@@ -12,7 +12,7 @@ namespace {
 // Most bytes of planes, a part of a second-level cache, and positions that blocks have if only one channel's are.
 constexpr int64_t MOST_BYTES = 512 * 1024, LEAST_POSITIONS = 64;
 // Bytes of the rows that are asked for before they are copied.
-constexpr int64_t AHEAD_BYTES = 4096, LINE = 64;
+constexpr int64_t AHEAD_BYTES = 4096;
 
 }  // namespace
 
@@ -75,8 +75,7 @@ const char* Columns::stage(const void* large, int64_t group, const ColumnsBlock&
   int64_t next_k = 0, next_h = begin;
   const auto ask = [&] {
     if (next_k >= channels) return;
-    const char* const next = row(next_k, next_h);
-    for (int64_t at = 0; at < row_bytes; at += LINE) __builtin_prefetch(next + at);
+    ask_for(row(next_k, next_h), row_bytes);
     if (++next_h < end) return;
     next_h = begin;
     next_k += together;

@@ -166,7 +166,7 @@ class PlanesRun {
       what.to_pitch = width;
       what.lines = lines;
       what.positions = straight;
-      what.stream = p_.finish.stream && width % vector == 0 && reinterpret_cast<uintptr_t>(to) % 64 == 0;
+      what.stream = p_.finish.stream && width % vector == 0 && reinterpret_cast<uintptr_t>(to) % LINE_BYTES == 0;
       shape_->run(what);
     }
     if (straight * shape_->columns == width) return;

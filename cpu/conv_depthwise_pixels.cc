@@ -11,11 +11,6 @@
 namespace fracstride {
 namespace {
 
-// Output columns [first, last) of a line.
-struct Columns {
-  int64_t first, last;
-};
-
 class PixelsRun {
  public:
   PixelsRun(const DepthwiseProduct& product, const DepthwiseEngine& engine) : p_(product), e_(engine) {
@@ -112,24 +107,23 @@ class PixelsRun {
   }
 
   // But for columns that are `done`.
-  void run_line(int64_t n, int64_t line, const Columns& done) const {
+  void run_line(int64_t n, int64_t line, const Span& done) const {
     for (size_t i = 0; i < parts_.size(); i++) {
       const AxisPhase& w = p_.w.phases[i];
       const auto position = [&](int64_t column) {
         return column <= w.first ? 0 : divide_up(column - w.first, p_.w.step);
       };
-      const int64_t done0 = position(done.first), done1 = position(done.last);
+      const Span positions = {position(done.first), position(done.last)};
       for (const Interval& part : parts_[i]) {
-        run_part(n, line, w, {part.q0, std::min(part.q1, done0), part.t0, part.t1});
-        run_part(n, line, w, {std::max(part.q0, done1), part.q1, part.t0, part.t1});
+        for_the_rest(part, positions, [&](const Interval& rest) { run_part(n, line, w, rest); });
       }
     }
   }
 
   void run_part(int64_t n, int64_t line, const AxisPhase& w, const Interval& part) const {
-    if (part.q0 >= part.q1) return;
     static thread_local std::vector<int64_t> from_at, weight_at;
-    list_taps(p_.h.phases[line % p_.h.step], w, part, line / p_.h.step, from_at, weight_at);
+    const PixelTaps taps = {p_.h, p_.w, p_.shape.s, p_.channels, e_.width};
+    taps.list(p_.h.phases[line % p_.h.step], w, part, line / p_.h.step, from_at, weight_at);
     DepthwisePixels what = {};
     what.from = input(n, 0, 0);
     what.weight = weight_;
@@ -146,26 +140,11 @@ class PixelsRun {
     e_.pixels(what);
   }
 
-  void list_taps(const AxisPhase& h, const AxisPhase& w, const Interval& part, int64_t q, std::vector<int64_t>& from_at,
-                 std::vector<int64_t>& weight_at) const {
-    from_at.clear();
-    weight_at.clear();
-    for (const AxisTap& a : h.taps) {
-      const int64_t row = q * p_.h.input_step + a.delta;
-      if (row < 0 || row >= p_.h.input) continue;
-      for (int64_t t = part.t0; t < part.t1; t++) {
-        const int64_t column = part.q0 * p_.w.input_step + w.taps[t].delta;
-        from_at.push_back((row * p_.w.input + column) * p_.channels);
-        weight_at.push_back((a.k * p_.shape.s + w.taps[t].k) * e_.width);
-      }
-    }
-  }
-
   const DepthwiseProduct& p_;
   const DepthwiseEngine& e_;
   const DepthwisePixelBlock* block_ = nullptr;
   // Positions that blocks may have.
-  WholePositions h_ = {0, 0}, w_ = {0, 0};
+  Span h_ = {0, 0}, w_ = {0, 0};
   int64_t vectors_;
   char* weight_ = nullptr;
   LineFinish finish_ = {};
@@ -184,8 +163,7 @@ const DepthwisePixelShape* pixel_shape(const ConvShape& shape, int64_t channels,
   return nullptr;
 }
 
-WholePositions whole_positions(int64_t small, int64_t large, int64_t extent, int64_t stride, int64_t padding,
-                               int64_t first) {
+Span whole_positions(int64_t small, int64_t large, int64_t extent, int64_t stride, int64_t padding, int64_t first) {
   const int64_t q0 = std::max(first, divide_up(padding, stride));
   const int64_t q1 = std::min(small, floor_divide(large - extent + padding, stride) + 1);
   return {q0, std::max(q0, q1)};

@@ -138,7 +138,7 @@ class PixelSums : Sums {
     vectors_ = divide_up(channels, e.width);
     parts_ = exact_intervals(w, w.phases[0]);
     shape_ = pixel_shape(s, channels, e);
-    const WholePositions rows = whole_positions(s.hs, s.hl, s.r, s.sh, s.ph, 0);
+    const Span rows = whole_positions(s.hs, s.hl, s.r, s.sh, s.ph, 0);
     columns_ = whole_positions(s.ws, s.wl, s.s, s.sw, s.pw, 0);
     if (shape_ != nullptr && rows.first < rows.last && columns_.first < columns_.last) {
       rows_ = rows;
@@ -187,29 +187,19 @@ class PixelSums : Sums {
   }
 
   // But for positions that are `done`.
-  void run_line(int64_t n, int64_t q, const WholePositions& done, char* to) const {
+  void run_line(int64_t n, int64_t q, const Span& done, char* to) const {
     for (const Interval& part : parts_) {
-      run_part(n, q, {part.q0, std::min(part.q1, done.first), part.t0, part.t1}, to);
-      run_part(n, q, {std::max(part.q0, done.last), part.q1, part.t0, part.t1}, to);
+      for_the_rest(part, done, [&](const Interval& rest) { run_part(n, q, rest, to); });
     }
   }
 
   void run_part(int64_t n, int64_t q, const Interval& part, char* to) const {
-    if (part.q0 >= part.q1) return;
     const ConvShape& s = call.shape;
     static thread_local std::vector<int64_t> at, weight_at;
-    at.clear();
-    weight_at.clear();
-    for (const AxisTap& a : h.phases[0].taps) {
-      const int64_t row = q * s.sh + a.delta;
-      if (row < 0 || row >= s.hl) continue;
-      for (int64_t t = part.t0; t < part.t1; t++) {
-        at.push_back((row * s.wl + w.phases[0].taps[t].delta) * channels);
-        weight_at.push_back((a.k * s.s + w.phases[0].taps[t].k) * e.width);
-      }
-    }
+    const PixelTaps taps = {h, w, s.s, channels, e.width};
+    taps.list(h.phases[0], w.phases[0], part, q, at, weight_at);
     for (int64_t i = part.q0; i < part.q1; i += PIXELS) {
-      e.sum_pixels({small_at(n, q, i), large_at(n, 0, i * s.sw), channels, s.sw * channels,
+      e.sum_pixels({small_at(n, q, i), large_at(n, 0, (i - part.q0) * s.sw), channels, s.sw * channels,
                     std::min(PIXELS, part.q1 - i), channels, at.data(), weight_at.data(),
                     static_cast<int64_t>(at.size()), area * e.width, to});
     }
@@ -218,7 +208,7 @@ class PixelSums : Sums {
   int64_t vectors_, units_, pieces_, blocks_ = 0;
   // The blocks for this shape or null, and their positions of S.
   const DepthwisePixelShape* shape_;
-  WholePositions rows_ = {0, 0}, columns_;
+  Span rows_ = {0, 0}, columns_;
   std::vector<Interval> parts_;
 };
 

@@ -13,7 +13,6 @@ constexpr int64_t TILE_BYTES = 128 * 1024;
 // Positions of a tile of outputs.
 constexpr int64_t MOST_LANES = 512;
 // An output that does not stay in a cache is written past it when its rows are whole lines.
-constexpr int64_t LINE_BYTES = 64;
 constexpr int64_t STREAM_BYTES = 16 * 1024 * 1024;
 // Outputs below which phases are merged that read the same inputs but for a shift.
 constexpr int64_t FEW_OUTPUTS = 5;

@@ -23,7 +23,6 @@ namespace {
 constexpr int64_t GROUP_TILES = 16, WANTED_TASKS = 8;
 // Sums of all chunks.
 constexpr int64_t CHUNK_BYTES = 8 * 1024 * 1024;
-constexpr int64_t LINE_BYTES = 64;
 // Panels of a weight that lie side by side in its rows and are packed together.
 constexpr int64_t PACKED_PANELS = 16;
 

@@ -13,6 +13,14 @@
 
 namespace fracstride {
 
+// Of a line of the caches.
+constexpr int64_t LINE_BYTES = 64;
+
+// Asks for what lies there, line by line.
+inline void ask_for(const char* from, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += LINE_BYTES) __builtin_prefetch(from + at);
+}
+
 struct AxisTap {
   int64_t k, delta;
 };

@@ -50,6 +50,8 @@ class PointRun {
       }
     }
     form_.at = at_.data();
+    form_.in_order = form_.small.positions == 1;
+    for (int64_t tap = 0; tap < form_.taps; tap++) form_.in_order = form_.in_order && at_[tap] == tap;
   }
 
   void contract() {
@@ -90,10 +92,8 @@ class PointRun {
   // Whether the large side is A as it is, in whole panels.
   bool lies_as_multiplied() const {
     const PointTensor& l = form_.large;
-    bool in_order = form_.small.positions == 1 && l.pitch_q == 1 && l.pitch_c == form_.taps;
-    for (int64_t tap = 0; tap < form_.taps; tap++) in_order = in_order && at_[tap] == tap;
-    return in_order && l.pitch_n == form_.depth && form_.depth % e_.lanes == 0 &&
-           e_.storage_bytes == e_.accumulator_bytes;
+    return form_.in_order && l.pitch_q == 1 && l.pitch_c == form_.taps && l.pitch_n == form_.depth &&
+           form_.depth % e_.lanes == 0 && e_.storage_bytes == e_.accumulator_bytes;
   }
 
   const void* gather_large() {

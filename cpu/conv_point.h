@@ -23,6 +23,8 @@ struct PointForm {
   PointTensor small, large;
   const int64_t* at;
   int64_t rows, taps, depth, pitch;
+  // Whether there is one position, whose taps are the large side in the order of its positions.
+  bool in_order;
   const void* weight;
   const void* bias;
   int activation;

@@ -13,7 +13,7 @@
 namespace fracstride {
 namespace {
 
-constexpr int64_t TASKS_A_THREAD = 4, LEAST_BAND = 8, LINE_BYTES = 64;
+constexpr int64_t TASKS_A_THREAD = 4, LEAST_BAND = 8;
 // An output that no cache keeps is written past them.
 constexpr int64_t STREAM_BYTES = 16 * 1024 * 1024;
 

@@ -42,13 +42,13 @@ class Ahead {
     run_ = row_ = at_ = 0;
   }
 
-  int64_t lines() const { return rows_ * runs_ * (divide_up(bytes_, CACHE_LINE) + 1); }
+  int64_t lines() const { return rows_ * runs_ * (divide_up(bytes_, LINE_BYTES) + 1); }
   bool done() const { return row_ >= rows_; }
 
   void next() {
     __builtin_prefetch(from_ + row_ * row_pitch_ + run_ * run_pitch_ + std::min(at_, bytes_ - 1), 0, 2);
-    at_ += CACHE_LINE;
-    if (at_ < bytes_ + CACHE_LINE - 1) return;
+    at_ += LINE_BYTES;
+    if (at_ < bytes_ + LINE_BYTES - 1) return;
     at_ = 0;
     if (++run_ < runs_) return;
     run_ = 0;
@@ -56,7 +56,6 @@ class Ahead {
   }
 
  private:
-  static constexpr int64_t CACHE_LINE = 64;
   const char* from_ = nullptr;
   int64_t runs_ = 0, run_pitch_ = 0, rows_ = 0, row_pitch_ = 0, bytes_ = 0, run_ = 0, row_ = 0, at_ = 0;
 };

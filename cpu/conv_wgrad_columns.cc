@@ -73,7 +73,7 @@ class ColumnsRun {
   }
 
  private:
-  static constexpr int64_t LINE = 64, CHANNELS_AHEAD = 4;
+  static constexpr int64_t CHANNELS_AHEAD = 4;
 
   // Rows of S as the sums read them: `runs` of `length` whole vectors, of channels `pitch` apart.
   struct Lines {
@@ -145,9 +145,10 @@ class ColumnsRun {
   // Asks for a part of the rows that the next tile reads.
   void fetch(int64_t group, int64_t c, const ColumnsBlock& block, int64_t p, int64_t panels) const {
     const char* const from = static_cast<const char*>(small_at(group, c, block));
-    const int64_t bytes = block.positions() * e_.storage_bytes, first = part(bytes, panels, p) / LINE * LINE;
+    const int64_t bytes = block.positions() * e_.storage_bytes,
+                  first = part(bytes, panels, p) / LINE_BYTES * LINE_BYTES;
     for (int64_t row = 0; row < e_.dot_rows; row++)
-      for (int64_t at = first; at < part(bytes, panels, p + 1); at += LINE) {
+      for (int64_t at = first; at < part(bytes, panels, p + 1); at += LINE_BYTES) {
         __builtin_prefetch(from + row * small_.c * e_.storage_bytes + at);
       }
   }
@@ -171,8 +172,7 @@ class ColumnsRun {
         continue;
       }
       for (int64_t k = 0; k < channels; k++) {
-        const char* const ahead = from + (k + CHANNELS_AHEAD) * small_.c * e_.storage_bytes;
-        for (int64_t at = 0; at < block.width() * e_.storage_bytes; at += LINE) __builtin_prefetch(ahead + at);
+        ask_for(from + (k + CHANNELS_AHEAD) * small_.c * e_.storage_bytes, block.width() * e_.storage_bytes);
         e_.patches.lines.load_line({from + k * small_.c * e_.storage_bytes, small_.w, block.width()},
                                    to + k * pitch * bytes);
       }

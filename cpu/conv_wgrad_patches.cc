@@ -68,7 +68,7 @@ class PatchesRun {
   }
 
  private:
-  static constexpr int64_t LINE = 64, CHANNELS_AHEAD = 4;
+  static constexpr int64_t CHANNELS_AHEAD = 4;
 
   // Elements of S as sums read them: of channels `pitch` apart and positions `step` apart.
   struct Elements {
@@ -154,7 +154,7 @@ class PatchesRun {
   // What tile t, of `rows` channels, asks for from `position` on: the lines of its own channels in the next block.
   // Tiles whose channels share lines ask for every so many of them.
   Lines lines_ahead(const Elements& next, int64_t t, int64_t row, int64_t rows, int64_t position) const {
-    const int64_t bytes = e_.storage_bytes, positions = LINE / e_.accumulator_bytes;
+    const int64_t bytes = e_.storage_bytes, positions = LINE_BYTES / e_.accumulator_bytes;
     const int64_t sharing = next.pitch == 1 ? divide_up(positions, rows) : 1;
     const int64_t at = row * next.pitch + (position + t % sharing) * next.step;
     return {next.data + at * bytes, (next.pitch == 1 ? sharing * next.step : next.pitch) * bytes,
@@ -173,8 +173,7 @@ class PatchesRun {
     const int64_t step = small_.c == 1 ? small_.w : small_.c;
     for (int64_t i = 0; i < lines; i++) {
       const char* const line = from + i * step * e_.storage_bytes;
-      const char* const ahead = line + CHANNELS_AHEAD * step * e_.storage_bytes;
-      for (int64_t at = 0; at < count * e_.storage_bytes; at += LINE) __builtin_prefetch(ahead + at);
+      ask_for(line + CHANNELS_AHEAD * step * e_.storage_bytes, count * e_.storage_bytes);
       e_.patches.lines.load_line({line, 1, count}, to + i * pitch * bytes);
     }
     return small_.c == 1 ? Elements{to, 1, pitch} : Elements{to, pitch, 1};

@@ -16,7 +16,7 @@ constexpr int64_t FEW_CHANNELS = 5;
 // Most bytes of the rows of a slab, a part of a second-level cache.
 constexpr int64_t MOST_BYTES = 512 * 1024;
 // Bytes of the rows that are asked for before they are copied.
-constexpr int64_t AHEAD_BYTES = 4096, LINE = 64;
+constexpr int64_t AHEAD_BYTES = 4096;
 
 }  // namespace
 
@@ -76,8 +76,7 @@ const char* Patches::stage(const void* large, int64_t group, const ColumnsBlock&
   const int64_t lines = large_.c == 1 ? 1 : slab.channels;
   for (int64_t y = 0; y < rows; y++) {
     for (int64_t k = 0; exists(y + ahead) && k < lines; k++) {
-      const char* const next = row(y + ahead) + k * large_.c * e_.lines.storage_bytes;
-      for (int64_t at = 0; at < row_bytes; at += LINE) __builtin_prefetch(next + at);
+      ask_for(row(y + ahead) + k * large_.c * e_.lines.storage_bytes, row_bytes);
     }
     char* const to = staged + y * row_pitch_ * bytes;
     if (exists(y)) {

@@ -9,7 +9,7 @@ import { specsFor } from '../presets.js';
 import { untilSignal } from '../processes.js';
 import { type BrokenKernel, defaultStoreDirectory, openStore } from '../store.js';
 import type { Target } from '../target.js';
-import { type Compiler, type ImageFormat, removeTemporaryFolders } from '../toolchain.js';
+import { type Compiler, type ImageFormat, removeTemporaryFolder } from '../toolchain.js';
 import { itemsOf, parseFormats, parseJobs, targetsOption } from './arguments.js';
 import { cloneBuildFolder } from './package.js';
 import { EXIT, type Session } from './session.js';
@@ -81,7 +81,7 @@ async function buildCuda(
   store.prune();
   const progress = options.json ? () => {} : progressLines(session);
   const started = () => runBuild(plan, { store, compiler }, { jobs: options.jobs, progress });
-  const report = await untilSignal(started, removeTemporaryFolders);
+  const report = await untilSignal(started, removeTemporaryFolder);
   reportBuild(report, store.directory, options, session);
 }
 

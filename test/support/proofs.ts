@@ -9,12 +9,14 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { keepEach, readRows } from '../../bench/row.js';
-import { LAYERS } from '../../codegen/presets.js';
-import { LAYOUTS, PASSES } from '../../codegen/problem.js';
+import { kept } from '../../codegen/kept.js';
+import { isOperation } from '../../codegen/kernel.js';
+import { isKernelName, PRESETS, specFor } from '../../codegen/presets.js';
+import type { Problem } from '../../codegen/problem.js';
 import { parseProblem } from '../../codegen/problem_text.js';
 import { renderKernel } from '../../codegen/render.js';
-import { candidates, kernelName } from '../../codegen/spec.js';
-import { DTYPES, type Target } from '../../codegen/target.js';
+import { candidates, kernelName, type Spec } from '../../codegen/spec.js';
+import type { Target } from '../../codegen/target.js';
 import { REAL_DEVICE } from './simulated.js';
 
 /** What a proof that passed leaves behind. */
@@ -56,37 +58,41 @@ export function storedProofs(): ReadonlyMap<string, ProofRow> {
   return new Map(readRows<ProofRow>(FILE).map((row) => [row.proof, row]));
 }
 
-const digests = new Map<string, string>();
-
 /**
- * A digest of the texts of all kernels that a variant has for the layers of the presets: every pass, type, layout and tile.
- * A variant of a library has no texts; there it is of the sources that call it.
+ * A digest of the texts of all kernels that a variant has in the full preset: every layer, pass, type, layout and tile. A
+ * variant of a library has no texts; there it is of the sources that call it.
  */
-export function digestOf(variant: string): string {
-  const known = digests.get(variant);
-  if (known !== undefined) return known;
-  const hash = createHash('sha256');
-  for (const text of variant === 'cudnn' ? librarySources() : kernelTexts(variant)) hash.update(text);
-  const digest = hash.digest('hex').slice(0, 16);
-  digests.set(variant, digest);
-  return digest;
-}
+export const digestOf = kept(
+  (variant: string) => variant,
+  (variant) => {
+    const hash = createHash('sha256');
+    for (const text of variant === 'cudnn' ? librarySources() : kernelTexts(variant)) hash.update(text);
+    return hash.digest('hex').slice(0, 16);
+  },
+);
 
 function kernelTexts(variant: string): string[] {
-  const texts = new Map<string, string>();
-  for (const layer of Object.values(LAYERS))
-    for (const pass of PASSES)
-      for (const dtype of DTYPES)
-        for (const layout of LAYOUTS)
-          for (const products of ['exact', 'tf32'] as const) {
-            const problem = parseProblem(`${layer} pass=${pass} dtype=${dtype} layout=${layout}`);
-            for (const row of candidates(problem, TARGET, undefined, { products })) {
-              if (row.variant !== variant || row.spec === null) continue;
-              const name = kernelName(row.spec);
-              if (!texts.has(name)) texts.set(name, renderKernel(row.spec));
-            }
-          }
-  return [...texts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, text]) => text);
+  const own = new Map(convolutions().flatMap((spec) => (spec.variant === variant ? [[kernelName(spec), spec]] : [])));
+  return [...own].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, spec]) => renderKernel(spec));
+}
+
+/** Every variant's kernels for the full preset. */
+const convolutions = kept(
+  () => 'full',
+  (): readonly Spec[] =>
+    PRESETS.full!.flatMap((item) => {
+      if (!isKernelName(item)) return tilesFor(parseProblem(item));
+      const spec = specFor(item, TARGET);
+      return isOperation(spec) ? [] : [spec];
+    }),
+);
+
+/** What every variant offers for a problem. */
+function tilesFor(problem: Problem): Spec[] {
+  const offered = (['exact', 'tf32'] as const).flatMap((products) =>
+    candidates(problem, TARGET, undefined, { products }),
+  );
+  return offered.flatMap(({ spec }) => spec ?? []);
 }
 
 function librarySources(): string[] {
